@@ -1262,8 +1262,11 @@ type RTCPPacket struct {
 	// True for a capture agent that reports RTCP it sent or received itself and
 	// gives no usable capture time for round trips at a monitor.
 	EndpointReport bool `protobuf:"varint,10,opt,name=endpoint_report,json=endpointReport,proto3" json:"endpoint_report,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// True for a sender (hepipe.js) whose packet_count, octet_count and
+	// cumulative_lost are of the interval since its previous report.
+	IntervalCounters bool `protobuf:"varint,11,opt,name=interval_counters,json=intervalCounters,proto3" json:"interval_counters,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *RTCPPacket) Reset() {
@@ -1362,6 +1365,13 @@ func (x *RTCPPacket) GetSenderSsrc() uint32 {
 func (x *RTCPPacket) GetEndpointReport() bool {
 	if x != nil {
 		return x.EndpointReport
+	}
+	return false
+}
+
+func (x *RTCPPacket) GetIntervalCounters() bool {
+	if x != nil {
+		return x.IntervalCounters
 	}
 	return false
 }
@@ -5464,7 +5474,7 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
 	"clock_rate\x18\x03 \x01(\rR\tclockRate\x12\x1a\n" +
-	"\bchannels\x18\x04 \x01(\rR\bchannels\"\xde\x03\n" +
+	"\bchannels\x18\x04 \x01(\rR\bchannels\"\x8b\x04\n" +
 	"\n" +
 	"RTCPPacket\x12\x10\n" +
 	"\x03src\x18\x01 \x01(\tR\x03src\x12\x10\n" +
@@ -5478,7 +5488,8 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\vsender_ssrc\x18\t \x01(\rR\n" +
 	"senderSsrc\x12'\n" +
 	"\x0fendpoint_report\x18\n" +
-	" \x01(\bR\x0eendpointReport\"\x9d\x01\n" +
+	" \x01(\bR\x0eendpointReport\x12+\n" +
+	"\x11interval_counters\x18\v \x01(\bR\x10intervalCounters\"\x9d\x01\n" +
 	"\fSenderReport\x12\x12\n" +
 	"\x04ssrc\x18\x01 \x01(\rR\x04ssrc\x12\x10\n" +
 	"\x03ntp\x18\x02 \x01(\x04R\x03ntp\x12#\n" +
