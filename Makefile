@@ -1,0 +1,132 @@
+# The two commands that matter: `make run` and `make test`.
+# Everything else is a step of one of them, or for those who change Earshot.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS   += --no-builtin-rules
+
+GO      ?= go
+NPM     ?= npm
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+NPM_CI  := $(NPM) ci --no-audit --no-fund --loglevel=error
+step     = @printf '\033[1m==> %s\033[0m\n' "$(1)"
+
+# Without cgo the program runs on any Linux or macOS of its architecture.
+export CGO_ENABLED ?= 0
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# --- what a person does ------------------------------------------------------
+
+.PHONY: run
+run: build engines ## build, start Earshot with demo traffic, print a sign-in link
+	$(call step,Starting Earshot; stop it with Ctrl-C)
+	@exec bin/earshot up --demo
+
+.PHONY: test
+test: test-needs lint test-go test-portal test-browser ## install what tests need, then run everything
+
+.PHONY: build
+build: portal bin/earshot ## the program, at bin/earshot
+
+# --- parts -------------------------------------------------------------------
+
+.PHONY: bin/earshot
+bin/earshot:
+	$(call step,Building bin/earshot (the first time downloads the Go modules))
+	@$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/earshot ./cmd/earshot
+
+.PHONY: portal
+portal: api/portal/dist/index.html ## the web portal
+
+portal_sources := $(shell find api/portal/src api/portal/public -type f 2>/dev/null) $(wildcard api/portal/*.html api/portal/*.ts api/portal/*.json)
+api/portal/dist/index.html: api/portal/node_modules/.package-lock.json $(portal_sources)
+	$(call step,Building the portal)
+	@cd api/portal && $(NPM) run --silent build
+	@touch $@
+
+api/portal/node_modules/.package-lock.json: api/portal/package-lock.json
+	$(call step,Installing what the portal is built with)
+	@cd api/portal && $(NPM_CI)
+	@touch $@
+
+.PHONY: engines
+engines: deploy/engines/node_modules/.package-lock.json ## the ClickHouse engine, as an npm package (about 160 MB to fetch)
+
+deploy/engines/node_modules/.package-lock.json: deploy/engines/package-lock.json
+	$(call step,Installing the ClickHouse engine (about 160 MB to fetch: takes a minute))
+	@cd deploy/engines && $(NPM_CI)
+	@touch $@
+
+.PHONY: kafka
+kafka: .engines/kafka/.complete ## Apache Kafka's jars, for tests
+
+.engines/kafka/.complete: internal/kafkatest/pom.xml
+	$(call step,Fetching Apache Kafka for the tests)
+	@mkdir -p .engines
+	@cd internal/kafkatest && mvn -B -q dependency:copy-dependencies -DoutputDirectory="$(CURDIR)/.engines/kafka" -DincludeScope=runtime
+	@touch $@
+
+# --- tests -------------------------------------------------------------------
+
+# Debian packages that tests run: program to look for, package that has it.
+NEEDS := chromium:chromium baresip:baresip sipp:sip-tester sngrep:sngrep java:default-jre-headless mvn:maven gcc:gcc pg_ctlcluster:postgresql
+
+.PHONY: test-needs
+test-needs: engines kafka
+.PHONY: debian-packages
+kafka: debian-packages
+debian-packages:
+	@missing=(); for need in $(NEEDS); do command -v "$${need%%:*}" >/dev/null || missing+=("$${need##*:}"); done; \
+	if (( $${#missing[@]} == 0 )); then exit 0; fi; \
+	if [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null; then \
+	  printf '\033[1m==> Installing for the tests: %s\033[0m\n' "$${missing[*]}"; \
+	  apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
+	else \
+	  printf 'The tests need these packages; install them as root, then run make test again:\n  apt-get install %s\n' "$${missing[*]}" >&2; exit 1; \
+	fi
+
+.PHONY: test-go
+test-go: test-needs portal ## Go tests with the race detector
+	$(call step,Go tests)
+	@CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
+
+.PHONY: test-portal
+test-portal: portal ## the portal's unit tests
+	$(call step,Portal unit tests)
+	@cd api/portal && $(NPM) test --silent
+
+.PHONY: test-browser
+test-browser: test-needs build ## the pages in Chromium, against a running Earshot with demo traffic
+	$(call step,Browser tests)
+	@cd api/portal && $(NPM) run --silent e2e
+
+.PHONY: lint
+lint: ## go vet, staticcheck, gofmt, TypeScript
+	$(call step,Linting)
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [[ -n $$unformatted ]]; then echo "gofmt these: $$unformatted"; exit 1; fi
+	@$(GO) vet ./...
+	@$(GO) tool staticcheck ./...
+
+.PHONY: bench
+bench: build engines ## the figures in benchmarks/
+	@$(GO) run ./benchmarks
+
+FUZZTIME ?= 30s
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (default 30s)
+	@for pkg in $$($(GO) list ./...); do for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	  printf '\033[1m==> %s %s\033[0m\n' "$$pkg" "$$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; done; done
+
+.PHONY: proto
+proto: ## regenerate telemetry/*.pb.go (needs protoc)
+	@GOBIN=$(CURDIR)/.engines/bin $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go
+	@PATH=$(CURDIR)/.engines/bin:$$PATH $(GO) generate ./telemetry
+
+.PHONY: clean
+clean: ## what builds made; not the data
+	@rm -rf bin api/portal/dist/assets api/portal/dist/index.html
