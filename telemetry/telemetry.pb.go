@@ -2039,8 +2039,11 @@ type WebRTCSample struct {
 	Pair           *CandidatePair         `protobuf:"bytes,15,opt,name=pair,proto3" json:"pair,omitempty"`    // the selected one
 	Muted          bool                   `protobuf:"varint,16,opt,name=muted,proto3" json:"muted,omitempty"` // as the app says it
 	HasMuted       bool                   `protobuf:"varint,17,opt,name=has_muted,json=hasMuted,proto3" json:"has_muted,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Who calls whom, where the sender says it.
+	From          *Identity `protobuf:"bytes,18,opt,name=from,proto3" json:"from,omitempty"`
+	To            *Identity `protobuf:"bytes,19,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WebRTCSample) Reset() {
@@ -2190,6 +2193,20 @@ func (x *WebRTCSample) GetHasMuted() bool {
 		return x.HasMuted
 	}
 	return false
+}
+
+func (x *WebRTCSample) GetFrom() *Identity {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *WebRTCSample) GetTo() *Identity {
+	if x != nil {
+		return x.To
+	}
+	return nil
 }
 
 type InboundRTP struct {
@@ -5560,7 +5577,7 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	" \x01(\x03R\x06lastUs\x12\x1b\n" +
 	"\tjitter_ms\x18\v \x01(\x01R\bjitterMs\x12\x1c\n" +
 	"\n" +
-	"max_gap_ms\x18\f \x01(\rR\bmaxGapMs\"\xed\x05\n" +
+	"max_gap_ms\x18\f \x01(\rR\bmaxGapMs\"\xd1\x06\n" +
 	"\fWebRTCSample\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x15\n" +
 	"\x06leg_id\x18\x02 \x01(\tR\x05legId\x12\x17\n" +
@@ -5580,7 +5597,9 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\rmedia_sources\x18\x0e \x03(\v2!.earshot.telemetry.v1.MediaSourceR\fmediaSources\x127\n" +
 	"\x04pair\x18\x0f \x01(\v2#.earshot.telemetry.v1.CandidatePairR\x04pair\x12\x14\n" +
 	"\x05muted\x18\x10 \x01(\bR\x05muted\x12\x1b\n" +
-	"\thas_muted\x18\x11 \x01(\bR\bhasMuted\"\xb4\n" +
+	"\thas_muted\x18\x11 \x01(\bR\bhasMuted\x122\n" +
+	"\x04from\x18\x12 \x01(\v2\x1e.earshot.telemetry.v1.IdentityR\x04from\x12.\n" +
+	"\x02to\x18\x13 \x01(\v2\x1e.earshot.telemetry.v1.IdentityR\x02to\"\xb4\n" +
 	"\n" +
 	"\n" +
 	"InboundRTP\x12\x0e\n" +
@@ -6092,45 +6111,47 @@ var file_telemetry_telemetry_proto_depIdxs = []int32{
 	24, // 28: earshot.telemetry.v1.WebRTCSample.remote_outbound:type_name -> earshot.telemetry.v1.RemoteOutboundRTP
 	25, // 29: earshot.telemetry.v1.WebRTCSample.media_sources:type_name -> earshot.telemetry.v1.MediaSource
 	26, // 30: earshot.telemetry.v1.WebRTCSample.pair:type_name -> earshot.telemetry.v1.CandidatePair
-	6,  // 31: earshot.telemetry.v1.CallEvent.from:type_name -> earshot.telemetry.v1.Identity
-	6,  // 32: earshot.telemetry.v1.CallEvent.to:type_name -> earshot.telemetry.v1.Identity
-	6,  // 33: earshot.telemetry.v1.CallEvent.subject:type_name -> earshot.telemetry.v1.Identity
-	29, // 34: earshot.telemetry.v1.VQReport.local:type_name -> earshot.telemetry.v1.VQMetrics
-	29, // 35: earshot.telemetry.v1.VQReport.remote:type_name -> earshot.telemetry.v1.VQMetrics
-	6,  // 36: earshot.telemetry.v1.VQReport.identity:type_name -> earshot.telemetry.v1.Identity
-	31, // 37: earshot.telemetry.v1.Outcome.sample:type_name -> earshot.telemetry.v1.Sample
-	32, // 38: earshot.telemetry.v1.Outcome.call:type_name -> earshot.telemetry.v1.Call
-	45, // 39: earshot.telemetry.v1.Outcome.rejection:type_name -> earshot.telemetry.v1.Rejection
-	7,  // 40: earshot.telemetry.v1.Outcome.message:type_name -> earshot.telemetry.v1.SIPMessage
-	47, // 41: earshot.telemetry.v1.Outcome.registration:type_name -> earshot.telemetry.v1.RegistrationChange
-	46, // 42: earshot.telemetry.v1.Outcome.rating:type_name -> earshot.telemetry.v1.Rating
-	3,  // 43: earshot.telemetry.v1.Outcome.source:type_name -> earshot.telemetry.v1.Source
-	33, // 44: earshot.telemetry.v1.Call.target:type_name -> earshot.telemetry.v1.Party
-	33, // 45: earshot.telemetry.v1.Call.contact:type_name -> earshot.telemetry.v1.Party
-	34, // 46: earshot.telemetry.v1.Call.end:type_name -> earshot.telemetry.v1.CallEnd
-	35, // 47: earshot.telemetry.v1.Call.legs:type_name -> earshot.telemetry.v1.Leg
-	36, // 48: earshot.telemetry.v1.Call.verdict:type_name -> earshot.telemetry.v1.Verdict
-	6,  // 49: earshot.telemetry.v1.Party.identity:type_name -> earshot.telemetry.v1.Identity
-	38, // 50: earshot.telemetry.v1.Verdict.delay:type_name -> earshot.telemetry.v1.Delay
-	39, // 51: earshot.telemetry.v1.Verdict.jitter:type_name -> earshot.telemetry.v1.Jitter
-	40, // 52: earshot.telemetry.v1.Verdict.loss:type_name -> earshot.telemetry.v1.Loss
-	41, // 53: earshot.telemetry.v1.Verdict.one_way_audio:type_name -> earshot.telemetry.v1.OneWayAudio
-	42, // 54: earshot.telemetry.v1.Verdict.mos:type_name -> earshot.telemetry.v1.MOS
-	43, // 55: earshot.telemetry.v1.Verdict.evidence:type_name -> earshot.telemetry.v1.Evidence
-	44, // 56: earshot.telemetry.v1.Verdict.sources:type_name -> earshot.telemetry.v1.VerdictSource
-	37, // 57: earshot.telemetry.v1.Delay.rtt_ms:type_name -> earshot.telemetry.v1.Distribution
-	50, // 58: earshot.telemetry.v1.Delay.share:type_name -> earshot.telemetry.v1.Delay.ShareEntry
-	37, // 59: earshot.telemetry.v1.Jitter.jitter_ms:type_name -> earshot.telemetry.v1.Distribution
-	51, // 60: earshot.telemetry.v1.MOS.inputs:type_name -> earshot.telemetry.v1.MOS.InputsEntry
-	52, // 61: earshot.telemetry.v1.Evidence.values:type_name -> earshot.telemetry.v1.Evidence.ValuesEntry
-	6,  // 62: earshot.telemetry.v1.Rejection.agent:type_name -> earshot.telemetry.v1.Identity
-	6,  // 63: earshot.telemetry.v1.Rating.rater:type_name -> earshot.telemetry.v1.Identity
-	6,  // 64: earshot.telemetry.v1.RegistrationChange.identity:type_name -> earshot.telemetry.v1.Identity
-	65, // [65:65] is the sub-list for method output_type
-	65, // [65:65] is the sub-list for method input_type
-	65, // [65:65] is the sub-list for extension type_name
-	65, // [65:65] is the sub-list for extension extendee
-	0,  // [0:65] is the sub-list for field type_name
+	6,  // 31: earshot.telemetry.v1.WebRTCSample.from:type_name -> earshot.telemetry.v1.Identity
+	6,  // 32: earshot.telemetry.v1.WebRTCSample.to:type_name -> earshot.telemetry.v1.Identity
+	6,  // 33: earshot.telemetry.v1.CallEvent.from:type_name -> earshot.telemetry.v1.Identity
+	6,  // 34: earshot.telemetry.v1.CallEvent.to:type_name -> earshot.telemetry.v1.Identity
+	6,  // 35: earshot.telemetry.v1.CallEvent.subject:type_name -> earshot.telemetry.v1.Identity
+	29, // 36: earshot.telemetry.v1.VQReport.local:type_name -> earshot.telemetry.v1.VQMetrics
+	29, // 37: earshot.telemetry.v1.VQReport.remote:type_name -> earshot.telemetry.v1.VQMetrics
+	6,  // 38: earshot.telemetry.v1.VQReport.identity:type_name -> earshot.telemetry.v1.Identity
+	31, // 39: earshot.telemetry.v1.Outcome.sample:type_name -> earshot.telemetry.v1.Sample
+	32, // 40: earshot.telemetry.v1.Outcome.call:type_name -> earshot.telemetry.v1.Call
+	45, // 41: earshot.telemetry.v1.Outcome.rejection:type_name -> earshot.telemetry.v1.Rejection
+	7,  // 42: earshot.telemetry.v1.Outcome.message:type_name -> earshot.telemetry.v1.SIPMessage
+	47, // 43: earshot.telemetry.v1.Outcome.registration:type_name -> earshot.telemetry.v1.RegistrationChange
+	46, // 44: earshot.telemetry.v1.Outcome.rating:type_name -> earshot.telemetry.v1.Rating
+	3,  // 45: earshot.telemetry.v1.Outcome.source:type_name -> earshot.telemetry.v1.Source
+	33, // 46: earshot.telemetry.v1.Call.target:type_name -> earshot.telemetry.v1.Party
+	33, // 47: earshot.telemetry.v1.Call.contact:type_name -> earshot.telemetry.v1.Party
+	34, // 48: earshot.telemetry.v1.Call.end:type_name -> earshot.telemetry.v1.CallEnd
+	35, // 49: earshot.telemetry.v1.Call.legs:type_name -> earshot.telemetry.v1.Leg
+	36, // 50: earshot.telemetry.v1.Call.verdict:type_name -> earshot.telemetry.v1.Verdict
+	6,  // 51: earshot.telemetry.v1.Party.identity:type_name -> earshot.telemetry.v1.Identity
+	38, // 52: earshot.telemetry.v1.Verdict.delay:type_name -> earshot.telemetry.v1.Delay
+	39, // 53: earshot.telemetry.v1.Verdict.jitter:type_name -> earshot.telemetry.v1.Jitter
+	40, // 54: earshot.telemetry.v1.Verdict.loss:type_name -> earshot.telemetry.v1.Loss
+	41, // 55: earshot.telemetry.v1.Verdict.one_way_audio:type_name -> earshot.telemetry.v1.OneWayAudio
+	42, // 56: earshot.telemetry.v1.Verdict.mos:type_name -> earshot.telemetry.v1.MOS
+	43, // 57: earshot.telemetry.v1.Verdict.evidence:type_name -> earshot.telemetry.v1.Evidence
+	44, // 58: earshot.telemetry.v1.Verdict.sources:type_name -> earshot.telemetry.v1.VerdictSource
+	37, // 59: earshot.telemetry.v1.Delay.rtt_ms:type_name -> earshot.telemetry.v1.Distribution
+	50, // 60: earshot.telemetry.v1.Delay.share:type_name -> earshot.telemetry.v1.Delay.ShareEntry
+	37, // 61: earshot.telemetry.v1.Jitter.jitter_ms:type_name -> earshot.telemetry.v1.Distribution
+	51, // 62: earshot.telemetry.v1.MOS.inputs:type_name -> earshot.telemetry.v1.MOS.InputsEntry
+	52, // 63: earshot.telemetry.v1.Evidence.values:type_name -> earshot.telemetry.v1.Evidence.ValuesEntry
+	6,  // 64: earshot.telemetry.v1.Rejection.agent:type_name -> earshot.telemetry.v1.Identity
+	6,  // 65: earshot.telemetry.v1.Rating.rater:type_name -> earshot.telemetry.v1.Identity
+	6,  // 66: earshot.telemetry.v1.RegistrationChange.identity:type_name -> earshot.telemetry.v1.Identity
+	67, // [67:67] is the sub-list for method output_type
+	67, // [67:67] is the sub-list for method input_type
+	67, // [67:67] is the sub-list for extension type_name
+	67, // [67:67] is the sub-list for extension extendee
+	0,  // [0:67] is the sub-list for field type_name
 }
 
 func init() { file_telemetry_telemetry_proto_init() }
