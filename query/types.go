@@ -1,0 +1,508 @@
+package query
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+var (
+	// ErrNotFound says that the company has no such object, or that it is another company's.
+	ErrNotFound = errors.New("not found")
+	// ErrLimit says that the question is too big: its page, its buckets, or its time on the server.
+	ErrLimit = errors.New("limit exceeded")
+	// ErrCursor says that a cursor was not made by this list.
+	ErrCursor = errors.New("cursor is not valid")
+	// ErrFilter says that a filter has a value outside its set.
+	ErrFilter = errors.New("filter is not valid")
+)
+
+// Time is an instant that JSON shows as RFC 3339 in UTC with milliseconds, and
+// as null where it is not known.
+type Time struct{ time.Time }
+
+const timeLayout = "2006-01-02T15:04:05.000Z"
+
+// MarshalJSON implements json.Marshaler.
+func (t Time) MarshalJSON() ([]byte, error) {
+	if t.IsZero() {
+		return []byte("null"), nil
+	}
+	return []byte(`"` + t.UTC().Format(timeLayout) + `"`), nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *Time) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		t.Time = time.Time{}
+		return nil
+	}
+	return t.Time.UnmarshalJSON(b)
+}
+
+// String is what JSON shows, without quotes; empty where not known.
+func (t Time) String() string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(timeLayout)
+}
+
+// Micros gives Unix microseconds; 0 where not known.
+func (t Time) Micros() int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func micros(us int64) Time {
+	if us == 0 {
+		return Time{}
+	}
+	return Time{time.UnixMicro(us).UTC()}
+}
+
+// Page asks for a part of a list.
+type Page struct {
+	Limit  int    // items; 0: 100, at most MaxLimit
+	Cursor string // next_cursor of the page before; empty: the first page
+}
+
+// Limits of a page, in items.
+const (
+	DefaultLimit = 100
+	MaxLimit     = 10_000
+)
+
+func (p Page) limit() (int, error) {
+	switch {
+	case p.Limit == 0:
+		return DefaultLimit, nil
+	case p.Limit < 0 || p.Limit > MaxLimit:
+		return 0, fmt.Errorf("%w: a page holds 1 to %d items, not %d", ErrLimit, MaxLimit, p.Limit)
+	}
+	return p.Limit, nil
+}
+
+// List is one page of a list.
+type List[T any] struct {
+	Items      []T     `json:"items"`
+	NextCursor *string `json:"next_cursor"` // null on the last page
+}
+
+// Call is a call as the API shows it. In lists legs, evidence and sources are absent.
+type Call struct {
+	ID          string            `json:"id"`
+	Company     string            `json:"company"`
+	State       string            `json:"state"`     // live, ended
+	Direction   string            `json:"direction"` // inbound, outbound, internal
+	Target      Party             `json:"target"`
+	Contact     Party             `json:"contact"`
+	StartedAt   Time              `json:"started_at"`
+	ConnectedAt Time              `json:"connected_at"`
+	EndedAt     Time              `json:"ended_at"`
+	DurationMs  *int64            `json:"duration_ms"` // from connect to end; 0 if never connected, null while live
+	Description string            `json:"description"`
+	End         *CallEnd          `json:"end"`
+	Legs        []Leg             `json:"legs,omitzero"`
+	SIPCallIDs  []string          `json:"sip_call_ids,omitzero"`
+	Verdict     Verdict           `json:"verdict"`
+	Rejections  []Rejection       `json:"rejections"`
+	Ratings     []Rating          `json:"ratings"`
+	Links       map[string]string `json:"links,omitzero"` // filled by the API
+
+	Timeline   string `json:"timeline,omitempty"` // empty: live traffic
+	ReceivedAt Time   `json:"received_at"`        // of the newest version
+}
+
+// Party is one side of a call.
+type Party struct {
+	UserID          *string `json:"user_id"`
+	Name            string  `json:"name"`
+	Number          string  `json:"number"`
+	Endpoint        string  `json:"endpoint"` // native, packaged_app, web, mobile, desk_phone, sip
+	AppVersion      string  `json:"app_version"`
+	Platform        string  `json:"platform"`
+	DeviceID        string  `json:"device_id,omitempty"`
+	DepartmentID    string  `json:"department_id,omitempty"`
+	OfficeID        string  `json:"office_id,omitempty"`
+	ContactCenterID string  `json:"contact_center_id,omitempty"`
+}
+
+// CallEnd says who ended a call and how.
+type CallEnd struct {
+	By        string  `json:"by"` // target, contact, system
+	SIPStatus *uint32 `json:"sip_status"`
+	Reason    string  `json:"reason"`
+}
+
+// Leg is one SIP dialog or WebRTC connection of a call.
+type Leg struct {
+	ID        string `json:"id"`
+	SIPCallID string `json:"sip_call_id"`
+	Kind      string `json:"kind"` // sip, webrtc
+	Side      string `json:"side"` // target, contact, server
+	UserAgent string `json:"user_agent"`
+	Codec     string `json:"codec"`
+	ClockRate uint32 `json:"clock_rate"` // Hz, 0 unknown
+	Address   string `json:"address"`    // media address
+	StartedAt Time   `json:"started_at"`
+	EndedAt   Time   `json:"ended_at"`
+	UserID    string `json:"user_id,omitempty"`
+	DeviceID  string `json:"device_id,omitempty"`
+}
+
+// Verdict is what was concluded about a call.
+type Verdict struct {
+	Overall     string      `json:"overall"` // good, acceptable, bad, unacceptable, unknown
+	Final       bool        `json:"final"`
+	Version     uint32      `json:"version"`
+	ComputedAt  Time        `json:"computed_at"`
+	Rules       string      `json:"rules"`
+	Delay       Delay       `json:"delay"`
+	Jitter      Jitter      `json:"jitter"`
+	Loss        Loss        `json:"loss"`
+	OneWayAudio OneWayAudio `json:"one_way_audio"`
+	MOS         *MOS        `json:"mos"`
+	FaultSide   string      `json:"fault_side"` // target, contact, network, server, unknown
+	Evidence    []Evidence  `json:"evidence,omitzero"`
+	Sources     []Source    `json:"sources,omitzero"`
+}
+
+// Distribution of a quantity over a call.
+type Distribution struct {
+	Min float64 `json:"min"`
+	P50 float64 `json:"p50"`
+	P95 float64 `json:"p95"`
+	Max float64 `json:"max"`
+}
+
+// Delay is the round trip of the call.
+type Delay struct {
+	Band  string             `json:"band"`
+	RTTMs *Distribution      `json:"rtt_ms"`
+	Share map[string]float64 `json:"share"` // of time in each band, 0–1
+}
+
+// Jitter is that of the network and what the jitter buffer made of it.
+type Jitter struct {
+	Band                     string        `json:"band"`
+	JitterMs                 *Distribution `json:"jitter_ms"`
+	BufferOverPreferredRatio *float64      `json:"buffer_over_preferred_ratio"`
+	ConcealmentPercent       *float64      `json:"concealment_percent"`
+}
+
+// Loss of packets, the worse direction first, then each.
+type Loss struct {
+	Band                   string   `json:"band"`
+	Percent                *float64 `json:"percent"`
+	BurstPercent           *float64 `json:"burst_percent"`
+	TargetToContactPercent *float64 `json:"target_to_contact_percent"`
+	ContactToTargetPercent *float64 `json:"contact_to_target_percent"`
+}
+
+// OneWayAudio says whether a party could not be heard. From cannot be heard by To.
+type OneWayAudio struct {
+	State      string   `json:"state"`     // none, suspected, confirmed, unknown
+	Direction  *string  `json:"direction"` // target_to_contact, contact_to_target, both: the dead one
+	From       *string  `json:"from"`
+	To         *string  `json:"to"`
+	Since      Time     `json:"since"`
+	Confidence *float64 `json:"confidence"`
+}
+
+// MOS by the E-model.
+type MOS struct {
+	Min       float64            `json:"min"`
+	Avg       float64            `json:"avg"`
+	Model     string             `json:"model"` // G.107, G.107.1, G.107.2
+	Inputs    map[string]float64 `json:"inputs"`
+	Estimated bool               `json:"estimated"`
+}
+
+// Evidence is one observation that a verdict rests on.
+type Evidence struct {
+	Kind      string             `json:"kind"`
+	Leg       string             `json:"leg"`
+	At        Time               `json:"at"`
+	Text      string             `json:"text"`
+	Values    map[string]float64 `json:"values"`
+	Side      string             `json:"side,omitempty"`
+	Direction string             `json:"direction,omitempty"`
+}
+
+// Source is a witness of the call.
+type Source struct {
+	Kind    string `json:"kind"` // webrtc, rtcp, rtcp_xr, vq_rtcpxr, rtp, sip
+	Side    string `json:"side"`
+	Samples uint32 `json:"samples"`
+}
+
+// Sample is a point on the graphs: what one witness saw of one direction.
+// Metrics are null where the witness did not give them.
+type Sample struct {
+	At                       Time     `json:"at"`
+	LegID                    string   `json:"leg_id"`
+	Side                     string   `json:"side"`      // target, contact, server
+	Source                   string   `json:"source"`    // webrtc, rtcp, rtp, rtcp_xr, vq_rtcpxr
+	Direction                string   `json:"direction"` // target_to_contact, contact_to_target
+	SSRC                     uint32   `json:"ssrc"`
+	Codec                    string   `json:"codec"`
+	ClockRate                uint32   `json:"clock_rate"` // Hz
+	RTTMs                    *float64 `json:"rtt_ms"`
+	JitterMs                 *float64 `json:"jitter_ms"`
+	LossPercent              *float64 `json:"loss_percent"` // of the interval
+	Packets                  *uint32  `json:"packets"`      // of the interval
+	PacketsLost              *int32   `json:"packets_lost"`
+	PacketsDiscarded         *uint32  `json:"packets_discarded"`
+	JitterBufferMs           *float64 `json:"jitter_buffer_ms"`
+	JitterBufferPreferredMs  *float64 `json:"jitter_buffer_preferred_ms"`
+	ConcealmentPercent       *float64 `json:"concealment_percent"`
+	SilentConcealmentPercent *float64 `json:"silent_concealment_percent"`
+	AudioLevel               *float64 `json:"audio_level"` // RMS, 0–1
+	MOS                      *float64 `json:"mos"`
+}
+
+// Message is one step of the SIP ladder.
+type Message struct {
+	At           Time   `json:"at"`
+	Src          string `json:"src"` // address:port
+	Dst          string `json:"dst"`
+	Transport    string `json:"transport"` // udp, tcp, tls, ws, wss
+	Method       string `json:"method"`    // for a response that of CSeq
+	Status       uint32 `json:"status"`    // 0 in a request
+	ReasonPhrase string `json:"reason_phrase"`
+	CSeq         uint32 `json:"cseq"`
+	CallID       string `json:"call_id"` // the SIP Call-ID
+	Summary      string `json:"summary"` // "INVITE", "180 Ringing", with "(SDP)"
+	Raw          string `json:"raw"`
+}
+
+// Registration is the current binding of one device (RFC 3261 §10).
+type Registration struct {
+	AOR          string  `json:"aor"`
+	DeviceID     string  `json:"device_id"`
+	UserID       *string `json:"user_id"`
+	UserName     string  `json:"user_name"`
+	Contact      string  `json:"contact"`
+	Source       string  `json:"source"` // address:port the phone sent from
+	UserAgent    string  `json:"user_agent"`
+	App          string  `json:"app"`
+	AppVersion   string  `json:"app_version"`
+	Endpoint     string  `json:"endpoint"`
+	Platform     string  `json:"platform"`
+	State        string  `json:"state"`      // registered, unregistered, lapsed, failed
+	Registered   bool    `json:"registered"` // now: expires_at + 32 s has not passed
+	RegisteredAt Time    `json:"registered_at"`
+	ExpiresAt    Time    `json:"expires_at"`
+	UpdatedAt    Time    `json:"updated_at"`
+	Flapping     bool    `json:"flapping"`
+}
+
+// RegistrationChange is one step in the life of a binding.
+type RegistrationChange struct {
+	At         Time    `json:"at"`
+	AOR        string  `json:"aor"`
+	DeviceID   string  `json:"device_id"`
+	UserID     *string `json:"user_id"`
+	Change     string  `json:"change"`
+	Contact    string  `json:"contact"`
+	Source     string  `json:"source"`
+	UserAgent  string  `json:"user_agent"`
+	SIPStatus  *uint32 `json:"sip_status"`
+	ExpiresAt  Time    `json:"expires_at"`
+	Registered bool    `json:"registered"` // after this change
+	Flapping   bool    `json:"flapping"`
+	Text       string  `json:"text"`
+	Timeline   string  `json:"timeline"` // empty: live traffic
+}
+
+// Device is what a user registers or calls with.
+type Device struct {
+	ID           string `json:"id"`
+	UserID       string `json:"user_id"`
+	AOR          string `json:"aor"`
+	Platform     string `json:"platform"`
+	Endpoint     string `json:"endpoint"`
+	App          string `json:"app"`
+	AppVersion   string `json:"app_version"`
+	UserAgent    string `json:"user_agent"`
+	UpdatedAt    Time   `json:"updated_at"`
+	Registered   *bool  `json:"registered"` // null: it was seen in calls but never registered by SIP
+	RegisteredAt Time   `json:"registered_at"`
+	ExpiresAt    Time   `json:"expires_at"`
+	Contact      string `json:"contact"`
+	Source       string `json:"source"`
+}
+
+// Rejection is one refused leg of a call.
+type Rejection struct {
+	ID         string `json:"id"`
+	At         Time   `json:"at"`
+	CallID     string `json:"call_id"`
+	Reason     string `json:"reason"`
+	Agent      Agent  `json:"agent"`
+	FromNumber string `json:"from_number"`
+	ToNumber   string `json:"to_number"`
+	SIPStatus  uint32 `json:"sip_status"` // 0: from an event
+	RawReason  string `json:"raw_reason"` // Reason header
+	Text       string `json:"text"`       // the platform's own words
+	Source     string `json:"source"`     // event, sip
+}
+
+// Agent is who refused a call.
+type Agent struct {
+	UserID          *string `json:"user_id"`
+	Name            string  `json:"name"`
+	Number          string  `json:"number"`
+	DepartmentID    *string `json:"department_id"`
+	ContactCenterID *string `json:"contact_center_id"`
+	OfficeID        *string `json:"office_id"`
+}
+
+// RejectionTrend is rejections over time, by group.
+type RejectionTrend struct {
+	Interval string        `json:"interval"`
+	GroupBy  string        `json:"group_by"`
+	TimeZone string        `json:"time_zone"`
+	From     Time          `json:"from"`
+	To       Time          `json:"to"`
+	Series   []TrendSeries `json:"series"` // the biggest first
+}
+
+// TrendSeries is one group's line; empty buckets count 0.
+type TrendSeries struct {
+	Key    string       `json:"key"`
+	Name   string       `json:"name"`
+	Total  uint64       `json:"total"`
+	Points []TrendPoint `json:"points"`
+}
+
+// TrendPoint is a bucket, named by its begin.
+type TrendPoint struct {
+	At    Time   `json:"at"`
+	Count uint64 `json:"count"`
+}
+
+// Rating is what a user thought of a call.
+type Rating struct {
+	ID     string  `json:"id"`
+	At     Time    `json:"at"`
+	CallID string  `json:"call_id"`
+	UserID *string `json:"user_id"`
+	Name   string  `json:"name"`
+	Rating uint32  `json:"rating"` // 1–5
+	Text   string  `json:"text"`
+}
+
+// Counts is the part of a company's page that ClickHouse knows.
+type Counts struct {
+	Devices         uint64 `json:"devices"`
+	Registered      uint64 `json:"registered"`
+	CallsToday      uint64 `json:"calls_today"`
+	LiveCalls       uint64 `json:"live_calls"`
+	RejectionsToday uint64 `json:"rejections_today"`
+}
+
+// QualityTrend is call quality over time, by group.
+type QualityTrend struct {
+	Interval string          `json:"interval"`
+	GroupBy  string          `json:"group_by"`
+	TimeZone string          `json:"time_zone"`
+	From     Time            `json:"from"`
+	To       Time            `json:"to"`
+	Series   []QualitySeries `json:"series"` // the most calls first
+}
+
+// QualitySeries is one group's line.
+type QualitySeries struct {
+	Key    string         `json:"key"`
+	Name   string         `json:"name"`
+	Calls  uint64         `json:"calls"`
+	Points []QualityPoint `json:"points"`
+}
+
+// QualityPoint is a bucket: how many calls, their verdicts, and percentiles
+// over the calls that have the number.
+type QualityPoint struct {
+	At          Time              `json:"at"`
+	Calls       uint64            `json:"calls"`
+	Verdicts    map[string]uint64 `json:"verdicts"` // by overall band
+	OneWay      uint64            `json:"one_way"`  // confirmed or suspected
+	RTTMsP50    *float64          `json:"rtt_ms_p50"`
+	RTTMsP95    *float64          `json:"rtt_ms_p95"`
+	JitterMsP95 *float64          `json:"jitter_ms_p95"`
+	LossPercent *float64          `json:"loss_percent_avg"`
+	MOSAvg      *float64          `json:"mos_avg"`
+}
+
+// Hit is something that an id may mean.
+type Hit struct {
+	Kind string `json:"kind"` // call, user, number, aor, device
+	ID   string `json:"id"`
+	Text string `json:"text"`
+	At   Time   `json:"at"` // last seen
+}
+
+// CallFilter narrows a list of calls; zero fields do not.
+type CallFilter struct {
+	User      string // id of a party
+	Number    string // E.164 with +, of a party
+	From, To  Time   // of started_at: From ≤ started_at < To
+	Direction string // inbound, outbound, internal
+	State     string // live, ended
+	// Verdict: an overall band (good, acceptable, bad, unacceptable, unknown) or
+	// what is wrong: one_way (confirmed or suspected), choppy, delay, loss.
+	Verdict  string
+	Rejected *bool
+	Rating   *uint32 // 1–5
+	Q        string  // any id: of the call, a leg, a SIP dialog, a user, a device; or a number
+}
+
+// RejectionFilter narrows a list of rejections; zero fields do not.
+type RejectionFilter struct {
+	Reason        string
+	Agent         string // user id
+	Department    string // id
+	Office        string // id
+	ContactCenter string // id
+	Number        string // E.164 with +, from or to
+	From, To      Time   // From ≤ at < To
+}
+
+// TrendFilter asks for a trend.
+type TrendFilter struct {
+	GroupBy  string // rejections: reason, agent, department, office, contact_center; quality: see QualityTrend
+	Interval string // 1m, 5m, 15m, 30m, 1h, 3h, 6h, 12h, 1d
+	TimeZone string // IANA name; empty: UTC
+	From, To Time
+
+}
+
+// QualityFilter asks for a quality trend. GroupBy is empty, office, app_version,
+// platform, endpoint, network, user or direction; all are the target's.
+type QualityFilter struct {
+	GroupBy  string
+	Interval string
+	TimeZone string
+	From, To Time
+	User     string
+	Office   string
+}
+
+// RegistrationFilter narrows a list of registrations; zero fields do not.
+type RegistrationFilter struct {
+	User     string
+	AOR      string
+	DeviceID string
+	State    string // registered, unregistered, lapsed, failed
+	From, To Time   // history only
+}
+
+// RatingFilter narrows a list of ratings; zero fields do not.
+type RatingFilter struct {
+	User     string
+	CallID   string
+	From, To Time
+}
