@@ -1,0 +1,377 @@
+// The HTTP API as the portal sees it: shapes of the answers and how to ask.
+
+export type Band = 'good' | 'acceptable' | 'bad' | 'unacceptable' | 'unknown';
+export type Side = 'target' | 'contact' | 'server';
+export type Direction = 'target_to_contact' | 'contact_to_target';
+export type SampleSource = 'webrtc' | 'rtcp' | 'rtp' | 'rtcp_xr' | 'vq_rtcpxr';
+
+export interface Page<T> {
+  items: T[];
+  next_cursor: string | null;
+}
+
+export interface Company {
+  id: string;
+  name: string;
+  counts?: {
+    users?: number;
+    numbers?: number;
+    devices?: number;
+    registered?: number;
+    calls_today?: number;
+    live_calls?: number;
+    rejections_today?: number;
+  };
+  links?: Record<string, string>;
+}
+
+export interface User {
+  id: string;
+  name: string;
+  email?: string | null;
+  state: string;
+  office?: string | null;
+  numbers?: string[] | null;
+  aors?: string[] | null;
+  app_versions?: string[] | null;
+  departments?: string[] | null;
+  created_at?: string | null;
+}
+
+export interface Device {
+  id: string;
+  user_id: string;
+  aor: string;
+  platform?: string | null;
+  endpoint?: string | null;
+  app?: string | null;
+  app_version?: string | null;
+  user_agent?: string | null;
+  updated_at?: string | null;
+  registered: boolean | null;
+  registered_at?: string | null;
+  expires_at?: string | null;
+  contact?: string | null;
+  source?: string | null;
+}
+
+export interface Registration {
+  aor: string;
+  device_id: string;
+  user_id?: string | null;
+  user_name?: string | null;
+  contact?: string | null;
+  source?: string | null;
+  user_agent?: string | null;
+  app?: string | null;
+  app_version?: string | null;
+  endpoint?: string | null;
+  platform?: string | null;
+  state: string;
+  registered: boolean;
+  registered_at?: string | null;
+  expires_at?: string | null;
+  updated_at?: string | null;
+  flapping?: boolean;
+}
+
+export interface RegistrationChange {
+  at: string;
+  aor: string;
+  device_id: string;
+  change: string;
+  contact?: string | null;
+  source?: string | null;
+  user_agent?: string | null;
+  sip_status?: number | null;
+  expires_at?: string | null;
+  registered: boolean;
+  flapping?: boolean;
+  text?: string | null;
+  timeline?: string | null;
+}
+
+export interface NumberItem {
+  number: string;
+  national?: string | null;
+  type?: string | null;
+  status?: string | null;
+  area_code?: string | null;
+  prefix?: string | null;
+  region?: string | null;
+  owner?: { kind: string; id: string; name?: string | null } | null;
+}
+
+export interface Party {
+  user_id?: string | null;
+  name?: string | null;
+  number?: string | null;
+  endpoint?: string | null;
+  app_version?: string | null;
+  platform?: string | null;
+}
+
+export interface Distribution {
+  min?: number | null;
+  p50?: number | null;
+  p95?: number | null;
+  max?: number | null;
+}
+
+export interface Evidence {
+  kind: string;
+  leg?: string | null;
+  at?: string | null;
+  text: string;
+  values?: Record<string, number> | null;
+  side?: string | null;
+  direction?: string | null;
+}
+
+export interface OneWayAudio {
+  state: 'none' | 'suspected' | 'confirmed' | 'unknown';
+  direction?: Direction | 'both' | '' | null;
+  from?: string | null;
+  to?: string | null;
+  since?: string | null;
+  confidence?: number | null;
+}
+
+export interface Verdict {
+  overall: Band;
+  final: boolean;
+  version?: number;
+  computed_at?: string | null;
+  rules?: string | null;
+  delay?: { band: Band; rtt_ms?: Distribution | null; share?: Partial<Record<Band, number>> | null } | null;
+  jitter?: {
+    band: Band;
+    jitter_ms?: Distribution | null;
+    buffer_over_preferred_ratio?: number | null;
+    concealment_percent?: number | null;
+  } | null;
+  loss?: {
+    band: Band;
+    percent?: number | null;
+    burst_percent?: number | null;
+    target_to_contact_percent?: number | null;
+    contact_to_target_percent?: number | null;
+  } | null;
+  one_way_audio?: OneWayAudio | null;
+  mos?: {
+    min?: number | null;
+    avg?: number | null;
+    model?: string | null;
+    inputs?: Record<string, number> | null;
+    estimated?: boolean;
+  } | null;
+  fault_side?: string | null;
+  evidence?: Evidence[] | null;
+  sources?: { kind: string; side?: string | null; samples?: number }[] | null;
+}
+
+export interface Leg {
+  id: string;
+  sip_call_id?: string | null;
+  kind: string;
+  side?: string | null;
+  user_agent?: string | null;
+  codec?: string | null;
+  clock_rate?: number | null;
+  address?: string | null;
+  started_at?: string | null;
+  ended_at?: string | null;
+  user_id?: string | null;
+  device_id?: string | null;
+}
+
+export interface Call {
+  id: string;
+  company: string;
+  state: 'live' | 'ended';
+  direction: 'inbound' | 'outbound' | 'internal';
+  target: Party;
+  contact: Party;
+  started_at: string;
+  connected_at?: string | null;
+  ended_at?: string | null;
+  duration_ms?: number | null;
+  description?: string | null;
+  end?: { by?: string | null; sip_status?: number | null; reason?: string | null } | null;
+  legs?: Leg[] | null;
+  verdict?: Verdict | null;
+  rejections?: CallRejection[] | null;
+  ratings?: Rating[] | null;
+  sip_call_ids?: string[] | null;
+  links?: Record<string, string>;
+}
+
+export interface CallRejection {
+  id?: string;
+  reason: string;
+  agent?: string | Agent | null;
+  at: string;
+  sip_status?: number | null;
+  raw_reason?: string | null;
+  text?: string | null;
+}
+
+export interface Rating {
+  id?: string;
+  at: string;
+  rating: number;
+  text?: string | null;
+  rater?: { name?: string | null; user_id?: string | null; number?: string | null } | string | null;
+}
+
+export interface Sample {
+  at: string;
+  leg_id: string;
+  side: Side;
+  source: SampleSource;
+  direction: Direction;
+  ssrc?: number | null;
+  codec?: string | null;
+  clock_rate?: number | null;
+  rtt_ms?: number | null;
+  jitter_ms?: number | null;
+  loss_percent?: number | null;
+  packets?: number | null;
+  packets_lost?: number | null;
+  packets_discarded?: number | null;
+  jitter_buffer_ms?: number | null;
+  jitter_buffer_preferred_ms?: number | null;
+  concealment_percent?: number | null;
+  silent_concealment_percent?: number | null;
+  audio_level?: number | null;
+  mos?: number | null;
+}
+
+export interface Message {
+  at: string;
+  src: string;
+  dst: string;
+  transport?: string | null;
+  method: string;
+  status: number;
+  reason_phrase?: string | null;
+  cseq?: number | null;
+  call_id?: string | null;
+  summary?: string | null;
+  raw: string;
+}
+
+export interface Agent {
+  user_id?: string | null;
+  name?: string | null;
+  number?: string | null;
+  department_id?: string | null;
+  contact_center_id?: string | null;
+}
+
+export interface Rejection {
+  id: string;
+  at: string;
+  call_id: string;
+  reason: string;
+  agent?: Agent | null;
+  from_number?: string | null;
+  to_number?: string | null;
+  sip_status?: number | null;
+  raw_reason?: string | null;
+  text?: string | null;
+  source?: string | null;
+}
+
+export interface Trend {
+  interval: string;
+  group_by: string;
+  time_zone: string;
+  from: string;
+  to: string;
+  series: { key: string; name?: string | null; total: number; points: { at: string; count: number }[] }[];
+}
+
+/** ApiError carries the problem document (RFC 9457) of a refused request. */
+export class ApiError extends Error {
+  readonly status: number;
+  constructor(status: number, message: string) {
+    super(message);
+    this.name = 'ApiError';
+    this.status = status;
+  }
+}
+
+export type Params = Record<string, string | number | boolean | null | undefined>;
+
+/** query writes parameters, leaving out what is empty. */
+export function query(params: Params): string {
+  const q = new URLSearchParams();
+  for (const [key, value] of Object.entries(params)) {
+    if (value === undefined || value === null || value === '') continue;
+    q.set(key, String(value));
+  }
+  const text = q.toString();
+  return text ? `?${text}` : '';
+}
+
+async function refuse(response: Response): Promise<never> {
+  let message = `${response.status} ${response.statusText}`.trim();
+  if (response.headers.get('content-type')?.includes('json')) {
+    try {
+      const problem = (await response.json()) as { title?: string; detail?: string };
+      message = problem.detail || problem.title || message;
+    } catch {
+      // The status line says enough.
+    }
+  }
+  throw new ApiError(response.status, message);
+}
+
+async function ask(path: string, accept: string, signal?: AbortSignal): Promise<Response> {
+  const response = await fetch(path, { headers: { Accept: accept }, credentials: 'same-origin', signal });
+  if (!response.ok) return refuse(response);
+  return response;
+}
+
+async function json<T>(path: string, signal?: AbortSignal): Promise<T> {
+  const response = await ask(path, 'application/json', signal);
+  return (await response.json()) as T;
+}
+
+const company = (id: string) => `/api/v1/companies/${encodeURIComponent(id)}`;
+const id = encodeURIComponent;
+
+/** api has one function per route that the portal reads. */
+export const api = {
+  companies: (signal?: AbortSignal) => json<Page<Company>>('/api/v1/companies', signal),
+  company: (c: string, signal?: AbortSignal) => json<Company>(company(c), signal),
+  users: (c: string, p: Params, signal?: AbortSignal) => json<Page<User>>(`${company(c)}/users${query(p)}`, signal),
+  user: (c: string, user: string, signal?: AbortSignal) => json<User>(`${company(c)}/users/${id(user)}`, signal),
+  userDevices: (c: string, user: string, signal?: AbortSignal) =>
+    json<Page<Device>>(`${company(c)}/users/${id(user)}/devices`, signal),
+  userRegistrations: (c: string, user: string, p: Params, signal?: AbortSignal) =>
+    json<Page<Registration>>(`${company(c)}/users/${id(user)}/registrations${query(p)}`, signal),
+  userHistory: (c: string, user: string, p: Params, signal?: AbortSignal) =>
+    json<Page<RegistrationChange>>(`${company(c)}/users/${id(user)}/registrations${query({ ...p, history: true })}`, signal),
+  registrations: (c: string, p: Params, signal?: AbortSignal) =>
+    json<Page<Registration>>(`${company(c)}/registrations${query(p)}`, signal),
+  history: (c: string, p: Params, signal?: AbortSignal) =>
+    json<Page<RegistrationChange>>(`${company(c)}/registrations${query({ ...p, history: true })}`, signal),
+  numbers: (c: string, p: Params, signal?: AbortSignal) => json<Page<NumberItem>>(`${company(c)}/numbers${query(p)}`, signal),
+  calls: (c: string, p: Params, signal?: AbortSignal) => json<Page<Call>>(`${company(c)}/calls${query(p)}`, signal),
+  call: (c: string, call: string, signal?: AbortSignal) => json<Call>(`${company(c)}/calls/${id(call)}`, signal),
+  samples: (c: string, call: string, p: Params, signal?: AbortSignal) =>
+    json<Page<Sample>>(`${company(c)}/calls/${id(call)}/samples${query(p)}`, signal),
+  messages: (c: string, call: string, p: Params, signal?: AbortSignal) =>
+    json<Page<Message>>(`${company(c)}/calls/${id(call)}/messages${query(p)}`, signal),
+  rejections: (c: string, p: Params, signal?: AbortSignal) =>
+    json<Page<Rejection>>(`${company(c)}/rejections${query(p)}`, signal),
+  rejectionTrend: (c: string, p: Params, signal?: AbortSignal) =>
+    json<Trend>(`${company(c)}/rejections/trend${query(p)}`, signal),
+  /** report is the Markdown that a ticket needs. */
+  report: async (c: string, call: string): Promise<string> =>
+    (await ask(`${company(c)}/calls/${id(call)}/report`, 'text/markdown')).text(),
+  /** pcapURL downloads the call's SIP messages as a capture. */
+  pcapURL: (c: string, call: string) => `${company(c)}/calls/${id(call)}/messages.pcap`,
+};

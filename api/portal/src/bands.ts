@@ -1,0 +1,117 @@
+import type { Band, Call, OneWayAudio, Verdict } from './api';
+import { offset, phone, secondsBetween } from './format';
+
+/** rttBands are the four bands of round trips, in ms, with what they mean to the people talking. */
+export const rttBands: { band: Band; from: number; to: number; label: string }[] = [
+  { band: 'good', from: 0, to: 100, label: '<100 ms good' },
+  { band: 'acceptable', from: 100, to: 200, label: '100–200 ms acceptable' },
+  { band: 'bad', from: 200, to: 300, label: '200–300 ms bad' },
+  { band: 'unacceptable', from: 300, to: Infinity, label: '>300 ms unacceptable' },
+];
+
+/** rttBand is [0,100) good, [100,200) acceptable, [200,300] bad, above that unacceptable. */
+export function rttBand(ms: number | null | undefined): Band {
+  if (ms === null || ms === undefined || !Number.isFinite(ms)) return 'unknown';
+  if (ms < 100) return 'good';
+  if (ms < 200) return 'acceptable';
+  return ms <= 300 ? 'bad' : 'unacceptable';
+}
+
+const order: Band[] = ['good', 'acceptable', 'bad', 'unacceptable'];
+
+/** tally counts calls by verdict, in the order in which they are shown. */
+export function tally(calls: Call[]): { band: Band; count: number }[] {
+  const counts = new Map<Band, number>();
+  for (const call of calls) {
+    const band = call.verdict?.overall ?? 'unknown';
+    counts.set(band, (counts.get(band) ?? 0) + 1);
+  }
+  return [...order, 'unknown' as Band]
+    .map((band) => ({ band, count: counts.get(band) ?? 0 }))
+    .filter((entry) => entry.count > 0);
+}
+
+/** callStart is where a call's clock stands at 0:00: the answer, else the first message. */
+export const callStart = (call: Pick<Call, 'started_at' | 'connected_at'>): string => call.connected_at || call.started_at;
+
+function partyName(number: string | null | undefined, call: Call): string {
+  for (const party of [call.target, call.contact]) {
+    if (number && party.number === number) return party.name ? `${phone(number)} (${party.name})` : phone(number);
+  }
+  return number ? phone(number) : '';
+}
+
+/** sideName names a party of the call in a sentence. */
+export function sideName(side: string | null | undefined, call: Call): string {
+  const party = side === 'target' ? call.target : side === 'contact' ? call.contact : null;
+  if (!party) return side ?? '';
+  return partyName(party.number, call) || party.name || `the ${side}`;
+}
+
+/** oneWaySentence says in words who cannot be heard by whom, since when, and how sure that is. */
+export function oneWaySentence(one: OneWayAudio | null | undefined, call: Call): string {
+  if (!one || one.state === 'unknown') return 'One-way audio could not be judged: a direction was not observed long enough.';
+  if (one.state === 'none') return 'Both sides could be heard.';
+  const since = secondsBetween(callStart(call), one.since);
+  const when = since === null ? '' : since < 1 ? ' from the start' : ` since ${offset(since)}`;
+  const sure = one.confidence ? ` (${Math.round(one.confidence * 100)} % sure)` : '';
+  const probably = one.state === 'suspected';
+  if (one.direction === 'both') {
+    return `Neither side ${probably ? 'can probably' : 'can'} hear the other${when}${sure}.`;
+  }
+  const fromSide = one.direction === 'contact_to_target' ? 'contact' : 'target';
+  const from = partyName(one.from, call) || sideName(fromSide, call);
+  const to = partyName(one.to, call) || sideName(fromSide === 'target' ? 'contact' : 'target', call);
+  return `${from} ${probably ? 'can probably not' : 'cannot'} be heard by ${to}${when}${sure}.`;
+}
+
+/** headline says the verdict in one line. */
+export function headline(verdict: Verdict | null | undefined): string {
+  if (!verdict) return 'No verdict yet';
+  const one = verdict.one_way_audio;
+  if (one && (one.state === 'confirmed' || one.state === 'suspected')) {
+    const what = one.direction === 'both' ? 'no audio' : 'one-way audio';
+    return one.state === 'confirmed' ? title(what) : `${title(what)} suspected`;
+  }
+  const worst = (
+    [
+      ['delay', verdict.delay?.band],
+      ['choppy audio', verdict.jitter?.band],
+      ['packet loss', verdict.loss?.band],
+    ] as const
+  ).filter(([, band]) => band === verdict.overall);
+  switch (verdict.overall) {
+    case 'good':
+      return 'Good call';
+    case 'unknown':
+      return 'Not enough was observed';
+    default: {
+      const because = worst.map(([name]) => name).join(', ');
+      return `${title(verdict.overall)}${because ? `: ${because}` : ''}`;
+    }
+  }
+}
+
+const title = (s: string) => s.charAt(0).toUpperCase() + s.slice(1);
+
+/** dimensionReason names the band shown for one-way audio beside the others. */
+export function oneWayBand(one: OneWayAudio | null | undefined): Band {
+  switch (one?.state) {
+    case 'none':
+      return 'good';
+    case 'confirmed':
+      return 'unacceptable';
+    case 'suspected':
+      return 'bad';
+    default:
+      return 'unknown';
+  }
+}
+
+/** mosBand follows the usual reading of G.107's scale: 4.0 satisfied, 3.6 some dissatisfied, 3.1 many. */
+export function mosBand(mos: number | null | undefined): Band {
+  if (mos === null || mos === undefined) return 'unknown';
+  if (mos >= 4) return 'good';
+  if (mos >= 3.6) return 'acceptable';
+  return mos >= 3.1 ? 'bad' : 'unacceptable';
+}
