@@ -1265,8 +1265,14 @@ type RTCPPacket struct {
 	// True for a sender (hepipe.js) whose packet_count, octet_count and
 	// cumulative_lost are of the interval since its previous report.
 	IntervalCounters bool `protobuf:"varint,11,opt,name=interval_counters,json=intervalCounters,proto3" json:"interval_counters,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// True for SRTCP (RFC 3711): only the header and the sender SSRC could be
+	// read, so that the absence of blocks says nothing.
+	Encrypted bool `protobuf:"varint,12,opt,name=encrypted,proto3" json:"encrypted,omitempty"`
+	// Number of receiver reports (PT 201) in the compound, also empty ones: an
+	// empty report says that its sender receives nothing.
+	ReceiverReports uint32 `protobuf:"varint,13,opt,name=receiver_reports,json=receiverReports,proto3" json:"receiver_reports,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *RTCPPacket) Reset() {
@@ -1374,6 +1380,20 @@ func (x *RTCPPacket) GetIntervalCounters() bool {
 		return x.IntervalCounters
 	}
 	return false
+}
+
+func (x *RTCPPacket) GetEncrypted() bool {
+	if x != nil {
+		return x.Encrypted
+	}
+	return false
+}
+
+func (x *RTCPPacket) GetReceiverReports() uint32 {
+	if x != nil {
+		return x.ReceiverReports
+	}
+	return 0
 }
 
 type SenderReport struct {
@@ -5491,7 +5511,7 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
 	"clock_rate\x18\x03 \x01(\rR\tclockRate\x12\x1a\n" +
-	"\bchannels\x18\x04 \x01(\rR\bchannels\"\x8b\x04\n" +
+	"\bchannels\x18\x04 \x01(\rR\bchannels\"\xd4\x04\n" +
 	"\n" +
 	"RTCPPacket\x12\x10\n" +
 	"\x03src\x18\x01 \x01(\tR\x03src\x12\x10\n" +
@@ -5506,7 +5526,9 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"senderSsrc\x12'\n" +
 	"\x0fendpoint_report\x18\n" +
 	" \x01(\bR\x0eendpointReport\x12+\n" +
-	"\x11interval_counters\x18\v \x01(\bR\x10intervalCounters\"\x9d\x01\n" +
+	"\x11interval_counters\x18\v \x01(\bR\x10intervalCounters\x12\x1c\n" +
+	"\tencrypted\x18\f \x01(\bR\tencrypted\x12)\n" +
+	"\x10receiver_reports\x18\r \x01(\rR\x0freceiverReports\"\x9d\x01\n" +
 	"\fSenderReport\x12\x12\n" +
 	"\x04ssrc\x18\x01 \x01(\rR\x04ssrc\x12\x10\n" +
 	"\x03ntp\x18\x02 \x01(\x04R\x03ntp\x12#\n" +
