@@ -1,0 +1,180 @@
+package webrtc
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"testing"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/earshot/earshot/telemetry"
+)
+
+const specItem = `{"call_id":"c1","leg_id":"l1","user_id":"u1","device_id":"d1","endpoint":"web","app_version":"5.2","platform":"Chrome","side":"target",
+"muted":true,"from":"+15551230001","to":"+15551230002","at":"2026-03-01T10:00:00.250Z","unknown":{"x":[1,2,{"y":null}]},
+"stats":{
+ "I1":{"id":"I1","type":"inbound-rtp","timestamp":1772359200250.5,"kind":"audio","ssrc":11,"codecId":"C1","packetsReceived":100,"packetsLost":-2,"packetsDiscarded":3,
+   "jitter":0.004,"jitterBufferDelay":10.5,"jitterBufferTargetDelay":20.5,"jitterBufferEmittedCount":480,"concealedSamples":7,"silentConcealedSamples":6,
+   "totalSamplesReceived":960,"totalAudioEnergy":0.5,"totalSamplesDuration":2.5,"audioLevel":16383.5,"bytesReceived":4000},
+ "V1":{"id":"V1","type":"inbound-rtp","kind":"video","ssrc":12,"packetsReceived":1},
+ "O1":{"id":"O1","type":"outbound-rtp","mediaType":"audio","ssrc":21,"codecId":"C1","packetsSent":90,"bytesSent":3600,"mediaSourceId":"S1"},
+ "RI":{"id":"RI","type":"remote-inbound-rtp","kind":"audio","timestamp":1772359198000,"ssrc":21,"roundTripTime":0.041,"roundTripTimeMeasurements":3,"jitter":0.002,"packetsLost":1,"fractionLost":0.01},
+ "RO":{"id":"RO","type":"remote-outbound-rtp","kind":"audio","timestamp":1772359199000,"ssrc":11,"packetsSent":101},
+ "S1":{"id":"S1","type":"media-source","kind":"audio","audioLevel":0.25,"totalAudioEnergy":1.5,"totalSamplesDuration":3},
+ "C1":{"id":"C1","type":"codec","mimeType":"audio/opus","clockRate":48000},
+ "P0":{"id":"P0","type":"candidate-pair","nominated":true,"state":"succeeded","bytesSent":999999,"currentRoundTripTime":0.9},
+ "P1":{"id":"P1","type":"candidate-pair","state":"succeeded","localCandidateId":"L","remoteCandidateId":"R","currentRoundTripTime":0.039,"bytesReceived":10,"bytesSent":20,"responsesReceived":4},
+ "L":{"id":"L","type":"local-candidate","candidateType":"host"},"R":{"id":"R","type":"remote-candidate","candidateType":"relay"},
+ "T":{"id":"T","type":"transport","selectedCandidatePairId":"P1"}}}`
+
+func TestDecodeSpecification(t *testing.T) {
+	item, err := Decode([]byte(specItem))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &telemetry.WebRTCSample{
+		CallId: "c1", LegId: "l1", UserId: "u1", DeviceId: "d1", Endpoint: "web", AppVersion: "5.2", Platform: "Chrome", Side: "target",
+		Muted: true, HasMuted: true, From: &telemetry.Identity{Number: "+15551230001"}, To: &telemetry.Identity{Number: "+15551230002"},
+		Inbound: []*telemetry.InboundRTP{{
+			Id: "I1", Ssrc: 11, MimeType: "audio/opus", ClockRate: 48000, PacketsReceived: new(uint64(100)), PacketsLost: new(int64(-2)),
+			PacketsDiscarded: new(uint64(3)), JitterS: new(0.004), JitterBufferDelayS: new(10.5), JitterBufferTargetDelayS: new(20.5),
+			JitterBufferEmittedCount: new(uint64(480)), ConcealedSamples: new(uint64(7)), SilentConcealedSamples: new(uint64(6)),
+			TotalSamplesReceived: new(uint64(960)), TotalAudioEnergy: new(0.5), TotalSamplesDurationS: new(2.5), AudioLevel: new(0.5),
+			BytesReceived: new(uint64(4000)),
+		}},
+		Outbound: []*telemetry.OutboundRTP{{Id: "O1", Ssrc: 21, MimeType: "audio/opus", ClockRate: 48000,
+			PacketsSent: new(uint64(90)), BytesSent: new(uint64(3600)), MediaSourceId: "S1"}},
+		RemoteInbound: []*telemetry.RemoteInboundRTP{{Id: "RI", Ssrc: 21, TimestampUs: 1772359198000000, RoundTripTimeS: new(0.041),
+			RoundTripTimeMeasurements: new(uint64(3)), JitterS: new(0.002), PacketsLost: new(int64(1)), FractionLost: new(0.01)}},
+		RemoteOutbound: []*telemetry.RemoteOutboundRTP{{Id: "RO", Ssrc: 11, TimestampUs: 1772359199000000, PacketsSent: new(uint64(101))}},
+		MediaSources:   []*telemetry.MediaSource{{Id: "S1", AudioLevel: new(0.25), TotalAudioEnergy: new(1.5), TotalSamplesDurationS: new(3.0)}},
+		Pair: &telemetry.CandidatePair{Id: "P1", State: "succeeded", CurrentRoundTripTimeS: new(0.039), BytesReceived: new(uint64(10)),
+			BytesSent: new(uint64(20)), ResponsesReceived: new(uint64(4)), LocalCandidateType: "host", RemoteCandidateType: "relay"},
+	}
+	if !proto.Equal(item.Sample, want) {
+		t.Errorf("got  %v\nwant %v", item.Sample, want)
+	}
+	if item.AtUs != 1772359200250000 {
+		t.Errorf("at %d", item.AtUs)
+	}
+}
+
+// Legacy values are strings; levels are 0–32767; -1 stands for none.
+func TestDecodeLegacy(t *testing.T) {
+	item, err := Decode([]byte(`{"call_id":"c","stats":[
+	 {"id":"ssrc_5_recv","type":"ssrc","mediaType":"audio","ssrc":"5","timestamp":1605199250000,"packetsReceived":"50","packetsLost":"1","bytesReceived":"4000",
+	  "googJitterReceived":"8","googJitterBufferMs":"60","googPreferredJitterBufferMs":"40","audioOutputLevel":"32767","googCodecName":"opus"},
+	 {"id":"ssrc_6_send","type":"ssrc","mediaType":"audio","ssrc":"6","packetsSent":"51","bytesSent":"4100","packetsLost":"2","googRtt":"120","audioInputLevel":"3276.7"},
+	 {"id":"ssrc_7_send","type":"ssrc","mediaType":"audio","ssrc":"7","packetsSent":"0","googRtt":"-1"},
+	 {"id":"ssrc_8_recv","type":"ssrc","mediaType":"video","ssrc":"8","packetsReceived":"9"},
+	 {"id":"Conn-audio-1-0","type":"googCandidatePair","googActiveConnection":"true","googRtt":"118","bytesSent":"7","bytesReceived":"8"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &telemetry.WebRTCSample{
+		CallId: "c", LegId: "webrtc",
+		Inbound: []*telemetry.InboundRTP{{Id: "ssrc_5_recv", Ssrc: 5, MimeType: "audio/opus", PacketsReceived: new(uint64(50)),
+			PacketsLost: new(int64(1)), BytesReceived: new(uint64(4000)), JitterS: new(0.008), JitterBufferMs: new(60.0),
+			JitterBufferPreferredMs: new(40.0), AudioLevel: new(1.0)}},
+		Outbound: []*telemetry.OutboundRTP{
+			{Id: "ssrc_6_send", Ssrc: 6, PacketsSent: new(uint64(51)), BytesSent: new(uint64(4100)), MediaSourceId: "ssrc_6_send"},
+			{Id: "ssrc_7_send", Ssrc: 7, PacketsSent: new(uint64(0)), MediaSourceId: "ssrc_7_send"}},
+		MediaSources:  []*telemetry.MediaSource{{Id: "ssrc_6_send", AudioLevel: new(0.1)}},
+		RemoteInbound: []*telemetry.RemoteInboundRTP{{Id: "ssrc_6_send", Ssrc: 6, TimestampUs: 1605199250000000, RoundTripTimeS: new(0.12), PacketsLost: new(int64(2))}},
+		Pair:          &telemetry.CandidatePair{Id: "Conn-audio-1-0", CurrentRoundTripTimeS: new(0.118), BytesSent: new(uint64(7)), BytesReceived: new(uint64(8))},
+	}
+	if !proto.Equal(item.Sample, want) {
+		t.Errorf("got  %v\nwant %v", item.Sample, want)
+	}
+	if item.AtUs != 1605199250000000 {
+		t.Errorf("at %d", item.AtUs)
+	}
+}
+
+// Until 2022 Chrome kept the receiver's audio statistics in the track.
+func TestDecodeTrackMembers(t *testing.T) {
+	sample := &telemetry.WebRTCSample{}
+	_, err := Reduce([]byte(`{"I":{"type":"inbound-rtp","kind":"audio","trackId":"TR"},"O":{"type":"outbound-rtp","kind":"audio","trackId":"TS"},
+	 "TR":{"type":"track","kind":"audio","remoteSource":true,"jitterBufferDelay":9,"jitterBufferEmittedCount":90,"concealedSamples":1,"totalSamplesReceived":2,"audioLevel":-1},
+	 "TS":{"type":"track","kind":"audio","remoteSource":false,"audioLevel":0.5}}`), sample)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := sample.Inbound[0]
+	if in.GetJitterBufferDelayS() != 9 || in.GetJitterBufferEmittedCount() != 90 || in.GetConcealedSamples() != 1 || in.GetTotalSamplesReceived() != 2 {
+		t.Errorf("inbound %v", in)
+	}
+	if in.AudioLevel != nil {
+		t.Errorf("audioLevel -1 became %v", *in.AudioLevel)
+	}
+	if len(sample.MediaSources) != 1 || sample.MediaSources[0].GetAudioLevel() != 0.5 || sample.Outbound[0].MediaSourceId != "TS" {
+		t.Errorf("sources %v outbound %v", sample.MediaSources, sample.Outbound)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	for in, field := range map[string]string{
+		`{"stats":{}}`:                                 "call_id",
+		`{"call_id":"c"}`:                              "stats",
+		`{"call_id":"c","stats":7}`:                    "stats",
+		`{"call_id":{},"stats":{}}`:                    "call_id",
+		`{"call_id":"c","at":"yesterday","stats":{}}`:  "at",
+		`{"call_id":"c","at":12,"stats":{}}`:           "at",
+		`{"call_id":"c","side":"left","stats":{}}`:     "side",
+		`{"call_id":"c","muted":"yes","stats":{}}`:     "muted",
+		`{"call_id":"c","stats":{}`:                    "",
+		`{"call_id":"c","stats":{}} x`:                 "",
+		`[]`:                                           "",
+		``:                                             "",
+		`{"call_id":"c","stats":{"a":{"ssrc":01}}}`:    "",
+		"{\"call_id\":\"c\",\"stats\":{\"a\":\"\n\"}}": "",
+	} {
+		_, err := Decode([]byte(in))
+		var fe *FieldError
+		if !errors.As(err, &fe) || !errors.Is(err, ErrItem) || fe.Field != field {
+			t.Errorf("%s: %v, want field %q", in, err, field)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(specItem))
+	f.Add([]byte(`{"call_id":"\ud83d\ude00\u00e9\ud800","stats":[{"type":"ssrc","ssrc":"1","audioOutputLevel":"-1"}]}`))
+	f.Add([]byte(`{"call_id":"c","at":1772359200250,"stats":{"a":{"type":"track","kind":"audio","audioLevel":1e400}}}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		item, err := Decode(b)
+		if err != nil {
+			if !errors.Is(err, ErrItem) {
+				t.Fatalf("foreign error %v", err)
+			}
+			return
+		}
+		if !json.Valid(b) {
+			t.Fatalf("accepted invalid JSON %q", b)
+		}
+		if !utf8.ValidString(item.Sample.CallId) {
+			t.Fatalf("call id %q", item.Sample.CallId)
+		}
+		if _, err := proto.Marshal(item.Sample); err != nil {
+			t.Fatalf("cannot marshal: %v", err)
+		}
+		for _, in := range item.Sample.Inbound {
+			if in.AudioLevel != nil && (*in.AudioLevel < 0 || *in.AudioLevel > 1 || math.IsNaN(*in.AudioLevel)) {
+				t.Fatalf("audio level %v", *in.AudioLevel)
+			}
+		}
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	item := []byte(specItem)
+	b.SetBytes(int64(len(item)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Decode(item); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
