@@ -66,7 +66,7 @@ func TestDecodeLegacy(t *testing.T) {
 	item, err := Decode([]byte(`{"call_id":"c","stats":[
 	 {"id":"ssrc_5_recv","type":"ssrc","mediaType":"audio","ssrc":"5","timestamp":1605199250000,"packetsReceived":"50","packetsLost":"1","bytesReceived":"4000",
 	  "googJitterReceived":"8","googJitterBufferMs":"60","googPreferredJitterBufferMs":"40","audioOutputLevel":"32767","googCodecName":"opus"},
-	 {"id":"ssrc_6_send","type":"ssrc","mediaType":"audio","ssrc":"6","packetsSent":"51","bytesSent":"4100","packetsLost":"2","googRtt":"120","audioInputLevel":"3276.7"},
+	 {"id":"ssrc_6_send","type":"ssrc","mediaType":"audio","ssrc":"6","packetsSent":"51","bytesSent":"4100","packetsLost":"2","googRtt":"120","audioInputLevel":"16383.5"},
 	 {"id":"ssrc_7_send","type":"ssrc","mediaType":"audio","ssrc":"7","packetsSent":"0","googRtt":"-1"},
 	 {"id":"ssrc_8_recv","type":"ssrc","mediaType":"video","ssrc":"8","packetsReceived":"9"},
 	 {"id":"Conn-audio-1-0","type":"googCandidatePair","googActiveConnection":"true","googRtt":"118","bytesSent":"7","bytesReceived":"8"}]}`))
@@ -81,7 +81,7 @@ func TestDecodeLegacy(t *testing.T) {
 		Outbound: []*telemetry.OutboundRTP{
 			{Id: "ssrc_6_send", Ssrc: 6, PacketsSent: new(uint64(51)), BytesSent: new(uint64(4100)), MediaSourceId: "ssrc_6_send"},
 			{Id: "ssrc_7_send", Ssrc: 7, PacketsSent: new(uint64(0)), MediaSourceId: "ssrc_7_send"}},
-		MediaSources:  []*telemetry.MediaSource{{Id: "ssrc_6_send", AudioLevel: new(0.1)}},
+		MediaSources:  []*telemetry.MediaSource{{Id: "ssrc_6_send", AudioLevel: new(0.5)}},
 		RemoteInbound: []*telemetry.RemoteInboundRTP{{Id: "ssrc_6_send", Ssrc: 6, TimestampUs: 1605199250000000, RoundTripTimeS: new(0.12), PacketsLost: new(int64(2))}},
 		Pair:          &telemetry.CandidatePair{Id: "Conn-audio-1-0", CurrentRoundTripTimeS: new(0.118), BytesSent: new(uint64(7)), BytesReceived: new(uint64(8))},
 	}
