@@ -5253,10 +5253,13 @@ func (x *RegistrationChange) GetOrdinal() uint32 {
 
 // CheckpointEntry is a piece of processor state in the compacted checkpoint topic.
 type CheckpointEntry struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	State         []byte                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
-	Offset        int64                  `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"` // header only: the next input offset this state stands for
-	Generation    uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	State      []byte                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	Offset     int64                  `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"` // header only: the next input offset this state stands for
+	Generation uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Of a first piece: number of pieces the state was cut into, where it is too
+	// large for one Kafka record. 0 and 1 mean the same.
+	Parts         uint32 `protobuf:"varint,4,opt,name=parts,proto3" json:"parts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5308,6 +5311,13 @@ func (x *CheckpointEntry) GetOffset() int64 {
 func (x *CheckpointEntry) GetGeneration() uint64 {
 	if x != nil {
 		return x.Generation
+	}
+	return 0
+}
+
+func (x *CheckpointEntry) GetParts() uint32 {
+	if x != nil {
+		return x.Parts
 	}
 	return 0
 }
@@ -6016,13 +6026,14 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\rregistered_us\x18\x14 \x01(\x03R\fregisteredUs\x12\x12\n" +
 	"\x04text\x18\x15 \x01(\tR\x04text\x12\x1a\n" +
 	"\btimeline\x18\x16 \x01(\tR\btimeline\x12\x18\n" +
-	"\aordinal\x18\x17 \x01(\rR\aordinal\"_\n" +
+	"\aordinal\x18\x17 \x01(\rR\aordinal\"u\n" +
 	"\x0fCheckpointEntry\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\fR\x05state\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x03 \x01(\x04R\n" +
-	"generation\"\xa8\x01\n" +
+	"generation\x12\x14\n" +
+	"\x05parts\x18\x04 \x01(\rR\x05parts\"\xa8\x01\n" +
 	"\aBinding\x12\x18\n" +
 	"\acompany\x18\x01 \x01(\tR\acompany\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x19\n" +
