@@ -5324,13 +5324,17 @@ func (x *CheckpointEntry) GetParts() uint32 {
 
 // Binding ties a media address to a call, shared between ingesters.
 type Binding struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Company       string                 `protobuf:"bytes,1,opt,name=company,proto3" json:"company,omitempty"`
-	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"` // address:port
-	CallKey       string                 `protobuf:"bytes,3,opt,name=call_key,json=callKey,proto3" json:"call_key,omitempty"`
-	Timeline      string                 `protobuf:"bytes,4,opt,name=timeline,proto3" json:"timeline,omitempty"`
-	AtUs          int64                  `protobuf:"varint,5,opt,name=at_us,json=atUs,proto3" json:"at_us,omitempty"`
-	ClockRate     uint32                 `protobuf:"varint,6,opt,name=clock_rate,json=clockRate,proto3" json:"clock_rate,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Company   string                 `protobuf:"bytes,1,opt,name=company,proto3" json:"company,omitempty"`
+	Address   string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"` // address:port
+	CallKey   string                 `protobuf:"bytes,3,opt,name=call_key,json=callKey,proto3" json:"call_key,omitempty"`
+	Timeline  string                 `protobuf:"bytes,4,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	AtUs      int64                  `protobuf:"varint,5,opt,name=at_us,json=atUs,proto3" json:"at_us,omitempty"`
+	ClockRate uint32                 `protobuf:"varint,6,opt,name=clock_rate,json=clockRate,proto3" json:"clock_rate,omitempty"`
+	// Company of the agent that saw it, by everything but the SIP domain: media
+	// packets have no domain, so they are looked up here.
+	Scope         string `protobuf:"bytes,7,opt,name=scope,proto3" json:"scope,omitempty"`
+	Kind          string `protobuf:"bytes,8,opt,name=kind,proto3" json:"kind,omitempty"` // of the SDP media line: audio, video, image
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5405,6 +5409,20 @@ func (x *Binding) GetClockRate() uint32 {
 		return x.ClockRate
 	}
 	return 0
+}
+
+func (x *Binding) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *Binding) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
 }
 
 var File_telemetry_telemetry_proto protoreflect.FileDescriptor
@@ -6033,7 +6051,7 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x03 \x01(\x04R\n" +
 	"generation\x12\x14\n" +
-	"\x05parts\x18\x04 \x01(\rR\x05parts\"\xa8\x01\n" +
+	"\x05parts\x18\x04 \x01(\rR\x05parts\"\xd2\x01\n" +
 	"\aBinding\x12\x18\n" +
 	"\acompany\x18\x01 \x01(\tR\acompany\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x19\n" +
@@ -6041,7 +6059,9 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\btimeline\x18\x04 \x01(\tR\btimeline\x12\x13\n" +
 	"\x05at_us\x18\x05 \x01(\x03R\x04atUs\x12\x1d\n" +
 	"\n" +
-	"clock_rate\x18\x06 \x01(\rR\tclockRateB&Z$github.com/earshot/earshot/telemetryb\x06proto3"
+	"clock_rate\x18\x06 \x01(\rR\tclockRate\x12\x14\n" +
+	"\x05scope\x18\a \x01(\tR\x05scope\x12\x12\n" +
+	"\x04kind\x18\b \x01(\tR\x04kindB&Z$github.com/earshot/earshot/telemetryb\x06proto3"
 
 var (
 	file_telemetry_telemetry_proto_rawDescOnce sync.Once
