@@ -39,7 +39,7 @@ var clickhouseConfig = template.Must(template.New("config.xml").Funcs(template.F
     <http_port>{{.HTTPPort}}</http_port>
 {{- end}}
     <listen_host>127.0.0.1</listen_host>
-    <logger><level>warning</level><console>1</console></logger>
+    <macros><earshot_pid>{{.PID}}</earshot_pid></macros>
     <max_server_memory_usage_to_ram_ratio>0.5</max_server_memory_usage_to_ram_ratio>
     <max_connections>256</max_connections>
     <max_concurrent_queries>64</max_concurrent_queries>
@@ -92,8 +92,27 @@ func ServeClickHouse(ctx context.Context, args ClickHouseArgs, stdin io.Reader) 
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("cannot create the ClickHouse directory: %w", err)
 	}
+	unlock, err := lockEngineDir(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	// In interactive mode a listener that fails ends nothing: the engine would sit there, reachable by nobody.
+	for _, port := range []int{args.TCPPort, args.HTTPPort} {
+		if port == 0 {
+			continue
+		}
+		if err := checkPort(port); err != nil {
+			return err
+		}
+	}
 	var config bytes.Buffer
-	if err := clickhouseConfig.Execute(&config, args); err != nil {
+	// The pid lets a client tell this server from another one that may answer on the port.
+	values := struct {
+		ClickHouseArgs
+		PID int
+	}{args, os.Getpid()}
+	if err := clickhouseConfig.Execute(&config, values); err != nil {
 		return fmt.Errorf("cannot write the ClickHouse configuration: %w", err)
 	}
 	configPath := filepath.Join(dir, "earshot-config.xml")
@@ -105,7 +124,7 @@ func ServeClickHouse(ctx context.Context, args ClickHouseArgs, stdin io.Reader) 
 	if args.HTTPPort != 0 {
 		listen += "; SYSTEM START LISTEN HTTP"
 	}
-	argv := []string{"clickhouse", "--config-file=" + configPath, "--logger.console", "--logger.level=warning", "--disable_suggestion",
+	argv := []string{"clickhouse", "--config-file=" + configPath, "--log-level=warning", "--disable_suggestion",
 		"--interactive", "--query=" + listen}
 
 	// The engine reads a pipe of ours, not the parent's: so a signal can end it as gently as end of file does.
