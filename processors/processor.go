@@ -384,8 +384,8 @@ func (p *Processor) transact(ctx context.Context, s *kgo.GroupTransactSession, b
 	p.metrics.transactions.WithLabelValues("committed").Inc()
 	p.metrics.committed(batches)
 	for _, b := range batches {
-		for _, text := range b.out.deadTexts {
-			p.log.Error("a record went to the dead letters", "topic", b.key.topic, "partition", b.key.partition, "error", text)
+		if n := len(b.out.deadTexts); n > 0 {
+			p.log.Error("records went to the dead letters", "topic", b.key.topic, "partition", b.key.partition, "records", n, "first_error", b.out.deadTexts[0])
 		}
 	}
 	return nil
@@ -570,3 +570,5 @@ func (w *writer) flush(ctx context.Context) error {
 	defer w.mu.Unlock()
 	return w.err
 }
+
+func (t topicPartition) String() string { return fmt.Sprintf("%s/%d", t.topic, t.partition) }
