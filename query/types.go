@@ -477,7 +477,6 @@ type TrendFilter struct {
 	Interval string // 1m, 5m, 15m, 30m, 1h, 3h, 6h, 12h, 1d
 	TimeZone string // IANA name; empty: UTC
 	From, To Time
-
 }
 
 // QualityFilter asks for a quality trend. GroupBy is empty, office, app_version,
