@@ -2,8 +2,13 @@ package query
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
@@ -21,6 +26,9 @@ type Options struct {
 	Now          func() time.Time // nil: time.Now; what registered is compared with
 }
 
+// maxMemory bounds one statement on the server, in bytes.
+const maxMemory = 2 << 30
+
 // New makes a store over an open connection, see clickhouse.Open.
 func New(conn driver.Conn, o Options) *Store {
 	if o.MaxExecution == 0 {
@@ -33,7 +41,12 @@ func New(conn driver.Conn, o Options) *Store {
 }
 
 // Ping asks whether ClickHouse answers.
-func (s *Store) Ping(ctx context.Context) error { return s.conn.Ping(ctx) }
+func (s *Store) Ping(ctx context.Context) error {
+	if err := s.conn.Ping(ctx); err != nil {
+		return fmt.Errorf("cannot reach ClickHouse: %w", err)
+	}
+	return nil
+}
 
 // Company is the only door to data: every question is one company's.
 func (s *Store) Company(company string) Company { return Company{store: s, id: company} }
@@ -42,4 +55,132 @@ func (s *Store) Company(company string) Company { return Company{store: s, id: c
 type Company struct {
 	store *Store
 	id    string
+}
+
+// statement is a SELECT of one company's rows. Its texts are constants of this
+// package; what comes from outside travels in params, typed by the server.
+type statement struct {
+	columns string
+	table   string
+	final   bool     // of each row the newest version only
+	where   []string // ANDed to the company
+	tail    string   // GROUP BY, ORDER BY, LIMIT …
+	outer   [2]string
+	params  *params
+}
+
+// params are server-side query parameters by name.
+type params map[string]string
+
+// from begins every statement there is.
+func (c Company) from(table string, p *params) *statement {
+	p.text("company", c.id)
+	return &statement{table: table, params: p}
+}
+
+func (s *statement) newest() *statement                  { s.final = true; return s }
+func (s *statement) get(columns string) *statement       { s.columns = columns; return s }
+func (s *statement) with(tail string) *statement         { s.tail = tail; return s }
+func (s *statement) and(where ...string) *statement      { s.where = append(s.where, where...); return s }
+func (s *statement) inside(head, tail string) *statement { s.outer = [2]string{head, tail}; return s }
+
+// String is the text for the server. The company is a condition of every
+// statement and subquery because nothing else writes FROM.
+func (s *statement) String() string {
+	var b strings.Builder
+	if s.outer[0] != "" {
+		b.WriteString(s.outer[0] + " FROM (")
+	}
+	b.WriteString("SELECT " + s.columns + " FROM " + s.table)
+	if s.final {
+		b.WriteString(" FINAL")
+	}
+	b.WriteString(" WHERE company = {company:String}")
+	for _, w := range s.where {
+		b.WriteString(" AND (" + w + ")")
+	}
+	if s.tail != "" {
+		b.WriteString(" " + s.tail)
+	}
+	if s.outer[0] != "" {
+		b.WriteString(") " + s.outer[1])
+	}
+	return b.String()
+}
+
+func newParams() *params { return &params{} }
+
+func (p *params) text(name, v string)          { (*p)[name] = escape(v) }
+func (p *params) integer(name string, v int64) { (*p)[name] = strconv.FormatInt(v, 10) }
+
+func (p *params) texts(name string, vs []string) {
+	var b strings.Builder
+	b.WriteByte('[')
+	for i, v := range vs {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString("'" + quoteEscape.Replace(v) + "'")
+	}
+	b.WriteByte(']')
+	(*p)[name] = b.String()
+}
+
+func (p *params) integers(name string, vs []int64) {
+	texts := make([]string, len(vs))
+	for i, v := range vs {
+		texts[i] = strconv.FormatInt(v, 10)
+	}
+	(*p)[name] = "[" + strings.Join(texts, ",") + "]"
+}
+
+var (
+	// A String parameter is read as a tab-separated field.
+	fieldEscape = strings.NewReplacer(`\`, `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`, "\x00", `\0`)
+	quoteEscape = strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\t", `\t`, "\n", `\n`, "\r", `\r`, "\x00", `\0`)
+)
+
+func escape(v string) string { return fieldEscape.Replace(v) }
+
+// rows asks and calls each for every row.
+func (c Company) rows(ctx context.Context, s *statement, each func(scan func(...any) error) error) error {
+	ctx = clickhouse.Context(ctx,
+		clickhouse.WithParameters(clickhouse.Parameters(*s.params)),
+		clickhouse.WithSettings(clickhouse.Settings{
+			"max_execution_time": int(max(c.store.maxExecution/time.Second, 1)),
+			"max_memory_usage":   maxMemory,
+			"readonly":           1,
+		}))
+	rows, err := c.store.conn.Query(ctx, s.String())
+	if err != nil {
+		return explain(err, s.table)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := each(rows.Scan); err != nil {
+			return explain(err, s.table)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return explain(err, s.table)
+	}
+	return nil
+}
+
+// Codes of the server that mean: too big a question.
+var limitCodes = map[int32]bool{
+	158: true, // TOO_MANY_ROWS
+	159: true, // TIMEOUT_EXCEEDED
+	160: true, // TOO_SLOW
+	241: true, // MEMORY_LIMIT_EXCEEDED
+	307: true, // TOO_MANY_BYTES
+	396: true, // TOO_MANY_ROWS_OR_BYTES
+}
+
+func explain(err error, table string) error {
+	var exception *clickhouse.Exception
+	if errors.As(err, &exception) && limitCodes[exception.Code] {
+		return fmt.Errorf("cannot ask table %s: %w: %w", table, ErrLimit, err)
+	}
+	return fmt.Errorf("cannot ask table %s: %w", table, err)
 }

@@ -473,14 +473,15 @@ type RejectionFilter struct {
 
 // TrendFilter asks for a trend.
 type TrendFilter struct {
-	GroupBy  string // rejections: reason, agent, department, office, contact_center; quality: see QualityTrend
+	GroupBy  string // rejections: reason, agent, department, office, contact_center
 	Interval string // 1m, 5m, 15m, 30m, 1h, 3h, 6h, 12h, 1d
 	TimeZone string // IANA name; empty: UTC
 	From, To Time
+	Filter   RejectionFilter // its From and To are not used
 }
 
-// QualityFilter asks for a quality trend. GroupBy is empty, office, app_version,
-// platform, endpoint, network, user or direction; all are the target's.
+// QualityFilter asks for a quality trend. GroupBy is empty, user, office,
+// department, app_version, platform, endpoint or direction; all are the target's.
 type QualityFilter struct {
 	GroupBy  string
 	Interval string

@@ -1,0 +1,416 @@
+package query
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/earshot/earshot/telemetry"
+)
+
+// liveWindow is how long ago a call that still runs may have begun.
+const liveWindow = 24 * time.Hour
+
+// Calls lists calls, the newest first.
+func (c Company) Calls(ctx context.Context, f CallFilter, p Page) (List[Call], error) {
+	limit, err := p.limit()
+	if err != nil {
+		return List[Call]{}, err
+	}
+	after, err := decodeCursor(p.Cursor, "calls", 1)
+	if err != nil {
+		return List[Call]{}, err
+	}
+	out := List[Call]{Items: []Call{}}
+	// An item of the index may be stale: its call's newest version begins at
+	// another time or does not pass the filter. Read on until the page is full.
+	for len(out.Items) < limit {
+		want := limit - len(out.Items) + 1
+		candidates, err := c.callCandidates(ctx, f, after, want)
+		if err != nil {
+			return List[Call]{}, err
+		}
+		more := len(candidates) == want
+		if more {
+			candidates = candidates[:want-1]
+		}
+		if len(candidates) == 0 {
+			break
+		}
+		found, err := c.callsByID(ctx, f, candidates)
+		if err != nil {
+			return List[Call]{}, err
+		}
+		for _, at := range candidates {
+			if call, ok := found[at.id]; ok && call.StartedAt.Micros() == at.startedUs {
+				out.Items = append(out.Items, call)
+			}
+		}
+		last := candidates[len(candidates)-1]
+		after = &cursor{List: "calls", At: last.startedUs, Keys: []string{last.id}}
+		if !more {
+			return out, c.attach(ctx, out.Items)
+		}
+	}
+	if len(out.Items) > 0 {
+		out.NextCursor = after.encode()
+	}
+	return out, c.attach(ctx, out.Items)
+}
+
+// LiveCalls lists calls that run now, the newest first.
+func (c Company) LiveCalls(ctx context.Context, p Page) (List[Call], error) {
+	return c.Calls(ctx, CallFilter{State: "live"}, p)
+}
+
+type callAt struct {
+	id        string
+	startedUs int64
+}
+
+func (c Company) callCandidates(ctx context.Context, f CallFilter, after *cursor, limit int) ([]callAt, error) {
+	p := newParams()
+	s := c.from("call_times", p).get("call_id, toUnixTimestamp64Micro(started_at)")
+	if err := c.filterCalls(s, f); err != nil {
+		return nil, err
+	}
+	if after != nil {
+		p.integer("after_at", after.At)
+		p.text("after_id", after.Keys[0])
+		const at = "fromUnixTimestamp64Micro({after_at:Int64}, 'UTC')"
+		s.and("started_at <= "+at, "started_at < "+at+" OR call_id < {after_id:String}")
+	}
+	p.integer("limit", int64(limit))
+	s.with("ORDER BY started_at DESC, call_id DESC LIMIT 1 BY call_id LIMIT {limit:UInt32}")
+	var out []callAt
+	err := c.rows(ctx, s, func(scan func(...any) error) error {
+		var a callAt
+		if err := scan(&a.id, &a.startedUs); err != nil {
+			return err
+		}
+		out = append(out, a)
+		return nil
+	})
+	return out, err
+}
+
+// filterCalls adds conditions on columns that calls and call_times both have.
+func (c Company) filterCalls(s *statement, f CallFilter) error {
+	p := s.params
+	if f.User != "" {
+		p.text("user", f.User)
+		s.and("target_user_id = {user:String} OR contact_user_id = {user:String}")
+	}
+	if f.Number != "" {
+		p.text("number", f.Number)
+		s.and("target_number = {number:String} OR contact_number = {number:String}")
+	}
+	timeRange(s, "started_at", f.From, f.To)
+	if f.Direction != "" {
+		p.text("direction", f.Direction)
+		s.and("direction = {direction:String}")
+	}
+	switch f.State {
+	case "":
+	case "live":
+		// What an imported capture left open does not run now.
+		p.integer("live_since", c.store.now().Add(-liveWindow).UnixMicro())
+		s.and("state = 'live'", "timeline = ''", "started_at >= fromUnixTimestamp64Micro({live_since:Int64}, 'UTC')")
+	case "ended":
+		s.and("state = 'ended'")
+	default:
+		return fmt.Errorf("%w: state %q is neither live nor ended", ErrFilter, f.State)
+	}
+	switch f.Verdict {
+	case "":
+	case "good", "acceptable", "bad", "unacceptable", "unknown":
+		p.text("overall", f.Verdict)
+		s.and("overall = {overall:String}")
+	case "one_way":
+		s.and("one_way_state IN ('suspected', 'confirmed')")
+	case "choppy":
+		s.and("jitter_band IN ('bad', 'unacceptable')")
+	case "delay":
+		s.and("delay_band IN ('bad', 'unacceptable')")
+	case "loss":
+		s.and("loss_band IN ('bad', 'unacceptable')")
+	default:
+		return fmt.Errorf("%w: verdict %q is none of good, acceptable, bad, unacceptable, unknown, one_way, choppy, delay, loss", ErrFilter, f.Verdict)
+	}
+	if f.Rejected != nil {
+		not := ""
+		if !*f.Rejected {
+			not = "NOT "
+		}
+		s.and("call_id " + not + "IN (" + c.from("rejections", p).get("call_id").String() + ")")
+	}
+	if f.Rating != nil {
+		p.integer("rating", int64(*f.Rating))
+		s.and("call_id IN (" + c.from("ratings", p).newest().get("call_id").and("rating = {rating:UInt8}").String() + ")")
+	}
+	if f.Q != "" {
+		p.text("q", f.Q)
+		s.and("call_id IN (" + c.from("calls", p).get("call_id").and(
+			"call_id = {q:String} OR has(sip_call_ids, {q:String}) OR has(leg_ids, {q:String}) OR has(device_ids, {q:String})",
+		).String() + ")" +
+			" OR target_user_id = {q:String} OR contact_user_id = {q:String}" +
+			" OR target_number IN ({q:String}, concat('+', {q:String})) OR contact_number IN ({q:String}, concat('+', {q:String}))")
+	}
+	return nil
+}
+
+// timeRange narrows a DateTime64 column to from ≤ column < to.
+func timeRange(s *statement, column string, from, to Time) {
+	if !from.IsZero() {
+		s.params.integer("from", from.Micros())
+		s.and(column + " >= fromUnixTimestamp64Micro({from:Int64}, 'UTC')")
+	}
+	if !to.IsZero() {
+		s.params.integer("to", to.Micros())
+		s.and(column + " < fromUnixTimestamp64Micro({to:Int64}, 'UTC')")
+	}
+}
+
+const callColumns = "call_id, timeline, toUnixTimestamp64Micro(started_at), toUnixTimestamp64Milli(received_at), body"
+
+func (c Company) scanCall(scan func(...any) error) (Call, error) {
+	var (
+		id, timeline, body    string
+		startedUs, receivedMs int64
+	)
+	if err := scan(&id, &timeline, &startedUs, &receivedMs, &body); err != nil {
+		return Call{}, err
+	}
+	var t telemetry.Call
+	if err := proto.Unmarshal([]byte(body), &t); err != nil {
+		return Call{}, fmt.Errorf("cannot decode call %s: %w", id, err)
+	}
+	call := callOf(&t)
+	call.ID, call.Company, call.Timeline = id, c.id, timeline
+	// The column orders lists; it is set also where the start was not seen.
+	call.StartedAt = micros(startedUs)
+	call.ReceivedAt = micros(receivedMs * 1000)
+	return call, nil
+}
+
+// callsByID gives the newest versions of calls, those that pass the filter, as list items.
+func (c Company) callsByID(ctx context.Context, f CallFilter, at []callAt) (map[string]Call, error) {
+	ids := make([]string, len(at))
+	for i := range at {
+		ids[i] = at[i].id
+	}
+	p := newParams()
+	p.texts("ids", ids)
+	s := c.from("calls", p).newest().get(callColumns).and("call_id IN {ids:Array(String)}")
+	if err := c.filterCalls(s, f); err != nil {
+		return nil, err
+	}
+	out := make(map[string]Call, len(ids))
+	err := c.rows(ctx, s, func(scan func(...any) error) error {
+		call, err := c.scanCall(scan)
+		if err != nil {
+			return err
+		}
+		call.Legs, call.SIPCallIDs, call.Verdict.Evidence, call.Verdict.Sources = nil, nil, nil, nil
+		out[call.ID] = call
+		return nil
+	})
+	return out, err
+}
+
+// attach adds the rejections and ratings of calls.
+func (c Company) attach(ctx context.Context, calls []Call) error {
+	if len(calls) == 0 {
+		return nil
+	}
+	index := make(map[string]int, len(calls))
+	ids := make([]string, len(calls))
+	for i := range calls {
+		ids[i] = calls[i].ID
+		index[ids[i]] = i
+		calls[i].Rejections, calls[i].Ratings = []Rejection{}, []Rating{}
+	}
+	p := newParams()
+	p.texts("ids", ids)
+	s := c.from("rejections", p).newest().get(rejectionColumns).and("call_id IN {ids:Array(String)}").with("ORDER BY at, id")
+	err := c.rows(ctx, s, func(scan func(...any) error) error {
+		r, err := scanRejection(scan)
+		if err != nil {
+			return err
+		}
+		i := index[r.CallID]
+		calls[i].Rejections = append(calls[i].Rejections, r)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s = c.from("ratings", p).newest().get(ratingColumns).and("call_id IN {ids:Array(String)}").with("ORDER BY at, id")
+	return c.rows(ctx, s, func(scan func(...any) error) error {
+		r, err := scanRating(scan)
+		if err != nil {
+			return err
+		}
+		i := index[r.CallID]
+		calls[i].Ratings = append(calls[i].Ratings, r)
+		return nil
+	})
+}
+
+// Call gives one call by its id or by any leg's SIP Call-ID.
+func (c Company) Call(ctx context.Context, id string) (Call, error) {
+	call, err := c.findCall(ctx, id)
+	if err != nil {
+		return Call{}, err
+	}
+	one := []Call{call}
+	if err := c.attach(ctx, one); err != nil {
+		return Call{}, err
+	}
+	return one[0], nil
+}
+
+func (c Company) findCall(ctx context.Context, id string) (Call, error) {
+	p := newParams()
+	// A Call-ID that cannot stand in a path has another public id.
+	p.texts("ids", slices.Compact([]string{id, telemetry.CallID(id)}))
+	p.text("id", id)
+	for _, where := range []string{"call_id IN {ids:Array(String)}", "has(sip_call_ids, {id:String})"} {
+		var found []Call
+		s := c.from("calls", p).newest().get(callColumns).and(where).with("ORDER BY started_at DESC LIMIT 1")
+		err := c.rows(ctx, s, func(scan func(...any) error) error {
+			call, err := c.scanCall(scan)
+			if err == nil {
+				found = append(found, call)
+			}
+			return err
+		})
+		if err != nil {
+			return Call{}, err
+		}
+		if len(found) > 0 {
+			return found[0], nil
+		}
+	}
+	return Call{}, fmt.Errorf("call: %w", ErrNotFound)
+}
+
+// callOf shows a stored call.
+func callOf(t *telemetry.Call) Call {
+	c := Call{
+		State:       t.GetState(),
+		Direction:   t.GetDirection(),
+		Target:      partyOf(t.GetTarget()),
+		Contact:     partyOf(t.GetContact()),
+		ConnectedAt: micros(t.GetConnectedUs()),
+		EndedAt:     micros(t.GetEndedUs()),
+		Description: t.GetDescription(),
+		Legs:        []Leg{},
+		SIPCallIDs:  append([]string{}, t.GetSipCallIds()...),
+		Verdict:     verdictOf(t.GetVerdict()),
+		Rejections:  []Rejection{},
+		Ratings:     []Rating{},
+	}
+	if t.GetEndedUs() != 0 {
+		var ms int64
+		if t.GetConnectedUs() != 0 {
+			ms = max(0, t.EndedUs-t.ConnectedUs) / 1000
+		}
+		c.DurationMs = &ms
+	}
+	if e := t.GetEnd(); e != nil {
+		c.End = &CallEnd{By: e.GetBy(), SIPStatus: orNil(e.GetSipStatus()), Reason: e.GetReason()}
+	}
+	for _, l := range t.GetLegs() {
+		c.Legs = append(c.Legs, Leg{
+			ID: l.GetId(), SIPCallID: l.GetSipCallId(), Kind: l.GetKind(), Side: l.GetSide(), UserAgent: l.GetUserAgent(),
+			Codec: l.GetCodec(), ClockRate: l.GetClockRate(), Address: l.GetAddress(),
+			StartedAt: micros(l.GetStartedUs()), EndedAt: micros(l.GetEndedUs()), UserID: l.GetUserId(), DeviceID: l.GetDeviceId(),
+		})
+	}
+	return c
+}
+
+func partyOf(p *telemetry.Party) Party {
+	id := p.GetIdentity()
+	return Party{
+		UserID: orNil(id.GetUserId()), Name: id.GetName(), Number: id.GetNumber(),
+		Endpoint: p.GetEndpoint(), AppVersion: p.GetAppVersion(), Platform: p.GetPlatform(), DeviceID: id.GetDeviceId(),
+		DepartmentID: id.GetDepartmentId(), OfficeID: id.GetOfficeId(), ContactCenterID: id.GetContactCenterId(),
+	}
+}
+
+// verdictOf says unknown where nothing was said.
+func verdictOf(v *telemetry.Verdict) Verdict {
+	out := Verdict{
+		Overall: known(v.GetOverall()), Final: v.GetFinal(), Version: v.GetVersion(), ComputedAt: micros(v.GetComputedUs()), Rules: v.GetRules(),
+		Delay: Delay{Band: known(v.GetDelay().GetBand()), RTTMs: distributionOf(v.GetDelay().GetRttMs()), Share: orEmpty(v.GetDelay().GetShare())},
+		Jitter: Jitter{
+			Band: known(v.GetJitter().GetBand()), JitterMs: distributionOf(v.GetJitter().GetJitterMs()),
+		},
+		Loss:        Loss{Band: known(v.GetLoss().GetBand())},
+		OneWayAudio: OneWayAudio{State: known(v.GetOneWayAudio().GetState())},
+		FaultSide:   known(v.GetFaultSide()),
+		Evidence:    []Evidence{},
+		Sources:     []Source{},
+	}
+	if j := v.GetJitter(); j != nil {
+		out.Jitter.BufferOverPreferredRatio, out.Jitter.ConcealmentPercent = j.BufferOverPreferredRatio, j.ConcealmentPercent
+	}
+	if l := v.GetLoss(); l != nil {
+		out.Loss.Percent, out.Loss.BurstPercent = l.Percent, l.BurstPercent
+		out.Loss.TargetToContactPercent, out.Loss.ContactToTargetPercent = l.TargetToContactPercent, l.ContactToTargetPercent
+	}
+	if o := v.GetOneWayAudio(); o.GetState() == "suspected" || o.GetState() == "confirmed" {
+		out.OneWayAudio.Direction, out.OneWayAudio.From, out.OneWayAudio.To = orNil(o.Direction), orNil(o.From), orNil(o.To)
+		out.OneWayAudio.Since = micros(o.SinceUs)
+	}
+	if o := v.GetOneWayAudio(); o.GetConfidence() > 0 {
+		out.OneWayAudio.Confidence = &o.Confidence
+	}
+	if m := v.GetMos(); m != nil {
+		out.MOS = &MOS{Min: m.Min, Avg: m.Avg, Model: m.Model, Inputs: orEmpty(m.Inputs), Estimated: m.Estimated}
+	}
+	for _, e := range v.GetEvidence() {
+		out.Evidence = append(out.Evidence, Evidence{
+			Kind: e.Kind, Leg: e.Leg, At: micros(e.AtUs), Text: e.Text, Values: orEmpty(e.Values), Side: e.Side, Direction: e.Direction,
+		})
+	}
+	for _, s := range v.GetSources() {
+		out.Sources = append(out.Sources, Source{Kind: s.Kind, Side: s.Side, Samples: s.Samples})
+	}
+	return out
+}
+
+func distributionOf(d *telemetry.Distribution) *Distribution {
+	if d == nil {
+		return nil
+	}
+	return &Distribution{Min: d.Min, P50: d.P50, P95: d.P95, Max: d.Max}
+}
+
+func known(band string) string {
+	if band == "" {
+		return "unknown"
+	}
+	return band
+}
+
+// orNil is null in JSON where there is nothing to say.
+func orNil[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+func orEmpty[M ~map[K]V, K comparable, V any](m M) M {
+	if m == nil {
+		return M{}
+	}
+	return m
+}

@@ -1,0 +1,206 @@
+package query
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// lapseGraceUs is how long after its expiry a binding still counts as
+// registered: 32 s, 64 times T1 (RFC 3261), which a refresh in flight may take.
+const lapseGraceUs = 32_000_000
+
+// The state of a binding against now.
+const registrationState = `multiIf(
+registered AND (expires_at IS NULL OR toUnixTimestamp64Micro(assumeNotNull(expires_at)) + {grace:Int64} > {now:Int64}), 'registered',
+registered OR change = 'lapsed', 'lapsed',
+change IN ('auth_failed', 'rejected', 'interval_too_brief'), 'failed',
+'unregistered')`
+
+const registrationColumns = `aor, device_id, user_id, user_name, contact, source, user_agent, app, app_version, endpoint, platform,
+` + registrationState + ` AS current_state,
+ifNull(toUnixTimestamp64Micro(registered_at), 0), ifNull(toUnixTimestamp64Micro(expires_at), 0), toUnixTimestamp64Micro(at), flapping`
+
+// bindings is the newest knowledge of each binding. A capture that was
+// imported tells about its own time and counts only where it is the newest.
+func (c Company) bindings(p *params) *statement {
+	p.integer("grace", lapseGraceUs)
+	p.integer("now", c.store.now().UnixMicro())
+	return c.from("registrations", p).newest().with("ORDER BY aor, device_id, at DESC, timeline LIMIT 1 BY aor, device_id")
+}
+
+// Registrations lists current bindings, by address-of-record and device.
+func (c Company) Registrations(ctx context.Context, f RegistrationFilter, page Page) (List[Registration], error) {
+	limit, err := page.limit()
+	if err != nil {
+		return List[Registration]{}, err
+	}
+	after, err := decodeCursor(page.Cursor, "registrations", 2)
+	if err != nil {
+		return List[Registration]{}, err
+	}
+	p := newParams()
+	s := c.bindings(p).get("*")
+	if f.AOR != "" {
+		p.text("aor", f.AOR)
+		s.and("aor = {aor:String}")
+	}
+	if f.DeviceID != "" {
+		p.text("device", f.DeviceID)
+		s.and("device_id = {device:String}")
+	}
+	if after != nil {
+		p.text("after_aor", after.Keys[0])
+		p.text("after_device", after.Keys[1])
+		s.and("(aor, device_id) > ({after_aor:String}, {after_device:String})")
+	}
+	// User and state are of the newest row, so they are asked of the outside.
+	where := "WHERE true"
+	if f.User != "" {
+		p.text("user", f.User)
+		where += " AND user_id = {user:String}"
+	}
+	switch f.State {
+	case "":
+	case "registered", "unregistered", "lapsed", "failed":
+		p.text("state", f.State)
+		where += " AND current_state = {state:String}"
+	default:
+		return List[Registration]{}, fmt.Errorf("%w: state %q is none of registered, unregistered, lapsed, failed", ErrFilter, f.State)
+	}
+	p.integer("limit", int64(limit+1))
+	s.inside("SELECT "+registrationColumns, where+" ORDER BY aor, device_id LIMIT {limit:UInt32}")
+	out := List[Registration]{Items: []Registration{}}
+	err = c.rows(ctx, s, func(scan func(...any) error) error {
+		r, err := scanRegistration(scan)
+		if err != nil {
+			return err
+		}
+		if len(out.Items) == limit {
+			last := out.Items[limit-1]
+			out.NextCursor = cursor{List: "registrations", Keys: []string{last.AOR, last.DeviceID}}.encode()
+			return nil
+		}
+		out.Items = append(out.Items, r)
+		return nil
+	})
+	return out, err
+}
+
+func scanRegistration(scan func(...any) error) (Registration, error) {
+	var (
+		r                             Registration
+		user                          string
+		registeredUs, expiresUs, atUs int64
+	)
+	err := scan(&r.AOR, &r.DeviceID, &user, &r.UserName, &r.Contact, &r.Source, &r.UserAgent, &r.App, &r.AppVersion, &r.Endpoint, &r.Platform,
+		&r.State, &registeredUs, &expiresUs, &atUs, &r.Flapping)
+	r.UserID = orNil(user)
+	r.Registered = r.State == "registered"
+	r.RegisteredAt, r.ExpiresAt, r.UpdatedAt = micros(registeredUs), micros(expiresUs), micros(atUs)
+	return r, err
+}
+
+// RegistrationHistory lists changes of bindings, the newest first.
+func (c Company) RegistrationHistory(ctx context.Context, f RegistrationFilter, page Page) (List[RegistrationChange], error) {
+	limit, err := page.limit()
+	if err != nil {
+		return List[RegistrationChange]{}, err
+	}
+	after, err := decodeCursor(page.Cursor, "history", 2)
+	if err != nil {
+		return List[RegistrationChange]{}, err
+	}
+	p := newParams()
+	s := c.from("registration_changes", p).newest().get(`toUnixTimestamp64Micro(at), seq, aor, device_id, user_id, change, contact, source, user_agent,
+sip_status, ifNull(toUnixTimestamp64Micro(expires_at), 0), registered, flapping, text, timeline`)
+	for _, w := range []struct{ name, value, where string }{
+		{"user", f.User, "user_id = {user:String}"},
+		{"aor", f.AOR, "aor = {aor:String}"},
+		{"device", f.DeviceID, "device_id = {device:String}"},
+	} {
+		if w.value != "" {
+			p.text(w.name, w.value)
+			s.and(w.where)
+		}
+	}
+	timeRange(s, "at", f.From, f.To)
+	if after != nil {
+		p.integer("after_at", after.At)
+		p.integer("after_seq", after.Seq)
+		p.text("after_aor", after.Keys[0])
+		p.text("after_device", after.Keys[1])
+		s.and("(at, seq, aor, device_id) < (fromUnixTimestamp64Micro({after_at:Int64}, 'UTC'), {after_seq:Int64}, {after_aor:String}, {after_device:String})")
+	}
+	p.integer("limit", int64(limit+1))
+	s.with("ORDER BY at DESC, seq DESC, aor DESC, device_id DESC LIMIT {limit:UInt32}")
+	out := List[RegistrationChange]{Items: []RegistrationChange{}}
+	var last cursor
+	err = c.rows(ctx, s, func(scan func(...any) error) error {
+		var (
+			r                  RegistrationChange
+			at, seq, expiresUs int64
+			user               string
+			status             uint16
+		)
+		err := scan(&at, &seq, &r.AOR, &r.DeviceID, &user, &r.Change, &r.Contact, &r.Source, &r.UserAgent,
+			&status, &expiresUs, &r.Registered, &r.Flapping, &r.Text, &r.Timeline)
+		if err != nil {
+			return err
+		}
+		if len(out.Items) == limit {
+			last.List = "history"
+			out.NextCursor = last.encode()
+			return nil
+		}
+		r.At, r.ExpiresAt, r.UserID, r.SIPStatus = micros(at), micros(expiresUs), orNil(user), orNil(uint32(status))
+		last = cursor{At: at, Seq: seq, Keys: []string{r.AOR, r.DeviceID}}
+		out.Items = append(out.Items, r)
+		return nil
+	})
+	return out, err
+}
+
+// Devices lists what a user registered or called with, the last used first.
+func (c Company) Devices(ctx context.Context, user string) ([]Device, error) {
+	out := []Device{}
+	registrations, err := c.Registrations(ctx, RegistrationFilter{User: user}, Page{Limit: MaxLimit})
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]bool{}
+	for _, r := range registrations.Items {
+		registered := r.Registered
+		known[r.DeviceID] = true
+		out = append(out, Device{
+			ID: r.DeviceID, UserID: user, AOR: r.AOR, Platform: r.Platform, Endpoint: r.Endpoint, App: r.App, AppVersion: r.AppVersion,
+			UserAgent: r.UserAgent, UpdatedAt: r.UpdatedAt, Registered: &registered, RegisteredAt: r.RegisteredAt, ExpiresAt: r.ExpiresAt,
+			Contact: r.Contact, Source: r.Source,
+		})
+	}
+	// Browsers and apps that never register by SIP show up in calls.
+	p := newParams()
+	p.text("user", user)
+	s := c.from("calls", p).newest().
+		get(`target_device_id, argMax(target_platform, started_at), argMax(target_endpoint, started_at),
+argMax(target_app_version, started_at), toUnixTimestamp64Micro(max(started_at))`).
+		and("target_user_id = {user:String}", "target_device_id != ''").
+		with("GROUP BY target_device_id")
+	err = c.rows(ctx, s, func(scan func(...any) error) error {
+		d := Device{UserID: user}
+		var at int64
+		if err := scan(&d.ID, &d.Platform, &d.Endpoint, &d.AppVersion, &at); err != nil {
+			return err
+		}
+		d.UpdatedAt = micros(at)
+		if !known[d.ID] {
+			out = append(out, d)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(out, func(a, b Device) int { return b.UpdatedAt.Compare(a.UpdatedAt.Time) })
+	return out, nil
+}
