@@ -372,3 +372,12 @@ func companyRegion(ctx context.Context, q querier, company string) (string, erro
 	}
 	return region, nil
 }
+
+// E164 is a number as measured calls carry it: E.164 where value can be read as
+// a number in the company's region, else value as it is.
+func (d *Directory) E164(ctx context.Context, company, value string) string {
+	if n := d.lookupForm(ctx, company, value); n != "" {
+		return n
+	}
+	return strings.TrimSpace(value)
+}

@@ -1,0 +1,85 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humagin"
+
+	"github.com/earshot/earshot/directory"
+	"github.com/earshot/earshot/query"
+)
+
+type whoami struct {
+	Name      string     `json:"name" doc:"Of the key or the sign-in link"`
+	Role      string     `json:"role" enum:"operator,company"`
+	Company   *string    `json:"company" doc:"null for operators, who see all"`
+	ExpiresAt query.Time `json:"expires_at" doc:"Of the session; null for a key"`
+}
+
+func whoamiOf(p directory.Principal) whoami {
+	w := whoami{Name: p.Name, Role: p.Role, ExpiresAt: at(p.Expires)}
+	if p.Company != "" {
+		w.Company = &p.Company
+	}
+	return w
+}
+
+func (s *server) routeSessions() {
+	tags := []string{"Sessions"}
+	add(s, huma.Operation{Method: "GET", Path: "/api/v1/whoami", OperationID: "whoami", Summary: "Who is asking", Tags: tags},
+		func(ctx context.Context, _ *struct{}) (*bodyOutput[whoami], error) {
+			return &bodyOutput[whoami]{Body: whoamiOf(principal(ctx))}, nil
+		})
+
+	add(s, huma.Operation{Method: "POST", Path: "/api/v1/session", OperationID: "sign-in", Summary: "Sign in to the portal with an API key", Tags: tags, Metadata: map[string]any{metaPublic: true}},
+		func(ctx context.Context, in *struct {
+			request
+			Body struct {
+				Key string `json:"key" minLength:"1" maxLength:"200"`
+			}
+		}) (*bodyOutput[whoami], error) {
+			// Another site must not sign its visitors in here, either.
+			if !s.deps.Auth.sameOrigin(in.http()) {
+				return nil, newProblem(http.StatusForbidden, "sign in from the portal's own pages")
+			}
+			p, err := s.deps.Directory.AuthenticateKey(ctx, in.Body.Key)
+			if err != nil {
+				return nil, err
+			}
+			session, err := s.deps.Directory.CreateSession(ctx, p, s.cfg.SessionTTL)
+			if err != nil {
+				return nil, err
+			}
+			s.setSession(in.writer(), in.http(), session, int(s.cfg.SessionTTL.Seconds()))
+			p.Expires = s.now().Add(s.cfg.SessionTTL)
+			return &bodyOutput[whoami]{Body: whoamiOf(p)}, nil
+		})
+
+	add(s, huma.Operation{Method: "DELETE", Path: "/api/v1/session", OperationID: "sign-out", Summary: "Sign out of the portal", Tags: tags, DefaultStatus: http.StatusNoContent},
+		func(ctx context.Context, in *struct{ request }) (*struct{}, error) {
+			if c, err := in.http().Cookie(sessionCookie); err == nil {
+				if err := s.deps.Directory.EndSession(ctx, c.Value); err != nil {
+					return nil, err
+				}
+			}
+			s.setSession(in.writer(), in.http(), "", -1)
+			return nil, nil
+		})
+}
+
+// request gives a handler what stands behind huma: cookies are headers that
+// huma's inputs and outputs do not cover.
+type request struct {
+	ctx huma.Context
+}
+
+// Resolve implements huma.Resolver.
+func (r *request) Resolve(ctx huma.Context) []error {
+	r.ctx = ctx
+	return nil
+}
+
+func (r *request) http() *http.Request         { return humagin.Unwrap(r.ctx).Request }
+func (r *request) writer() http.ResponseWriter { return humagin.Unwrap(r.ctx).Writer }

@@ -1,0 +1,210 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/earshot/earshot/directory"
+	"github.com/earshot/earshot/query"
+)
+
+type user struct {
+	ID             string            `json:"id"`
+	Name           string            `json:"name"`
+	Email          string            `json:"email"`
+	State          string            `json:"state" enum:"active,pending,invited,deleted"`
+	Office         string            `json:"office"`
+	Numbers        []string          `json:"numbers"`
+	AORs           []string          `json:"aors" doc:"SIP addresses, user@host; without host for any"`
+	AppVersions    []string          `json:"app_versions" doc:"Of the devices last seen"`
+	Departments    []string          `json:"departments"`
+	ContactCenters []string          `json:"contact_centers"`
+	CreatedAt      query.Time        `json:"created_at"`
+	UpdatedAt      query.Time        `json:"updated_at"`
+	Links          map[string]string `json:"links"`
+}
+
+func userOf(ctx context.Context, company string, u directory.User, versions []string) user {
+	return user{
+		ID: u.ID, Name: u.Name, Email: u.Email, State: u.State, Office: u.Office,
+		Numbers: orEmpty(u.Numbers), AORs: orEmpty(u.AORs), AppVersions: orEmpty(versions),
+		Departments: orEmpty(u.Departments), ContactCenters: orEmpty(u.ContactCenters),
+		CreatedAt: at(u.CreatedAt), UpdatedAt: at(u.UpdatedAt),
+		Links: map[string]string{
+			"portal":        link(ctx, "c", company, "users", u.ID),
+			"devices":       apiLink(ctx, company, "users", u.ID, "devices"),
+			"registrations": apiLink(ctx, company, "users", u.ID, "registrations"),
+			"calls":         apiLink(ctx, company, "users", u.ID, "calls"),
+		},
+	}
+}
+
+// appVersions maps users to the versions of what they registered with. Without
+// ClickHouse the list of users is still worth having.
+func (s *server) appVersions(ctx context.Context, company string, users ...directory.User) map[string][]string {
+	out := map[string][]string{}
+	filter, page := query.RegistrationFilter{}, query.Page{Limit: query.MaxLimit}
+	if len(users) == 1 {
+		filter.User = users[0].ID
+	}
+	if len(users) == 0 {
+		return out
+	}
+	regs, err := s.deps.Query.Company(company).Registrations(ctx, filter, page)
+	if err != nil {
+		s.log.Warn("cannot read app versions", "request_id", requestID(ctx), "error", err)
+		return out
+	}
+	for _, r := range regs.Items {
+		if r.UserID == nil || r.AppVersion == "" {
+			continue
+		}
+		version := r.AppVersion
+		if r.App != "" {
+			version = r.App + " " + version
+		}
+		if !slices.Contains(out[*r.UserID], version) {
+			out[*r.UserID] = append(out[*r.UserID], version)
+		}
+	}
+	for _, v := range out {
+		slices.Sort(v)
+	}
+	return out
+}
+
+type userInput struct {
+	companyInput
+	User string `path:"user" maxLength:"64" doc:"Id of the user"`
+}
+
+func (s *server) routeUsers() {
+	tags := []string{"Users"}
+	csvToo := map[string]any{metaFormats: []string{csvType}}
+
+	add(s, huma.Operation{Method: "GET", Path: companyPath + "/users", OperationID: "list-users", Summary: "Users by name", Tags: tags, Metadata: csvToo},
+		func(ctx context.Context, in *struct {
+			companyInput
+			Q      string `query:"q" maxLength:"200" doc:"Part of a name, email address, id, number or SIP address"`
+			State  string `query:"state" enum:"active,pending,invited,deleted"`
+			Office string `query:"office" maxLength:"64" doc:"Id of the office"`
+			pageInput
+		}) (*listOutput[user], error) {
+			users, next, err := s.deps.Directory.Users(ctx, in.Company, directory.UserFilter{Query: writtenNumber(in.Q), State: in.State, Office: in.Office, Page: in.pageInput.directory()})
+			if err != nil {
+				return nil, err
+			}
+			versions := s.appVersions(ctx, in.Company, users...)
+			items := make([]user, len(users))
+			for i, u := range users {
+				items[i] = userOf(ctx, in.Company, u, versions[u.ID])
+			}
+			return list(items, next), nil
+		})
+
+	add(s, huma.Operation{Method: "POST", Path: companyPath + "/users", OperationID: "create-user", Summary: "Add a user", Tags: tags, DefaultStatus: http.StatusCreated},
+		func(ctx context.Context, in *struct {
+			companyInput
+			Body struct {
+				ID             string   `json:"id,omitempty" maxLength:"64" doc:"Made up where not given"`
+				Name           string   `json:"name" minLength:"1" maxLength:"200"`
+				Email          string   `json:"email,omitempty" maxLength:"254"`
+				State          string   `json:"state,omitempty" enum:"active,pending,invited" doc:"Default active"`
+				Office         string   `json:"office,omitempty" maxLength:"64"`
+				Numbers        []string `json:"numbers,omitempty" maxItems:"50" doc:"Available ones of the company, or new ones"`
+				AORs           []string `json:"aors,omitempty" maxItems:"50"`
+				Departments    []string `json:"departments,omitempty" maxItems:"50"`
+				ContactCenters []string `json:"contact_centers,omitempty" maxItems:"50"`
+			}
+		}) (*bodyOutput[user], error) {
+			b := in.Body
+			u, err := s.deps.Directory.CreateUser(ctx, in.Company, directory.User{ID: b.ID, Name: b.Name, Email: b.Email, State: b.State, Office: b.Office,
+				Numbers: b.Numbers, AORs: b.AORs, Departments: b.Departments, ContactCenters: b.ContactCenters})
+			if err != nil {
+				return nil, err
+			}
+			return &bodyOutput[user]{Body: userOf(ctx, in.Company, u, nil)}, nil
+		})
+
+	add(s, huma.Operation{Method: "GET", Path: companyPath + "/users/{user}", OperationID: "get-user", Summary: "A user", Tags: tags},
+		func(ctx context.Context, in *userInput) (*bodyOutput[user], error) {
+			u, err := s.deps.Directory.User(ctx, in.Company, in.User)
+			if err != nil {
+				return nil, err
+			}
+			return &bodyOutput[user]{Body: userOf(ctx, in.Company, u, s.appVersions(ctx, in.Company, u)[u.ID])}, nil
+		})
+
+	add(s, huma.Operation{Method: "PATCH", Path: companyPath + "/users/{user}", OperationID: "update-user", Summary: "Change a user", Description: "Members that are not given stay as they are. Numbers are moved by transferring them.", Tags: tags},
+		func(ctx context.Context, in *struct {
+			userInput
+			Body struct {
+				Name           *string   `json:"name,omitempty" minLength:"1" maxLength:"200"`
+				Email          *string   `json:"email,omitempty" maxLength:"254"`
+				State          *string   `json:"state,omitempty" enum:"active,pending,invited,deleted"`
+				Office         *string   `json:"office,omitempty" maxLength:"64"`
+				AORs           *[]string `json:"aors,omitempty" maxItems:"50"`
+				Departments    *[]string `json:"departments,omitempty" maxItems:"50"`
+				ContactCenters *[]string `json:"contact_centers,omitempty" maxItems:"50"`
+			}
+		}) (*bodyOutput[user], error) {
+			b := in.Body
+			u, err := s.deps.Directory.UpdateUser(ctx, in.Company, in.User, directory.UserChange{Name: b.Name, Email: b.Email, State: b.State, Office: b.Office,
+				AORs: b.AORs, Departments: b.Departments, ContactCenters: b.ContactCenters})
+			if err != nil {
+				return nil, err
+			}
+			return &bodyOutput[user]{Body: userOf(ctx, in.Company, u, s.appVersions(ctx, in.Company, u)[u.ID])}, nil
+		})
+
+	add(s, huma.Operation{Method: "DELETE", Path: companyPath + "/users/{user}", OperationID: "delete-user", Summary: "Mark a user as deleted and release its numbers", Tags: tags, DefaultStatus: http.StatusNoContent},
+		func(ctx context.Context, in *userInput) (*struct{}, error) {
+			return nil, s.deps.Directory.DeleteUser(ctx, in.Company, in.User)
+		})
+
+	add(s, huma.Operation{Method: "GET", Path: companyPath + "/users/{user}/devices", OperationID: "list-user-devices", Summary: "What a user registered or called with, the last used first", Tags: tags, Metadata: csvToo},
+		func(ctx context.Context, in *userInput) (*listOutput[query.Device], error) {
+			if _, err := s.deps.Directory.User(ctx, in.Company, in.User); err != nil {
+				return nil, err
+			}
+			devices, err := s.deps.Query.Company(in.Company).Devices(ctx, in.User)
+			if err != nil {
+				return nil, err
+			}
+			return list(devices, ""), nil
+		})
+
+	add(s, huma.Operation{Method: "GET", Path: companyPath + "/users/{user}/calls", OperationID: "list-user-calls", Summary: "A user's calls, the newest first", Tags: tags, Metadata: csvToo},
+		func(ctx context.Context, in *struct {
+			userInput
+			callFilter
+			pageInput
+		}) (*listOutput[query.Call], error) {
+			if _, err := s.deps.Directory.User(ctx, in.Company, in.User); err != nil {
+				return nil, err
+			}
+			return s.calls(ctx, in.Company, in.User, in.callFilter, in.pageInput)
+		})
+
+	add(s, huma.Operation{Method: "GET", Path: companyPath + "/users/{user}/ratings", OperationID: "list-user-ratings", Summary: "What a user thought of calls, the newest first", Tags: tags, Metadata: csvToo},
+		func(ctx context.Context, in *struct {
+			userInput
+			timeInput
+			pageInput
+		}) (*listOutput[query.Rating], error) {
+			if err := in.timeInput.check(); err != nil {
+				return nil, err
+			}
+			if _, err := s.deps.Directory.User(ctx, in.Company, in.User); err != nil {
+				return nil, err
+			}
+			ratings, err := s.deps.Query.Company(in.Company).Ratings(ctx, query.RatingFilter{User: in.User, From: in.from(), To: in.to()}, in.pageInput.query())
+			if err != nil {
+				return nil, err
+			}
+			return listOf(ratings), nil
+		})
+}
