@@ -3,15 +3,18 @@
 package rtp
 
 import (
+	"encoding/binary"
 	"errors"
-	"net/netip"
-	"time"
-
-	"github.com/earshot/earshot/telemetry"
 )
 
 // ErrNotRTP is returned for bytes that are no RTP packet.
 var ErrNotRTP = errors.New("rtp: no RTP header")
+
+const (
+	headerBytes    = 12
+	csrcBytes      = 4
+	extensionBytes = 4
+)
 
 // Header is the fixed part of an RTP header.
 type Header struct {
@@ -23,23 +26,40 @@ type Header struct {
 	PayloadBytes   int // without header, extension and padding
 }
 
-// Parse reads the header of an RTP packet into h. RTCP (RFC 5761) is ErrNotRTP.
-func Parse(b []byte, h *Header) error { return ErrNotRTP }
-
-// Aggregator sums up the packets of every stream into intervals of about a
-// second of capture time.
-type Aggregator struct{ maxStreams int }
-
-// NewAggregator gives an Aggregator that follows at most maxStreams streams at
-// once; the one that was silent longest makes room.
-func NewAggregator(maxStreams int) *Aggregator { return &Aggregator{maxStreams: maxStreams} }
-
-// Observe adds a packet. clockRate is that of its payload type in Hz, 0 if
-// unknown. The interval that the packet closes, if it does, is returned.
-func (a *Aggregator) Observe(at time.Time, src, dst netip.AddrPort, h *Header, clockRate uint32) *telemetry.RTPInterval {
+// Parse reads the header of an RTP packet into h. RTCP (RFC 5761 §4) is
+// ErrNotRTP, as is a packet whose CSRCs, extension or padding do not fit it.
+func Parse(b []byte, h *Header) error {
+	if len(b) < headerBytes || b[0]>>6 != 2 {
+		return ErrNotRTP
+	}
+	if b[1] >= 192 && b[1] <= 223 {
+		return ErrNotRTP
+	}
+	at := headerBytes + int(b[0]&0x0f)*csrcBytes
+	if b[0]&0x10 != 0 {
+		if len(b) < at+extensionBytes {
+			return ErrNotRTP
+		}
+		at += extensionBytes + 4*int(binary.BigEndian.Uint16(b[at+2:]))
+	}
+	if at > len(b) {
+		return ErrNotRTP
+	}
+	payload := len(b) - at
+	// In SRTP the padding is encrypted and the count that of ciphertext: what
+	// cannot be a count is not held against the packet, but nothing is taken off.
+	if b[0]&0x20 != 0 && payload > 0 {
+		if pad := int(b[len(b)-1]); pad > 0 && pad <= payload {
+			payload -= pad
+		}
+	}
+	*h = Header{
+		PayloadType:    b[1] & 0x7f,
+		Marker:         b[1]&0x80 != 0,
+		SequenceNumber: binary.BigEndian.Uint16(b[2:]),
+		Timestamp:      binary.BigEndian.Uint32(b[4:]),
+		SSRC:           binary.BigEndian.Uint32(b[8:]),
+		PayloadBytes:   payload,
+	}
 	return nil
 }
-
-// Flush gives the open intervals of streams that have been silent since
-// before, in order of their first packet; a zero time means all.
-func (a *Aggregator) Flush(before time.Time) []*telemetry.RTPInterval { return nil }
