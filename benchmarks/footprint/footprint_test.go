@@ -1,0 +1,103 @@
+// Package footprint measures what Earshot needs when nothing happens, and what
+// an open call adds.
+package footprint
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/earshot/earshot/benchmarks"
+	"github.com/earshot/earshot/internal/apptest"
+)
+
+const openCalls = 20_000
+
+// BenchmarkFootprint starts Earshot three times and then opens calls.
+func BenchmarkFootprint(b *testing.B) {
+	for range b.N {
+		var ready []string
+		var u *apptest.Up
+		for run := range 3 {
+			if u != nil {
+				u.Stop()
+			}
+			start := time.Now()
+			u = apptest.StartUp(b, "--log.level=warn")
+			ready = append(ready, fmt.Sprintf("%.1f", time.Since(start).Seconds()))
+			_ = run
+		}
+		time.Sleep(20 * time.Second) // until start-up garbage is gone
+		idle := memory(b, u)
+		kafka, err := benchmarks.RSS(u.Run.Engines.Kafka.PID)
+		require.NoError(b, err)
+		clickhouse, err := benchmarks.RSS(u.Run.Engines.ClickHouse.PID)
+		require.NoError(b, err)
+
+		conn, err := net.Dial("tcp", u.Run.Ingest["hep"])
+		require.NoError(b, err)
+		var buf []byte
+		for n := range openCalls {
+			c := benchmarks.NewCall("open", n)
+			buf = c.SetUp(buf[:0], time.Now())
+			buf = c.Report(buf, time.Now())
+			_, err := conn.Write(buf)
+			require.NoError(b, err)
+		}
+		require.NoError(b, conn.Close())
+		apptest.Eventually(b, 2*time.Minute, "all calls are open", func() error {
+			if got := metric(b, u, "earshot_calls_open"); got < openCalls {
+				return fmt.Errorf("%.0f of %d", got, openCalls)
+			}
+			return nil
+		})
+		time.Sleep(20 * time.Second)
+		perCall := float64(memory(b, u)-idle) / openCalls
+		b.ReportMetric(float64(idle)/(1<<20), "idle-MiB")
+		b.ReportMetric(perCall, "B/open-call")
+		body := fmt.Sprintf(`| | |
+|---|---|
+| start to ready, s (three starts on empty data, engines included) | %s |
+| Earshot idle (all roles), MiB of anonymous memory | %.0f |
+| Kafka-protocol broker idle, MiB | %.0f |
+| ClickHouse idle, MiB | %.0f |
+| growth of Earshot per open call (%d calls with signalling and two reports, correlation of the ingester included), bytes | %.0f |
+`, strings.Join(ready, ", "), float64(idle)/(1<<20), float64(kafka)/(1<<20), float64(clickhouse)/(1<<20), openCalls, perCall)
+		b.Log("\n" + body)
+		require.NoError(b, benchmarks.Write("Memory and start-up", "make bench", body))
+	}
+}
+
+// memory asks for a garbage collection first, so that it is what is needed and not what was left lying.
+func memory(b *testing.B, u *apptest.Up) int64 {
+	res, err := http.Get("http://" + u.Run.Admin + "/debug/pprof/heap?gc=1")
+	require.NoError(b, err)
+	_, _ = io.Copy(io.Discard, res.Body)
+	require.NoError(b, res.Body.Close())
+	rss, err := benchmarks.RSS(u.Run.PID)
+	require.NoError(b, err)
+	return rss
+}
+
+func metric(b *testing.B, u *apptest.Up, name string) (sum float64) {
+	res, err := http.Get("http://" + u.Run.Admin + "/metrics")
+	require.NoError(b, err)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	require.NoError(b, err)
+	for _, line := range strings.Split(string(text), "\n") {
+		if strings.HasPrefix(line, name) {
+			var v float64
+			if _, err := fmt.Sscan(line[strings.LastIndexByte(line, ' ')+1:], &v); err == nil {
+				sum += v
+			}
+		}
+	}
+	return sum
+}
