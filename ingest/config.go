@@ -1,0 +1,95 @@
+package ingest
+
+import "time"
+
+// Config is the section `ingest` of the settings.
+type Config struct {
+	HEP      HEPConfig      `koanf:"hep"`
+	RTCP     RTCPConfig     `koanf:"rtcp"`
+	SIP      SIPConfig      `koanf:"sip"`
+	HTTP     HTTPConfig     `koanf:"http"`
+	Waiting  WaitingConfig  `koanf:"waiting"`
+	Bindings BindingsConfig `koanf:"bindings"`
+	Clock    ClockConfig    `koanf:"clock"`
+	Buffer   BufferConfig   `koanf:"buffer"`
+}
+
+// HEPConfig sets up the HEP listener.
+type HEPConfig struct {
+	Listen       string    `koanf:"listen" doc:"address for HEP over UDP and TCP; empty: none"`
+	TLS          TLSConfig `koanf:"tls"`
+	MaxBytes     int       `koanf:"max_bytes" doc:"largest HEP packet taken, in bytes"`
+	ReceiveBytes int       `koanf:"receive_bytes" doc:"kernel receive buffer of UDP sockets (SO_RCVBUF), in bytes"`
+	Connections  int       `koanf:"connections" doc:"most TCP connections at a time"`
+}
+
+// TLSConfig secures HEP over TCP.
+type TLSConfig struct {
+	Cert string `koanf:"cert" doc:"PEM file of the certificate; empty: TCP without TLS"`
+	Key  string `koanf:"key" doc:"PEM file of the certificate's key"`
+}
+
+// RTCPConfig sets up the listener for plain RTCP.
+type RTCPConfig struct {
+	Listen string `koanf:"listen" doc:"address for plain RTCP over UDP; empty: none"`
+}
+
+// SIPConfig sets up the registrar.
+type SIPConfig struct {
+	Listen         string        `koanf:"listen" doc:"address for SIP over UDP and TCP: REGISTER, PUBLISH, OPTIONS; empty: none"`
+	MinExpires     time.Duration `koanf:"min_expires" doc:"shortest registration granted; less is answered 423"`
+	DefaultExpires time.Duration `koanf:"default_expires" doc:"registration granted where the phone names none"`
+	MaxExpires     time.Duration `koanf:"max_expires" doc:"longest registration granted"`
+	MaxBindings    int           `koanf:"max_bindings" doc:"most bindings kept; more are answered 503"`
+}
+
+// HTTPConfig bounds what is posted.
+type HTTPConfig struct {
+	BodyBytes  int64         `koanf:"body_bytes" doc:"largest request body, as it is sent, in bytes"`
+	PlainBytes int64         `koanf:"plain_bytes" doc:"largest request body after decompression, in bytes"`
+	ItemBytes  int           `koanf:"item_bytes" doc:"largest item in a body, in bytes"`
+	AckTimeout time.Duration `koanf:"ack_timeout" doc:"how long a request waits for Kafka before it is answered 503"`
+}
+
+// WaitingConfig bounds the room where RTCP waits for the SDP that names its call.
+type WaitingConfig struct {
+	For     time.Duration `koanf:"for" doc:"how long RTCP waits for its SDP before it becomes a call of its own"`
+	Records int           `koanf:"records" doc:"most records that wait; the oldest make room"`
+}
+
+// BindingsConfig bounds what is known about media addresses.
+type BindingsConfig struct {
+	Calls     int           `koanf:"calls" doc:"most calls whose media addresses are kept"`
+	AfterCall time.Duration `koanf:"after_call" doc:"how long addresses stay bound after their call"`
+	Idle      time.Duration `koanf:"idle" doc:"how long addresses of a call stay bound without anything from it"`
+	Share     bool          `koanf:"share" doc:"share media addresses with other ingesters through Kafka"`
+}
+
+// ClockConfig says what is made of agents whose clock differs.
+type ClockConfig struct {
+	Tolerance time.Duration `koanf:"tolerance" doc:"difference of capture and reception time that is taken as it is"`
+	Replay    time.Duration `koanf:"replay" doc:"difference from which on packets are a replayed capture, not a clock that is off"`
+	Silence   time.Duration `koanf:"silence" doc:"silence of an agent that ends the capture it replays"`
+}
+
+// BufferConfig bounds what waits for Kafka.
+type BufferConfig struct {
+	Records int           `koanf:"records" doc:"most records that wait for Kafka"`
+	Bytes   int           `koanf:"bytes" doc:"most bytes that wait for Kafka"`
+	Linger  time.Duration `koanf:"linger" doc:"how long a record waits for others to be sent with"`
+}
+
+// DefaultConfig listens on loopback.
+func DefaultConfig() Config {
+	return Config{
+		HEP:  HEPConfig{Listen: "127.0.0.1:9060", MaxBytes: 65535, ReceiveBytes: 4 << 20, Connections: 1024},
+		RTCP: RTCPConfig{Listen: "127.0.0.1:5005"},
+		SIP: SIPConfig{Listen: "127.0.0.1:5060", MinExpires: 20 * time.Second, DefaultExpires: 300 * time.Second,
+			MaxExpires: 3600 * time.Second, MaxBindings: 1_000_000},
+		HTTP:     HTTPConfig{BodyBytes: 8 << 20, PlainBytes: 32 << 20, ItemBytes: 1 << 20, AckTimeout: 10 * time.Second},
+		Waiting:  WaitingConfig{For: 30 * time.Second, Records: 50_000},
+		Bindings: BindingsConfig{Calls: 1_000_000, AfterCall: 3 * time.Minute, Idle: 4 * time.Hour, Share: true},
+		Clock:    ClockConfig{Tolerance: 2 * time.Second, Replay: 10 * time.Minute, Silence: 10 * time.Second},
+		Buffer:   BufferConfig{Records: 100_000, Bytes: 128 << 20, Linger: 5 * time.Millisecond},
+	}
+}

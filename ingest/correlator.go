@@ -1,0 +1,627 @@
+package ingest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/netip"
+	"strings"
+
+	"github.com/earshot/earshot/telemetry"
+)
+
+// Call names a call: whose it is and its key.
+type Call struct {
+	Company string
+	Key     string
+}
+
+// MediaPacket is what ties an RTCP packet, an RTP stream or a quality report to
+// a call.
+type MediaPacket struct {
+	Src, Dst netip.AddrPort
+	// SSRCs are those that the packet is from or about.
+	SSRCs []uint32
+}
+
+// Correlator finds the call of media telemetry by the addresses that SDP
+// announced, and lets telemetry wait that comes before its SDP. It knows no
+// clock: every method is told the time of the timeline it works for, in Unix
+// microseconds, and the same calls of its methods give the same results. It is
+// not safe for concurrent use.
+//
+// Addresses live in scopes: two agents in different companies may see the same
+// private address and mean different phones.
+type Correlator struct {
+	waiting  WaitingConfig
+	bindings BindingsConfig
+	scopes   map[string]*scope
+
+	// clock holds known calls in the order in which they are to be looked at
+	// again: the hand of a clock that removes what is over or idle.
+	clock queue[*boundCall]
+	over  queue[*boundCall]
+	room  queue[*waiter]
+
+	waitingNow  int // members of room that are not placed
+	goneInClock int // members of clock that are forgotten
+	stats       CorrelatorStats
+}
+
+// CorrelatorStats counts what became of media telemetry since the start.
+type CorrelatorStats struct {
+	BySource, ByDestination, BySSRC uint64 // found by
+	Waited                          uint64 // had to wait for its SDP
+	Released                        uint64 // and was placed when that came
+	Expired                         uint64 // became a call of its own, its time being over
+	Evicted                         uint64 // became a call of its own early, the room being full
+	CallsEvicted                    uint64 // calls forgotten early, there being too many
+	Waiting                         int    // waits now
+	Calls                           int    // calls known now
+}
+
+type scope struct {
+	calls     map[string]*boundCall
+	addresses map[netip.AddrPort]*binding
+	ssrcs     map[uint32]*boundCall
+	waitAddr  map[netip.AddrPort][]*waiter
+	waitSSRC  map[uint32][]*waiter
+	// own holds address pairs that never got an SDP: the calls of their own.
+	own map[addrPair]*boundCall
+}
+
+type boundCall struct {
+	Call
+	scope     *scope
+	name      string // key in scope.calls; empty for one of its own
+	sinceUs   int64  // first heard of
+	usedUs    int64
+	checkedUs int64 // the clock's hand was here
+	overUs    int64 // 0: not over
+	answered  bool  // from then on only BYE ends it, no refused re-INVITE
+	addresses []netip.AddrPort
+	ssrcs     []uint32
+	pair      addrPair
+	gone      bool
+}
+
+type binding struct {
+	call *boundCall
+	kind string // audio, video, image
+}
+
+type addrPair struct{ a, b netip.AddrPort }
+
+type waiter struct {
+	scope  *scope
+	packet MediaPacket
+	record *telemetry.Record
+	dueUs  int64
+	placed bool
+}
+
+// NewCorrelator gives an empty Correlator.
+func NewCorrelator(waiting WaitingConfig, bindings BindingsConfig) *Correlator {
+	return &Correlator{waiting: waiting, bindings: bindings, scopes: map[string]*scope{}}
+}
+
+// Stats is what was counted up to now.
+func (c *Correlator) Stats() CorrelatorStats {
+	s := c.stats
+	s.Waiting = c.waitingNow
+	s.Calls = c.clock.len() - c.goneInClock
+	return s
+}
+
+func (c *Correlator) scope(name string) *scope {
+	s := c.scopes[name]
+	if s == nil {
+		s = &scope{calls: map[string]*boundCall{}, addresses: map[netip.AddrPort]*binding{}, ssrcs: map[uint32]*boundCall{},
+			waitAddr: map[netip.AddrPort][]*waiter{}, waitSSRC: map[uint32][]*waiter{}, own: map[addrPair]*boundCall{}}
+		c.scopes[name] = s
+	}
+	return s
+}
+
+// announcement is what one SDP says about where media will be.
+type announcement struct {
+	address netip.AddrPort
+	kind    string
+	clock   uint32
+}
+
+// announced lists the addresses of an SDP: of RTP, of RTCP and of ICE
+// candidates. Rejected media (port 0), hold by 0.0.0.0 and the discard port of
+// ICE name no address.
+func announced(sdp *telemetry.SDP) (addresses []announcement, ssrcs []uint32) {
+	for _, m := range sdp.GetMedia() {
+		if m.Port == 0 {
+			continue
+		}
+		clock := uint32(0)
+		if len(m.Codecs) > 0 {
+			clock = m.Codecs[0].ClockRate
+		}
+		add := func(host string, port uint32) {
+			ip, err := netip.ParseAddr(host)
+			if err != nil || ip.IsUnspecified() || port == 0 || port == 9 || port > 65535 {
+				return
+			}
+			addresses = append(addresses, announcement{netip.AddrPortFrom(ip.Unmap(), uint16(port)), m.Kind, clock})
+		}
+		add(m.Address, m.Port)
+		if !m.RtcpMux && m.RtcpPort != 0 {
+			host := m.RtcpAddress
+			if host == "" {
+				host = m.Address
+			}
+			add(host, m.RtcpPort)
+		}
+		// An offer of rtcp-mux may be declined: then RTCP goes to the next port.
+		if m.RtcpMux || m.RtcpPort == 0 {
+			add(m.Address, m.Port+1)
+		}
+		for _, candidate := range m.Candidates {
+			if ap, err := netip.ParseAddrPort(candidate); err == nil {
+				add(ap.Addr().String(), uint32(ap.Port()))
+			}
+		}
+		if m.Kind == "audio" {
+			ssrcs = append(ssrcs, m.Ssrcs...)
+		}
+	}
+	return addresses, ssrcs
+}
+
+// isCall reports whether messages of this method belong to calls. Others have
+// Call-IDs too, but no media.
+func isCall(method string) bool {
+	switch method {
+	case "INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE", "INFO", "REFER":
+		return true
+	}
+	return false
+}
+
+// ends reports whether the message ends its call: BYE or, before an answer, a
+// final refusal. A challenge and 422 are followed by another attempt.
+func ends(m *telemetry.SIPMessage, answered bool) bool {
+	switch m.Method {
+	case "BYE":
+		return true
+	case "INVITE":
+		return !answered && m.Status >= 300 && m.Status != 401 && m.Status != 407 && m.Status != 422
+	}
+	return false
+}
+
+// SIP takes note of a message of a call. It returns the records that waited for
+// what it announces, with their call set, and the bindings that are new.
+func (c *Correlator) SIP(scopeName string, call Call, m *telemetry.SIPMessage, nowUs int64) (released []*telemetry.Record, fresh []*telemetry.Binding) {
+	if !isCall(m.Method) || m.CallId == "" {
+		return nil, nil
+	}
+	s := c.scope(scopeName)
+	b := s.calls[m.CallId]
+	if b == nil {
+		if m.Method == "ACK" || m.Method == "BYE" || m.Method == "CANCEL" {
+			if m.Sdp == nil {
+				return nil, nil // the end of a call that is not known any more
+			}
+		}
+		b = c.newCall(s, call, m.CallId, nowUs)
+	}
+	b.usedUs = nowUs
+	if m.Sdp != nil {
+		released, fresh = c.bind(s, scopeName, b, m.Sdp, nowUs)
+	}
+	if m.Method == "INVITE" && m.Status >= 200 && m.Status < 300 {
+		b.answered = true
+	}
+	switch {
+	case ends(m, b.answered) && b.overUs == 0:
+		b.overUs = nowUs
+		c.over.push(b)
+	case m.Method == "INVITE" && m.Status == 0 && b.overUs != 0 && !b.answered:
+		b.overUs = 0 // the same Call-ID again, with credentials or after a redirect
+	}
+	return released, fresh
+}
+
+func (c *Correlator) newCall(s *scope, call Call, name string, nowUs int64) *boundCall {
+	b := &boundCall{Call: call, scope: s, name: name, sinceUs: nowUs, usedUs: nowUs, checkedUs: nowUs}
+	if name != "" {
+		s.calls[name] = b
+	}
+	c.clock.push(b)
+	for c.bindings.Calls > 0 && c.clock.len()-c.goneInClock > c.bindings.Calls {
+		if old := c.clock.pop(); old.gone {
+			c.goneInClock--
+		} else {
+			c.forget(old)
+			c.stats.CallsEvicted++
+		}
+	}
+	return b
+}
+
+func (c *Correlator) bind(s *scope, scopeName string, b *boundCall, sdp *telemetry.SDP, nowUs int64) (released []*telemetry.Record, fresh []*telemetry.Binding) {
+	addresses, ssrcs := announced(sdp)
+	for _, a := range addresses {
+		if !c.bindAddress(s, b, a.address, a.kind) {
+			continue
+		}
+		fresh = append(fresh, &telemetry.Binding{Company: b.Company, Address: a.address.String(), CallKey: b.Key, AtUs: nowUs,
+			ClockRate: a.clock, Scope: scopeName, Kind: a.kind})
+		list := s.waitAddr[a.address]
+		delete(s.waitAddr, a.address)
+		released = c.release(released, list, b)
+	}
+	for _, ssrc := range ssrcs {
+		if ssrc == 0 || s.ssrcs[ssrc] == b {
+			continue
+		}
+		if holder := s.ssrcs[ssrc]; holder != nil && holder.overUs == 0 && holder.sinceUs > b.sinceUs {
+			continue
+		}
+		s.ssrcs[ssrc] = b
+		b.ssrcs = append(b.ssrcs, ssrc)
+		list := s.waitSSRC[ssrc]
+		delete(s.waitSSRC, ssrc)
+		released = c.release(released, list, b)
+	}
+	return released, fresh
+}
+
+// bindAddress reports whether the binding is new. Ports are reused: the call
+// that began later wins, whatever message comes last, unless the later one is
+// over.
+func (c *Correlator) bindAddress(s *scope, b *boundCall, address netip.AddrPort, kind string) bool {
+	if held := s.addresses[address]; held != nil && !held.call.gone {
+		if held.call == b {
+			if kind == "audio" {
+				held.kind = kind // bundled media: audio is what we are after
+			}
+			return false
+		}
+		if held.call.overUs == 0 && held.call.sinceUs > b.sinceUs {
+			return false
+		}
+	}
+	s.addresses[address] = &binding{b, kind}
+	b.addresses = append(b.addresses, address)
+	return true
+}
+
+func (c *Correlator) release(out []*telemetry.Record, waiters []*waiter, call *boundCall) []*telemetry.Record {
+	for _, w := range waiters {
+		if w.placed {
+			continue
+		}
+		c.stats.Released++
+		out = append(out, c.place(w, call.Call))
+	}
+	return out
+}
+
+// place gives a waiting record its call. What stays of the waiter in the room
+// is small and goes when its time is over.
+func (c *Correlator) place(w *waiter, call Call) *telemetry.Record {
+	r := w.record
+	w.placed, w.record = true, nil
+	r.Company, r.CallKey = call.Company, call.Key
+	c.waitingNow--
+	c.unlist(w)
+	return r
+}
+
+// Learn takes a binding that another ingester announced.
+func (c *Correlator) Learn(shared *telemetry.Binding, nowUs int64) (released []*telemetry.Record) {
+	address, err := netip.ParseAddrPort(shared.Address)
+	if err != nil {
+		return nil
+	}
+	s := c.scope(shared.Scope)
+	b := s.calls[shared.CallKey]
+	if b == nil {
+		b = c.newCall(s, Call{shared.Company, shared.CallKey}, shared.CallKey, shared.AtUs)
+		b.usedUs = nowUs
+	}
+	if c.bindAddress(s, b, address, shared.Kind) {
+		list := s.waitAddr[address]
+		delete(s.waitAddr, address)
+		released = c.release(nil, list, b)
+	}
+	return released
+}
+
+// Known gives the call of a Call-ID.
+func (c *Correlator) Known(scopeName, callID string) (Call, bool) {
+	if s := c.scopes[scopeName]; s != nil {
+		if b := s.calls[callID]; b != nil {
+			return b.Call, true
+		}
+	}
+	return Call{}, false
+}
+
+// Place gives the call of a media packet and the kind of its media, empty if
+// unknown. The source is asked first: behind a symmetric NAT it is the one that
+// no SDP named, then the destination is; then the SSRC that SDP announced.
+func (c *Correlator) Place(scopeName string, p MediaPacket, nowUs int64) (call Call, kind string, ok bool) {
+	s := c.scopes[scopeName]
+	if s == nil {
+		return Call{}, "", false
+	}
+	for i, address := range [2]netip.AddrPort{p.Src, p.Dst} {
+		if b := s.addresses[address]; b != nil && address.IsValid() {
+			b.call.usedUs = nowUs
+			if i == 0 {
+				c.stats.BySource++
+			} else {
+				c.stats.ByDestination++
+			}
+			return b.call.Call, b.kind, true
+		}
+	}
+	for _, ssrc := range p.SSRCs {
+		if b := s.ssrcs[ssrc]; b != nil {
+			b.usedUs = nowUs
+			c.stats.BySSRC++
+			return b.Call, "audio", true
+		}
+	}
+	if b := s.own[pairOf(p)]; b != nil {
+		b.usedUs = nowUs
+		return b.Call, "", true
+	}
+	return Call{}, "", false
+}
+
+// Wait keeps the record of a packet that Place could not place until SDP names
+// its call or its time is over. It returns records that had to make room, as
+// calls of their own.
+func (c *Correlator) Wait(scopeName string, p MediaPacket, r *telemetry.Record, nowUs int64) (evicted []*telemetry.Record) {
+	s := c.scope(scopeName)
+	w := &waiter{scope: s, packet: p, record: r, dueUs: nowUs + c.waiting.For.Microseconds()}
+	for c.waitingNow > 0 && c.waitingNow >= c.waiting.Records {
+		if old := c.nextWaiter(); old != nil {
+			c.stats.Evicted++
+			evicted = append(evicted, c.own(old, nowUs))
+		}
+	}
+	c.stats.Waited++
+	c.waitingNow++
+	c.room.push(w)
+	for _, address := range [2]netip.AddrPort{p.Src, p.Dst} {
+		if address.IsValid() {
+			s.waitAddr[address] = append(s.waitAddr[address], w)
+		}
+	}
+	for _, ssrc := range p.SSRCs {
+		if ssrc != 0 {
+			s.waitSSRC[ssrc] = append(s.waitSSRC[ssrc], w)
+		}
+	}
+	return evicted
+}
+
+// nextWaiter takes the oldest record that still waits out of the room.
+func (c *Correlator) nextWaiter() *waiter {
+	for c.room.len() > 0 {
+		w := c.room.pop()
+		if !w.placed {
+			return w
+		}
+	}
+	return nil
+}
+
+// own makes a waiting record part of a call of its own, named by its two addresses.
+func (c *Correlator) own(w *waiter, nowUs int64) *telemetry.Record {
+	pair := pairOf(w.packet)
+	b := w.scope.own[pair]
+	if b == nil {
+		b = c.newCall(w.scope, Call{w.record.Company, OwnCallKey(w.packet.Src, w.packet.Dst)}, "", nowUs)
+		b.pair = pair
+		w.scope.own[pair] = b
+	}
+	b.usedUs = nowUs
+	return c.place(w, b.Call)
+}
+
+// unlist removes a placed waiter from the lists of its addresses, once all
+// before it are placed too: waiters leave in order but for those that SDP
+// releases, and looking through whole lists would let one busy address cost
+// quadratic time.
+func (c *Correlator) unlist(w *waiter) {
+	for _, address := range [2]netip.AddrPort{w.packet.Src, w.packet.Dst} {
+		if list := unplaced(w.scope.waitAddr[address]); len(list) > 0 {
+			w.scope.waitAddr[address] = list
+		} else {
+			delete(w.scope.waitAddr, address)
+		}
+	}
+	for _, ssrc := range w.packet.SSRCs {
+		if list := unplaced(w.scope.waitSSRC[ssrc]); len(list) > 0 {
+			w.scope.waitSSRC[ssrc] = list
+		} else {
+			delete(w.scope.waitSSRC, ssrc)
+		}
+	}
+}
+
+// unplaced is the list from its first waiter on that is not placed.
+func unplaced(list []*waiter) []*waiter {
+	for len(list) > 0 && list[0].placed {
+		list = list[1:]
+	}
+	return list
+}
+
+// Advance takes the time: what has waited too long becomes calls of their own,
+// and what is over or idle is forgotten.
+func (c *Correlator) Advance(nowUs int64) (expired []*telemetry.Record) {
+	for c.room.len() > 0 {
+		w := c.room.front()
+		if w.placed {
+			c.room.pop()
+			continue
+		}
+		if w.dueUs > nowUs {
+			break
+		}
+		c.room.pop()
+		c.stats.Expired++
+		expired = append(expired, c.own(w, nowUs))
+	}
+	for c.over.len() > 0 {
+		b := c.over.front()
+		if b.overUs != 0 && b.overUs+c.bindings.AfterCall.Microseconds() > nowUs {
+			break
+		}
+		c.over.pop()
+		if !b.gone && b.overUs != 0 {
+			c.forget(b)
+			c.goneInClock++
+		}
+	}
+	if c.goneInClock > 1024 && c.goneInClock*2 > c.clock.len() {
+		for range c.clock.len() {
+			if b := c.clock.pop(); !b.gone {
+				c.clock.push(b)
+			}
+		}
+		c.goneInClock = 0
+	}
+	idle := c.bindings.Idle.Microseconds()
+	// A bounded turn of the hand: no turn may be long.
+	for range min(c.clock.len(), 1000) {
+		b := c.clock.front()
+		if !b.gone && b.checkedUs+idle > nowUs {
+			break // the rest was looked at later
+		}
+		c.clock.pop()
+		switch {
+		case b.gone:
+			c.goneInClock--
+		case b.usedUs+idle > nowUs:
+			b.checkedUs = nowUs
+			c.clock.push(b)
+		default:
+			c.forget(b)
+		}
+	}
+	return expired
+}
+
+// Drain makes everything that waits a call of its own: nothing more will come.
+func (c *Correlator) Drain(nowUs int64) (drained []*telemetry.Record) {
+	for {
+		w := c.nextWaiter()
+		if w == nil {
+			return drained
+		}
+		c.stats.Expired++
+		drained = append(drained, c.own(w, nowUs))
+	}
+}
+
+func (c *Correlator) forget(b *boundCall) {
+	b.gone = true
+	s := b.scope
+	if b.name != "" && s.calls[b.name] == b {
+		delete(s.calls, b.name)
+	}
+	for _, address := range b.addresses {
+		if held := s.addresses[address]; held != nil && held.call == b {
+			delete(s.addresses, address)
+		}
+	}
+	for _, ssrc := range b.ssrcs {
+		if s.ssrcs[ssrc] == b {
+			delete(s.ssrcs, ssrc)
+		}
+	}
+	if b.name == "" && s.own[b.pair] == b {
+		delete(s.own, b.pair)
+	}
+	b.addresses, b.ssrcs = nil, nil
+}
+
+func pairOf(p MediaPacket) addrPair {
+	if p.Src.Compare(p.Dst) > 0 {
+		return addrPair{p.Dst, p.Src}
+	}
+	return addrPair{p.Src, p.Dst}
+}
+
+// OwnCallKey is the key of the call that media telemetry makes on its own where
+// no signalling was seen: a hash of its two addresses, in either order.
+func OwnCallKey(src, dst netip.AddrPort) string {
+	pair := [2]string{src.String(), dst.String()}
+	if pair[0] > pair[1] {
+		pair[0], pair[1] = pair[1], pair[0]
+	}
+	sum := sha256.Sum256([]byte(strings.Join(pair[:], " ")))
+	return "rtcp:" + hex.EncodeToString(sum[:12])
+}
+
+// ssrcsOf lists the SSRCs that an RTCP packet is from or about.
+func ssrcsOf(p *telemetry.RTCPPacket) []uint32 {
+	out := make([]uint32, 0, 4)
+	add := func(ssrc uint32) {
+		if ssrc == 0 {
+			return
+		}
+		for _, have := range out {
+			if have == ssrc {
+				return
+			}
+		}
+		out = append(out, ssrc)
+	}
+	add(p.SenderSsrc)
+	for _, sr := range p.SenderReports {
+		add(sr.Ssrc)
+	}
+	for _, rr := range p.Reports {
+		add(rr.ReporterSsrc)
+		add(rr.Ssrc)
+	}
+	for _, x := range p.VoipMetrics {
+		add(x.ReporterSsrc)
+		add(x.Ssrc)
+	}
+	return out
+}
+
+// correlationID gives a HEP correlation id as text that can be a call key.
+func correlationID(b []byte) string {
+	b = bytes.TrimRight(b, "\x00")
+	if len(b) > 512 {
+		b = b[:512]
+	}
+	return strings.ToValidUTF8(string(b), "\uFFFD")
+}
+
+// queue is a FIFO that gives its memory back.
+type queue[T any] struct {
+	items []T
+	head  int
+}
+
+func (q *queue[T]) len() int { return len(q.items) - q.head }
+func (q *queue[T]) push(v T) { q.items = append(q.items, v) }
+func (q *queue[T]) front() T { return q.items[q.head] }
+func (q *queue[T]) pop() T {
+	var zero T
+	v := q.items[q.head]
+	q.items[q.head] = zero
+	q.head++
+	if q.head > 1024 && q.head*2 > len(q.items) {
+		q.items = append(q.items[:0], q.items[q.head:]...)
+		q.head = 0
+	}
+	return v
+}

@@ -1,0 +1,400 @@
+package ingest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/earshot/earshot/ingest/registrar"
+	"github.com/earshot/earshot/internal/bus"
+	"github.com/earshot/earshot/telemetry"
+)
+
+// Deps is what an Ingester works with.
+type Deps struct {
+	Producer *Producer
+	// Kafka is where bindings of other ingesters are read from; without brokers
+	// none are.
+	Kafka    bus.Config
+	Resolver Resolver // nil: nobody is known
+	Tenancy  *Tenancy // nil: everything belongs to DefaultCompany
+	// Authenticate gives the company that a request may post for.
+	Authenticate func(r *http.Request) (company string, ok bool)
+	Registerer   prometheus.Registerer
+	Logger       *slog.Logger
+	Now          func() time.Time // nil: time.Now
+}
+
+// Ingester is the role `ingest`: all listeners and the ticks.
+type Ingester struct {
+	cfg  Config
+	deps Deps
+	log  *slog.Logger
+	now  func() time.Time
+
+	producer   *Producer
+	accounting *Accounting
+	live       *timeline
+	instance   []byte
+
+	mu      sync.Mutex
+	agents  map[agentKey]*agent
+	replays map[string]*timeline
+
+	legs legClocks
+
+	hepUDP, rtcpUDP *net.UDPConn
+	hepTCP          net.Listener
+	registrar       *registrar.Registrar
+	closed          sync.Once
+	running         atomic.Bool
+}
+
+// Addrs are the addresses that the listeners are bound to; nil where there is none.
+type Addrs struct {
+	HEPUDP, HEPTCP, RTCP, SIPUDP, SIPTCP net.Addr
+}
+
+// New binds all listeners, so that a port that is taken is known at once. Run
+// starts reading from them.
+func New(cfg Config, deps Deps) (*Ingester, error) {
+	if deps.Tenancy == nil {
+		deps.Tenancy = &Tenancy{}
+	}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	if deps.Logger == nil {
+		deps.Logger = slog.New(slog.DiscardHandler)
+	}
+	if deps.Registerer == nil {
+		deps.Registerer = prometheus.NewRegistry()
+	}
+	if deps.Authenticate == nil {
+		deps.Authenticate = func(*http.Request) (string, bool) { return "", false }
+	}
+	in := &Ingester{
+		cfg: cfg, deps: deps, log: deps.Logger, now: deps.Now, producer: deps.Producer,
+		accounting: NewAccounting(deps.Registerer), live: newTimeline("", cfg), instance: []byte(rand.Text()),
+		agents: map[agentKey]*agent{}, replays: map[string]*timeline{}, legs: legClocks{clocks: map[legKey]*legClock{}},
+	}
+	if err := in.listen(); err != nil {
+		in.close()
+		return nil, err
+	}
+	in.metrics(deps.Registerer)
+	return in, nil
+}
+
+func (in *Ingester) listen() (err error) {
+	if in.cfg.HEP.Listen != "" {
+		if in.hepUDP, err = listenUDP("ingest.hep.listen", in.cfg.HEP.Listen, in.cfg.HEP.ReceiveBytes, in.log); err != nil {
+			return err
+		}
+		// One setting, one port: where it is 0 TCP takes the one that UDP got.
+		if in.hepTCP, err = listenTCP("ingest.hep.listen", in.cfg.HEP.Listen, in.hepUDP.LocalAddr(), in.cfg.HEP.TLS); err != nil {
+			return err
+		}
+	}
+	if in.cfg.RTCP.Listen != "" {
+		if in.rtcpUDP, err = listenUDP("ingest.rtcp.listen", in.cfg.RTCP.Listen, in.cfg.HEP.ReceiveBytes, in.log); err != nil {
+			return err
+		}
+	}
+	if in.cfg.SIP.Listen != "" {
+		udp, err := listenUDP("ingest.sip.listen", in.cfg.SIP.Listen, in.cfg.HEP.ReceiveBytes, in.log)
+		if err != nil {
+			return err
+		}
+		tcp, err := listenTCP("ingest.sip.listen", in.cfg.SIP.Listen, udp.LocalAddr(), TLSConfig{})
+		if err != nil {
+			udp.Close()
+			return err
+		}
+		in.registrar, err = registrar.New(registrar.Config{
+			MinExpires: in.cfg.SIP.MinExpires, DefaultExpires: in.cfg.SIP.DefaultExpires, MaxExpires: in.cfg.SIP.MaxExpires,
+			MaxBindings: in.cfg.SIP.MaxBindings, Now: in.now,
+		}, udp, tcp, in.observeWire)
+		if err != nil {
+			udp.Close()
+			tcp.Close()
+			return fmt.Errorf("cannot make the registrar: %w", err)
+		}
+	}
+	return nil
+}
+
+// ListenError is a listener that could not be bound.
+type ListenError struct {
+	Setting, Addr string
+	Err           error
+}
+
+func (e *ListenError) Error() string {
+	if errors.Is(e.Err, syscall.EADDRINUSE) {
+		return fmt.Sprintf("cannot listen on %s: the port is taken by another program; set %s to another address", e.Addr, e.Setting)
+	}
+	return fmt.Sprintf("cannot listen on %s (%s): %v", e.Addr, e.Setting, e.Err)
+}
+
+// Unwrap gives the cause.
+func (e *ListenError) Unwrap() error { return e.Err }
+
+// Addrs gives the bound addresses.
+func (in *Ingester) Addrs() Addrs {
+	var a Addrs
+	if in.hepUDP != nil {
+		a.HEPUDP, a.HEPTCP = in.hepUDP.LocalAddr(), in.hepTCP.Addr()
+	}
+	if in.rtcpUDP != nil {
+		a.RTCP = in.rtcpUDP.LocalAddr()
+	}
+	if in.registrar != nil {
+		a.SIPUDP, a.SIPTCP = in.registrar.Addrs()
+	}
+	return a
+}
+
+func (in *Ingester) metrics(reg prometheus.Registerer) {
+	stat := func(name, help string, value func(CorrelatorStats) float64) {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "earshot", Subsystem: "ingest", Name: name, Help: help}, func() float64 {
+			in.live.mu.Lock()
+			defer in.live.mu.Unlock()
+			return value(in.live.correlator.Stats())
+		}))
+	}
+	stat("waiting_records", "RTCP that waits for the SDP of its call.", func(s CorrelatorStats) float64 { return float64(s.Waiting) })
+	stat("bound_calls", "Calls whose media addresses are known.", func(s CorrelatorStats) float64 { return float64(s.Calls) })
+	for _, c := range []struct {
+		result string
+		value  func(CorrelatorStats) uint64
+	}{
+		{"source", func(s CorrelatorStats) uint64 { return s.BySource }},
+		{"destination", func(s CorrelatorStats) uint64 { return s.ByDestination }},
+		{"ssrc", func(s CorrelatorStats) uint64 { return s.BySSRC }},
+		{"waited", func(s CorrelatorStats) uint64 { return s.Waited }},
+		{"released", func(s CorrelatorStats) uint64 { return s.Released }},
+		{"expired", func(s CorrelatorStats) uint64 { return s.Expired }},
+		{"evicted", func(s CorrelatorStats) uint64 { return s.Evicted }},
+		{"calls_evicted", func(s CorrelatorStats) uint64 { return s.CallsEvicted }},
+	} {
+		reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "earshot", Subsystem: "ingest", Name: "correlated_total",
+			Help: "What became of live media telemetry.", ConstLabels: prometheus.Labels{"result": c.result}}, func() float64 {
+			in.live.mu.Lock()
+			defer in.live.mu.Unlock()
+			return float64(c.value(in.live.correlator.Stats()))
+		}))
+	}
+}
+
+// Run reads from all listeners until ctx ends, then writes what still waits.
+func (in *Ingester) Run(ctx context.Context) error {
+	in.running.Store(true)
+	group, ctx := errgroup.WithContext(ctx)
+	stop := context.AfterFunc(ctx, in.close)
+	defer stop()
+	if in.hepUDP != nil {
+		group.Go(func() error { return in.runHEPUDP(ctx) })
+		group.Go(func() error { return in.runHEPTCP(ctx) })
+	}
+	if in.rtcpUDP != nil {
+		group.Go(func() error { return in.runRTCP(ctx) })
+	}
+	if in.registrar != nil {
+		group.Go(func() error { return in.registrar.Run(ctx) })
+	}
+	group.Go(func() error { in.runTicks(ctx); return nil })
+	group.Go(func() error { in.runUpkeep(ctx); return nil })
+	if in.cfg.Bindings.Share && len(in.deps.Kafka.Brokers) > 0 {
+		group.Go(func() error { return in.runBindings(ctx) })
+	}
+	err := group.Wait()
+	in.finish()
+	return err
+}
+
+// close closes the sockets; readers end.
+func (in *Ingester) close() {
+	in.closed.Do(func() {
+		if in.hepUDP != nil {
+			in.hepUDP.Close()
+		}
+		if in.hepTCP != nil {
+			in.hepTCP.Close()
+		}
+		if in.rtcpUDP != nil {
+			in.rtcpUDP.Close()
+		}
+		if in.registrar != nil {
+			in.registrar.Close()
+		}
+	})
+}
+
+// finish writes what waits, ends what is replayed and flushes, within a bound.
+func (in *Ingester) finish() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	write := in.waitingSink(ctx)
+	in.live.drain(in.now().UnixMicro(), write)
+	in.mu.Lock()
+	replays := in.replays
+	in.replays = map[string]*timeline{}
+	in.mu.Unlock()
+	for _, tl := range replays {
+		tl.end(ctx, in.producer, write, in.log)
+	}
+	if err := in.producer.Flush(ctx); err != nil {
+		in.log.Warn("not everything was written before the end", "error", err)
+	}
+}
+
+// waitingSink waits for room in the buffer: the source can be held up.
+func (in *Ingester) waitingSink(ctx context.Context) sink {
+	return func(r *telemetry.Record, done func(error)) { in.producer.Produce(ctx, r, done) }
+}
+
+// droppingSink never waits: what finds no room is dropped and counted.
+func (in *Ingester) droppingSink() sink { return in.producer.TryProduce }
+
+// runTicks moves event time on the live timeline.
+func (in *Ingester) runTicks(ctx context.Context) {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		now := in.now().UnixMicro()
+		tick := &telemetry.Record{AtUs: now, ReceivedUs: now, Timeline: &telemetry.Timeline{}, Body: &telemetry.Record_Tick{Tick: &telemetry.Tick{}},
+			EventId: telemetry.EventID("", "", string(in.instance), now)}
+		// The next tick waits for this one: none pile up while Kafka is away.
+		attempt, cancel := context.WithTimeout(ctx, 10*time.Second)
+		err := in.producer.Everywhere(attempt, tick)
+		cancel()
+		switch {
+		case err == nil && failing:
+			failing = false
+			in.log.Info("ticks are written again")
+		case err != nil && ctx.Err() == nil && !failing:
+			failing = true
+			in.log.Warn("cannot write ticks", "error", err)
+		}
+	}
+}
+
+// runUpkeep looks after what time does to timelines and agents.
+func (in *Ingester) runUpkeep(ctx context.Context) {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	write := in.droppingSink()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		in.upkeep(ctx, in.now().UnixMicro(), write)
+	}
+}
+
+func (in *Ingester) upkeep(ctx context.Context, nowUs int64, write sink) {
+	in.live.advance(nowUs, write)
+	in.legs.forget(nowUs)
+	silence := in.cfg.Clock.Silence.Microseconds()
+	in.mu.Lock()
+	var silent []*timeline
+	for id, tl := range in.replays {
+		// A replay that is being written holds its lock: it is not silent.
+		if !tl.mu.TryLock() {
+			continue
+		}
+		if nowUs-tl.lastReceivedUs > silence {
+			silent = append(silent, tl)
+			delete(in.replays, id)
+		}
+		tl.mu.Unlock()
+	}
+	for key, a := range in.agents {
+		// One that is being heard holds its lock, and may want in.mu next.
+		if !a.mu.TryLock() {
+			continue
+		}
+		if nowUs-a.clock.lastReceiveUs > agentIdle.Microseconds() {
+			delete(in.agents, key)
+		}
+		a.mu.Unlock()
+	}
+	in.mu.Unlock()
+	for _, tl := range silent {
+		in.log.Info("replayed capture ended", "timeline", tl.id, "records", tl.seq)
+		tl.end(ctx, in.producer, write, in.log)
+	}
+}
+
+// runBindings learns the bindings of other ingesters, and after a restart those
+// of the process before.
+func (in *Ingester) runBindings(ctx context.Context) error {
+	opts, err := in.deps.Kafka.Options()
+	if err != nil {
+		return err
+	}
+	client, err := kgo.NewClient(append(opts, kgo.ConsumeTopics(telemetry.TopicBindings), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...)
+	if err != nil {
+		return fmt.Errorf("cannot make a Kafka client: %w", err)
+	}
+	defer client.Close()
+	write := in.droppingSink()
+	for {
+		fetches := client.PollFetches(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		fetches.EachError(func(topic string, partition int32, err error) {
+			in.log.Warn("cannot read bindings", "topic", topic, "partition", partition, "error", err)
+		})
+		fetches.EachRecord(func(k *kgo.Record) { in.learn(k, write) })
+	}
+}
+
+func (in *Ingester) learn(k *kgo.Record, write sink) {
+	for _, h := range k.Headers {
+		if h.Key == "ingester" && string(h.Value) == string(in.instance) {
+			return
+		}
+	}
+	b := &telemetry.Binding{}
+	now := in.now().UnixMicro()
+	if proto.Unmarshal(k.Value, b) != nil || b.Timeline != "" || b.AtUs < now-in.cfg.Bindings.Idle.Microseconds() {
+		return
+	}
+	in.live.correlated(write, func() []*telemetry.Record { return in.live.correlator.Learn(b, now) })
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	var ap netip.AddrPort
+	switch a := a.(type) {
+	case *net.UDPAddr:
+		ap = a.AddrPort()
+	case *net.TCPAddr:
+		ap = a.AddrPort()
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}

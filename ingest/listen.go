@@ -1,0 +1,149 @@
+package ingest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/earshot/earshot/ingest/hep"
+)
+
+// listenUDP binds a socket whose kernel buffer holds what comes while a batch
+// is written, and whose drops are counted where the system can.
+func listenUDP(setting, address string, receiveBytes int, log *slog.Logger) (*net.UDPConn, error) {
+	ua, err := net.ResolveUDPAddr("udp", address)
+	if err != nil {
+		return nil, &ListenError{setting, address, err}
+	}
+	conn, err := net.ListenUDP("udp", ua)
+	if err != nil {
+		return nil, &ListenError{setting, address, err}
+	}
+	if err := setReceiveBuffer(conn, receiveBytes); err != nil {
+		log.Warn("cannot set the receive buffer of a socket", "setting", setting, "bytes", receiveBytes, "error", err)
+	}
+	if err := reportKernelDrops(conn); err != nil {
+		log.Warn("drops by the kernel cannot be counted", "setting", setting, "error", err)
+	}
+	return conn, nil
+}
+
+// listenTCP binds the TCP side of a setting that UDP is bound for already.
+func listenTCP(setting, address string, udp net.Addr, secure TLSConfig) (net.Listener, error) {
+	if host, port, err := net.SplitHostPort(address); err == nil && (port == "0" || port == "") {
+		address = net.JoinHostPort(host, fmt.Sprint(udp.(*net.UDPAddr).Port))
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, &ListenError{setting, address, err}
+	}
+	if secure.Cert == "" {
+		return l, nil
+	}
+	cert, err := tls.LoadX509KeyPair(secure.Cert, secure.Key)
+	if err != nil {
+		l.Close()
+		return nil, fmt.Errorf("cannot load ingest.hep.tls: %w", err)
+	}
+	return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}), nil
+}
+
+// readUDP calls take for every datagram until the socket is closed. The buffer
+// is used again after take returns.
+func (in *Ingester) readUDP(ctx context.Context, conn *net.UDPConn, listener string, take func(b []byte, remote netip.AddrPort, received time.Time)) error {
+	buffer := make([]byte, 64<<10)
+	oob := make([]byte, 256)
+	drops := kernelDrops{counter: in.accounting.kernelDrops.WithLabelValues(listener)}
+	for {
+		n, oobN, _, remote, err := conn.ReadMsgUDPAddrPort(buffer, oob)
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			// An ICMP error on an unconnected socket and the like: it lives on.
+			in.log.Debug("cannot read a datagram", "listener", listener, "error", err)
+			continue
+		}
+		drops.see(oob[:oobN])
+		take(buffer[:n], netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port()), in.now())
+	}
+}
+
+func (in *Ingester) runHEPUDP(ctx context.Context) error {
+	write := in.droppingSink()
+	return in.readUDP(ctx, in.hepUDP, ListenerHEPUDP, func(b []byte, remote netip.AddrPort, received time.Time) {
+		in.observeHEP(b, ListenerHEPUDP, remote, received, write)
+	})
+}
+
+func (in *Ingester) runRTCP(ctx context.Context) error {
+	write := in.droppingSink()
+	local := addrPort(in.rtcpUDP.LocalAddr())
+	return in.readUDP(ctx, in.rtcpUDP, ListenerRTCP, func(b []byte, remote netip.AddrPort, received time.Time) {
+		in.observeRTCP(b, remote, local, received, write)
+	})
+}
+
+// runHEPTCP serves agents that stay connected. When Kafka is away it stops
+// reading: the agent's own buffer is the better place to wait.
+func (in *Ingester) runHEPTCP(ctx context.Context) error {
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	places := make(chan struct{}, max(in.cfg.HEP.Connections, 1))
+	for {
+		conn, err := in.hepTCP.Accept()
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			in.log.Warn("cannot accept a HEP connection", "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(50 * time.Millisecond):
+			}
+			continue
+		}
+		select {
+		case places <- struct{}{}:
+		default:
+			in.log.Warn("too many HEP connections, one is refused", "remote", conn.RemoteAddr().String(), "most", cap(places))
+			conn.Close()
+			continue
+		}
+		conns.Go(func() {
+			defer func() { <-places }()
+			in.serveHEP(ctx, conn)
+		})
+	}
+}
+
+func (in *Ingester) serveHEP(ctx context.Context, conn net.Conn) {
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	defer conn.Close()
+	remote := addrPort(conn.RemoteAddr())
+	write := in.waitingSink(ctx)
+	scanner := hep.NewScanner(conn, in.cfg.HEP.MaxBytes)
+	for {
+		b, err := scanner.Next()
+		if err != nil {
+			if !errors.Is(err, io.EOF) && ctx.Err() == nil {
+				in.log.Info("HEP connection ended", "remote", remote.String(), "skipped_bytes", scanner.Skipped(), "error", err)
+			}
+			if scanner.Skipped() > 0 || errors.Is(err, io.ErrUnexpectedEOF) {
+				t := in.accounting.Tally(ListenerHEPTCP, "", "")
+				t.Received()
+				t.Rejected("hep_not_hep")
+			}
+			return
+		}
+		in.observeHEP(b, ListenerHEPTCP, remote, in.now(), write)
+	}
+}

@@ -1,0 +1,142 @@
+package registrar
+
+import (
+	"sync"
+	"time"
+)
+
+// binding is one contact of an address-of-record (RFC 3261 §10).
+type binding struct {
+	uri       string
+	instance  string // +sip.instance (RFC 5626), quotes and all
+	regID     string
+	callID    string
+	cseq      uint32
+	expiresAt time.Time
+}
+
+// key tells bindings apart: flow of a device (RFC 5626 §6), else contact URI.
+func (b *binding) key() string {
+	if b.instance != "" && b.regID != "" {
+		return b.instance + " " + b.regID
+	}
+	return b.uri
+}
+
+// maxContacts bounds the contacts of one address-of-record.
+const maxContacts = 32
+
+// bindings are all that is registered. They are in memory only: after a restart
+// phones refresh them, and the history of registrations is not kept here.
+type bindings struct {
+	most int
+
+	mu    sync.Mutex
+	total int
+	byAOR map[string][]*binding // in order of their registration
+}
+
+// update is what one REGISTER wants.
+type update struct {
+	aor    string
+	callID string
+	cseq   uint32
+	all    bool // Contact: *
+	set    []binding
+	remove []binding
+}
+
+type verdict uint8
+
+const (
+	accepted verdict = iota
+	outOfOrder
+	tooMany
+)
+
+// apply does all of an update or nothing of it (RFC 3261 §10.3) and gives the
+// bindings that hold then.
+func (s *bindings) apply(u update, now time.Time) ([]binding, verdict) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.byAOR[u.aor]
+	var current []*binding
+	for _, b := range old {
+		if b.expiresAt.After(now) {
+			current = append(current, b)
+		}
+	}
+	// A request that was overtaken by a newer one of its phone changes nothing.
+	for _, b := range current {
+		if b.callID == u.callID && u.cseq < b.cseq && (u.all || len(u.set)+len(u.remove) > 0) {
+			return nil, outOfOrder
+		}
+	}
+	if u.all {
+		current = nil
+	}
+	for _, gone := range u.remove {
+		current = without(current, gone.key())
+	}
+	for _, b := range u.set {
+		kept := false
+		for i, have := range current {
+			if have.key() == b.key() {
+				current[i], kept = &b, true
+			}
+		}
+		if !kept {
+			current = append(current, &b)
+		}
+	}
+	if len(current) > maxContacts || s.total-len(old)+len(current) > s.most && len(current) > len(old) {
+		return nil, tooMany
+	}
+	s.total += len(current) - len(old)
+	if len(current) == 0 {
+		delete(s.byAOR, u.aor)
+	} else {
+		s.byAOR[u.aor] = current
+	}
+	out := make([]binding, len(current))
+	for i, b := range current {
+		out[i] = *b
+	}
+	return out, accepted
+}
+
+func without(list []*binding, key string) []*binding {
+	var kept []*binding
+	for _, b := range list {
+		if b.key() != key {
+			kept = append(kept, b)
+		}
+	}
+	return kept
+}
+
+// sweep forgets what has expired.
+func (s *bindings) sweep(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for aor, list := range s.byAOR {
+		var kept []*binding
+		for _, b := range list {
+			if b.expiresAt.After(now) {
+				kept = append(kept, b)
+			}
+		}
+		s.total += len(kept) - len(list)
+		if len(kept) == 0 {
+			delete(s.byAOR, aor)
+		} else {
+			s.byAOR[aor] = kept
+		}
+	}
+}
+
+func (s *bindings) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.total
+}
