@@ -1,0 +1,881 @@
+// Package registrations follows the life of registrations (RFC 3261 §10): it
+// pairs REGISTER requests with their responses and says for each binding when
+// it was made, refreshed, moved, given up, lost, and why an attempt failed.
+package registrations
+
+import (
+	"bytes"
+	"container/heap"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/earshot/earshot/processors"
+	"github.com/earshot/earshot/telemetry"
+)
+
+const (
+	secondUs = int64(time.Second / time.Microsecond)
+	// graceUs is how long after its expiry a binding is given for its refresh to
+	// arrive: 64·T1, the longest a REGISTER may take (RFC 3261 §17.1.2, timer F).
+	graceUs = 32 * secondUs
+	// attemptUs is how long a REGISTER transaction is remembered.
+	attemptUs = 32 * secondUs
+	// Flapping is flapTimes losses, or changes of source, within flapWindowUs.
+	flapWindowUs = 600 * secondUs
+	flapTimes    = 3
+	// defaultExpiresS is RFC 3261's suggestion where nobody says anything (§10.2.1.1).
+	defaultExpiresS = 3600
+
+	// Bounds on what one address-of-record may hold.
+	maxBindings = 256
+	maxAttempts = 256
+	maxContacts = 64
+)
+
+// Kinds of change.
+const (
+	Registered       = "registered"
+	Refreshed        = "refreshed"
+	Unregistered     = "unregistered"
+	Lapsed           = "lapsed"
+	Replaced         = "replaced"
+	Challenged       = "challenged"
+	AuthFailed       = "auth_failed"
+	IntervalTooBrief = "interval_too_brief"
+	Rejected         = "rejected"
+	SourceChanged    = "source_changed"
+	Flapping         = "flapping"
+)
+
+// Reasons why a record is refused.
+var (
+	ErrNotRegister = errors.New("registrations: no REGISTER message")
+	ErrNoAOR       = errors.New("registrations: To names no address-of-record")
+)
+
+// Machine is the registrations of one partition.
+type Machine struct {
+	timelines map[string]*timeline
+	dirty     map[string]struct{}
+}
+
+// timeline holds the accounts of one timeline.
+type timeline struct {
+	accounts map[string]*account // by state key
+	queue    dueQueue
+}
+
+// account is one address-of-record: the piece of state that is checkpointed.
+type account struct {
+	Company    string              `json:"company"`
+	Timeline   string              `json:"timeline,omitempty"`
+	AOR        string              `json:"aor"`
+	ReceivedUs int64               `json:"received_us"`
+	Bindings   map[string]*binding `json:"bindings,omitempty"` // by device id
+	Attempts   map[string]*attempt `json:"attempts,omitempty"` // by Call-ID and CSeq
+	// Losses by subject: the device where it has an instance id, else "", the
+	// account: without one a device that comes back on another port is a new one.
+	Losses map[string]*losses `json:"losses,omitempty"`
+
+	// Of the queue; all of it follows from the above.
+	key   string
+	dueUs int64
+	index int // in the queue, -1: not in it
+}
+
+// binding is a contact that the registrar holds.
+type binding struct {
+	device
+	RegisteredUs  int64   `json:"registered_us"`
+	ExpiresUs     int64   `json:"expires_us"`
+	Listed        string  `json:"listed"` // the contact as the registrar lists it
+	SourceChanges []int64 `json:"source_changes,omitempty"`
+}
+
+// device is who registers.
+type device struct {
+	ID        string              `json:"id"`
+	Contact   string              `json:"contact"`
+	Instance  string              `json:"instance,omitempty"`
+	Source    string              `json:"source"`
+	UserAgent string              `json:"user_agent,omitempty"`
+	CallID    string              `json:"call_id"`
+	Identity  *telemetry.Identity `json:"identity,omitempty"`
+}
+
+// losses is the history behind flapping.
+type losses struct {
+	AtUs  []int64 `json:"at_us,omitempty"`
+	Bound bool    `json:"bound,omitempty"` // bound again since the last one
+}
+
+// attempt is one REGISTER transaction, however often it was sent or captured.
+type attempt struct {
+	AtUs     int64    `json:"at_us"`
+	Request  *message `json:"request,omitempty"`
+	Response *message `json:"response,omitempty"` // came before its request was seen
+	Status   uint32   `json:"status,omitempty"`   // of the final response, once handled
+}
+
+// message is what is needed of a request or a response.
+type message struct {
+	Source         string              `json:"source,omitempty"`
+	UserAgent      string              `json:"user_agent,omitempty"`
+	Status         uint32              `json:"status,omitempty"`
+	Reason         string              `json:"reason,omitempty"`
+	CallID         string              `json:"call_id"`
+	CSeq           uint32              `json:"cseq"`
+	Contacts       []contact           `json:"contacts,omitempty"`
+	ExpiresS       int64               `json:"expires_s"`
+	MinExpiresS    int64               `json:"min_expires_s"`
+	HasCredentials bool                `json:"has_credentials,omitempty"`
+	Stale          bool                `json:"stale,omitempty"` // the nonce was too old, the password is not in question
+	Identity       *telemetry.Identity `json:"identity,omitempty"`
+}
+
+type contact struct {
+	URI      string `json:"uri"`
+	ExpiresS int64  `json:"expires_s"`
+	Instance string `json:"instance,omitempty"`
+	RegID    string `json:"reg_id,omitempty"`
+}
+
+var _ processors.Machine = (*Machine)(nil)
+
+// New gives a machine without any registration.
+func New() *Machine {
+	return &Machine{timelines: map[string]*timeline{}, dirty: map[string]struct{}{}}
+}
+
+func stateKey(company, timeline, aor string) string {
+	return company + "\x00" + timeline + "\x00" + aor
+}
+
+func (m *Machine) timeline(id string) *timeline {
+	t := m.timelines[id]
+	if t == nil {
+		t = &timeline{accounts: map[string]*account{}}
+		m.timelines[id] = t
+	}
+	return t
+}
+
+// Apply takes a REGISTER request or a response to one.
+func (m *Machine) Apply(r *telemetry.Record, emit processors.Emit) error {
+	s := r.GetSip()
+	if s == nil || s.Method != "REGISTER" {
+		return ErrNotRegister
+	}
+	aor := addressOfRecord(s)
+	if aor == "" {
+		return ErrNoAOR
+	}
+	if s.Status > 0 && s.Status < 200 {
+		return nil // provisional
+	}
+	id := r.GetTimeline().GetId()
+	t, key := m.timeline(id), stateKey(r.Company, id, aor)
+	a := t.accounts[key]
+	if a == nil {
+		a = &account{Company: r.Company, Timeline: id, AOR: aor, key: key, index: -1,
+			Bindings: map[string]*binding{}, Attempts: map[string]*attempt{}, Losses: map[string]*losses{}}
+		t.accounts[key] = a
+	}
+	m.dirty[key] = struct{}{}
+	a.ReceivedUs = max(a.ReceivedUs, r.ReceivedUs)
+	e := &emitter{a: a, receivedUs: r.ReceivedUs, emit: emit}
+	a.take(r.AtUs, s, e)
+	t.schedule(a)
+	return nil
+}
+
+// addressOfRecord is user@host of To (RFC 3261 §10.2), the host in lower case.
+func addressOfRecord(s *telemetry.SIPMessage) string {
+	host := strings.ToLower(s.GetTo().GetHost())
+	if user := s.GetTo().GetUser(); user != "" {
+		return user + "@" + host
+	}
+	return host
+}
+
+func (a *account) take(atUs int64, s *telemetry.SIPMessage, e *emitter) {
+	key := s.CallId + " " + strconv.FormatUint(uint64(s.Cseq), 10)
+	t := a.Attempts[key]
+	if t == nil {
+		t = &attempt{AtUs: atUs}
+		a.Attempts[key] = t
+		a.boundAttempts(key)
+	}
+	if s.Status == 0 {
+		if t.Request != nil {
+			return // sent again, or captured twice
+		}
+		t.Request = newMessage(s)
+	} else {
+		if t.Status != 0 || t.Response != nil {
+			return
+		}
+		t.Response = newMessage(s)
+	}
+	if t.Request == nil || t.Response == nil {
+		return
+	}
+	req, resp := t.Request, t.Response
+	// Of an answered attempt only its number is needed any more.
+	t.Status, t.Response, t.Request = resp.Status, nil, &message{CallID: req.CallID, CSeq: req.CSeq}
+	e.status, e.callID, e.cseq = resp.Status, req.CallID, req.CSeq
+	a.answered(max(atUs, t.AtUs), req, resp, e)
+}
+
+// boundAttempts makes room for a new transaction by forgetting the oldest.
+func (a *account) boundAttempts(newest string) {
+	for len(a.Attempts) > maxAttempts {
+		oldest := ""
+		for key, t := range a.Attempts {
+			if key == newest {
+				continue
+			}
+			if o := a.Attempts[oldest]; o == nil || t.AtUs < o.AtUs || t.AtUs == o.AtUs && key < oldest {
+				oldest = key
+			}
+		}
+		delete(a.Attempts, oldest)
+	}
+}
+
+func newMessage(s *telemetry.SIPMessage) *message {
+	m := &message{
+		Source: s.Src, UserAgent: s.UserAgent, Status: s.Status, Reason: s.ReasonPhrase, CallID: s.CallId, CSeq: s.Cseq,
+		ExpiresS: s.ExpiresS, MinExpiresS: s.MinExpiresS, HasCredentials: s.HasCredentials,
+	}
+	if s.ReceivedFrom != "" {
+		m.Source = s.ReceivedFrom
+	}
+	if s.Status == 0 {
+		m.Identity = s.Callee
+		if m.Identity == nil {
+			m.Identity = s.Caller
+		}
+	}
+	if s.Status == 401 || s.Status == 407 {
+		m.Stale = staleNonce(s.Raw)
+	}
+	for _, c := range s.Contacts[:min(len(s.Contacts), maxContacts)] {
+		m.Contacts = append(m.Contacts, contact{URI: c.Uri, ExpiresS: c.ExpiresS, Instance: c.Instance, RegID: c.RegId})
+	}
+	return m
+}
+
+// staleNonce looks for stale=true in a challenge (RFC 7616 §3.3).
+func staleNonce(raw []byte) bool {
+	head, _, _ := bytes.Cut(raw, []byte("\r\n\r\n"))
+	for line := range bytes.Lines(head) {
+		l := bytes.ToLower(line)
+		if bytes.HasPrefix(l, []byte("www-authenticate")) || bytes.HasPrefix(l, []byte("proxy-authenticate")) {
+			l = bytes.ReplaceAll(bytes.ReplaceAll(l, []byte(" "), nil), []byte(`"`), nil)
+			if bytes.Contains(l, []byte("stale=true")) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// answered handles a request together with its final response.
+func (a *account) answered(atUs int64, req, resp *message, e *emitter) {
+	// Time on the live timeline comes with ticks: what has lapsed meanwhile has
+	// lapsed before this.
+	a.lapse(atUs, e)
+	switch {
+	case resp.Status < 300:
+		a.accepted(atUs, req, resp, e)
+	case resp.Status == 401 || resp.Status == 407:
+		kind, text := Challenged, "asked for credentials"
+		if req.HasCredentials && !resp.Stale && a.challengedBefore(req) {
+			kind, text = AuthFailed, "refused the credentials"
+		} else if resp.Stale {
+			text = "asked for credentials with a fresh nonce"
+		}
+		a.failed(atUs, kind, text, req, e)
+	case resp.Status == 423:
+		text := "interval too brief"
+		if resp.MinExpiresS >= 0 {
+			text = fmt.Sprintf("the registrar wants at least %d s", resp.MinExpiresS)
+			if asked := requestExpires(req); asked >= 0 {
+				text += fmt.Sprintf(", the device asked for %d s", asked)
+			}
+		}
+		a.failed(atUs, IntervalTooBrief, text, req, e)
+	default:
+		a.failed(atUs, Rejected, strings.TrimSpace(fmt.Sprintf("%d %s", resp.Status, resp.Reason)), req, e)
+	}
+}
+
+// challengedBefore says whether an earlier attempt of the same Call-ID has been
+// challenged: only then were the credentials an answer to it. Old ones, sent
+// along with the first request, may simply have expired.
+func (a *account) challengedBefore(req *message) bool {
+	for _, t := range a.Attempts {
+		if t.Request != nil && t.Request.CallID == req.CallID && t.Request.CSeq < req.CSeq && (t.Status == 401 || t.Status == 407) {
+			return true
+		}
+	}
+	return false
+}
+
+// failed reports an attempt that changed no binding.
+func (a *account) failed(atUs int64, kind, text string, req *message, e *emitter) {
+	d := a.deviceOf(req)
+	if d.ID == "" {
+		if kind == Challenged {
+			return // nobody known is asked, nothing is known by it
+		}
+		d.ID = hash(a.AOR, req.Source)
+	}
+	if b := a.Bindings[d.ID]; b != nil {
+		d.Contact = b.Contact
+	}
+	e.change(atUs, kind, text, d)
+}
+
+// deviceOf finds who sent a request. One without a contact of its own (a query,
+// or "*") is known by its dialog or its address; else the id stays empty.
+func (a *account) deviceOf(req *message) device {
+	d := device{Source: req.Source, UserAgent: req.UserAgent, CallID: req.CallID, Identity: req.Identity}
+	for _, c := range req.Contacts {
+		if c.URI != "*" {
+			d.ID, d.Contact, d.Instance = deviceID(a.AOR, c), c.URI, c.Instance
+			return d
+		}
+	}
+	if len(req.Contacts) > 0 {
+		d.Contact = "*"
+	}
+	for _, same := range []func(*binding) bool{
+		func(b *binding) bool { return b.CallID == req.CallID },
+		func(b *binding) bool { return b.Source == req.Source },
+		func(*binding) bool { return len(a.Bindings) == 1 },
+	} {
+		for _, id := range sorted(a.Bindings) {
+			if b := a.Bindings[id]; same(b) {
+				d.ID, d.Contact, d.Instance = b.ID, b.Contact, b.Instance
+				return d
+			}
+		}
+	}
+	return d
+}
+
+// accepted makes the bindings what the 200 says they are (RFC 3261 §10.3: it
+// lists all that are current).
+func (a *account) accepted(atUs int64, req, resp *message, e *emitter) {
+	var bound device // the last one this request bound
+	touched := map[string]bool{}
+	for _, c := range req.Contacts {
+		if c.URI == "*" {
+			continue
+		}
+		id := deviceID(a.AOR, c)
+		touched[id] = true
+		d := device{ID: id, Contact: c.URI, Instance: c.Instance, Source: req.Source, UserAgent: req.UserAgent, CallID: req.CallID, Identity: req.Identity}
+		listed := a.listed(c, id, req, resp)
+		asked := c.ExpiresS
+		if asked < 0 {
+			asked = req.ExpiresS
+		}
+		expires := int64(0)
+		if listed != nil {
+			expires = first(listed.ExpiresS, resp.ExpiresS, asked, defaultExpiresS)
+		}
+		expires = min(expires, 1<<32) // the most that RFC 3261 lets one say (§20.19)
+		switch {
+		case expires > 0:
+			a.bind(atUs, d, listed.URI, expires, e)
+			bound = d
+		case asked == 0:
+			if b := a.Bindings[id]; b != nil {
+				a.unbind(atUs, b, Unregistered, "the device unregistered", d, e)
+			} else {
+				e.change(atUs, Unregistered, "the device unregistered", d)
+			}
+		default:
+			text := "accepted, but the registrar lists no such binding"
+			if b := a.Bindings[id]; b != nil {
+				a.unbind(atUs, b, Unregistered, text, d, e)
+			} else {
+				e.change(atUs, Rejected, text, d)
+			}
+		}
+	}
+	for _, id := range sorted(a.Bindings) {
+		b := a.Bindings[id]
+		if touched[id] {
+			continue
+		}
+		if c := find(resp.Contacts, b.Contact, b.Listed, b.Instance); c != nil {
+			// Another device's: no refresh by that device, but proof that the
+			// registrar still holds it.
+			if s := first(c.ExpiresS, resp.ExpiresS, -1); s > 0 {
+				b.ExpiresUs = max(b.ExpiresUs, atUs+min(s, 1<<32)*secondUs)
+			}
+			if first(c.ExpiresS, resp.ExpiresS, -1) != 0 {
+				continue
+			}
+		}
+		d := b.device
+		switch {
+		case slices.ContainsFunc(req.Contacts, func(c contact) bool { return c.URI == "*" }):
+			a.unbind(atUs, b, Unregistered, "all contacts of the address were unregistered", d, e)
+		case bound.ID != "":
+			a.unbind(atUs, b, Replaced, "replaced by "+bound.Contact, d, e)
+		default:
+			a.unbind(atUs, b, Unregistered, "no longer listed by the registrar", d, e)
+		}
+	}
+}
+
+// listed finds the contact of a request in the 200. A registrar that rewrites
+// contacts (NAT) is understood where there is no doubt.
+func (a *account) listed(c contact, id string, req, resp *message) *contact {
+	if l := find(resp.Contacts, c.URI, "", c.Instance); l != nil {
+		return l
+	}
+	if b := a.Bindings[id]; b != nil {
+		if l := find(resp.Contacts, b.Listed, "", ""); l != nil {
+			return l
+		}
+	}
+	if len(req.Contacts) != 1 || len(resp.Contacts) != 1 {
+		return nil
+	}
+	for other, b := range a.Bindings {
+		if other != id && find(resp.Contacts, b.Contact, b.Listed, b.Instance) != nil {
+			return nil
+		}
+	}
+	return &resp.Contacts[0]
+}
+
+func find(contacts []contact, uri, listed, instance string) *contact {
+	for i := range contacts {
+		c := &contacts[i]
+		if c.URI == "*" {
+			continue
+		}
+		if instance != "" && c.Instance == instance || sameContact(c.URI, uri) || listed != "" && sameContact(c.URI, listed) {
+			return c
+		}
+	}
+	return nil
+}
+
+func first(values ...int64) int64 {
+	for _, v := range values {
+		if v >= 0 {
+			return v
+		}
+	}
+	return -1
+}
+
+func requestExpires(req *message) int64 {
+	for _, c := range req.Contacts {
+		if c.ExpiresS >= 0 {
+			return c.ExpiresS
+		}
+	}
+	return req.ExpiresS
+}
+
+// bind makes or refreshes a binding.
+func (a *account) bind(atUs int64, d device, listed string, expiresS int64, e *emitter) {
+	expiresUs := atUs + expiresS*secondUs
+	b := a.Bindings[d.ID]
+	if b == nil {
+		a.boundBindings()
+		b = &binding{device: d, RegisteredUs: atUs, ExpiresUs: expiresUs, Listed: listed}
+		a.Bindings[d.ID] = b
+		a.history(d).Bound = true
+		e.change(atUs, Registered, fmt.Sprintf("registered for %d s", expiresS), d)
+		return
+	}
+	from := b.Source
+	b.device, b.ExpiresUs, b.Listed = d, expiresUs, listed
+	moved := from != "" && d.Source != "" && from != d.Source
+	b.SourceChanges = within(b.SourceChanges, atUs)
+	if moved {
+		b.SourceChanges = append(b.SourceChanges, atUs)
+	}
+	e.change(atUs, Refreshed, fmt.Sprintf("refreshed for %d s", expiresS), d)
+	if !moved {
+		return
+	}
+	e.change(atUs, SourceChanged, "from "+from+" to "+d.Source, d)
+	if len(b.SourceChanges) == flapTimes { // it begins
+		e.change(atUs, Flapping, fmt.Sprintf("%d changes of source within %d min", len(b.SourceChanges), flapWindowUs/secondUs/60), d)
+	}
+}
+
+// boundBindings makes room for a new binding by forgetting the one that
+// expires first.
+func (a *account) boundBindings() {
+	if len(a.Bindings) < maxBindings {
+		return
+	}
+	ids := sorted(a.Bindings)
+	soonest := slices.MinFunc(ids, func(x, y string) int {
+		bx, by := a.Bindings[x], a.Bindings[y]
+		if bx.ExpiresUs != by.ExpiresUs {
+			return int(min(max(bx.ExpiresUs-by.ExpiresUs, -1), 1))
+		}
+		return strings.Compare(x, y)
+	})
+	a.history(a.Bindings[soonest].device).Bound = false
+	delete(a.Bindings, soonest)
+}
+
+// unbind ends a binding; by is who sent the request that did it.
+func (a *account) unbind(atUs int64, b *binding, kind, text string, by device, e *emitter) {
+	delete(a.Bindings, b.ID)
+	d := b.device
+	if by.ID == b.ID {
+		d = by
+	}
+	h := a.history(d)
+	h.AtUs = within(h.AtUs, atUs)
+	counts := h.Bound
+	// Only a loss after a new binding counts: three phones of one account that
+	// lose power together do not flap.
+	if counts {
+		h.AtUs, h.Bound = append(h.AtUs, atUs), false
+	}
+	e.change(atUs, kind, text, d)
+	if counts && len(h.AtUs) == flapTimes { // it begins
+		e.change(atUs, Flapping, fmt.Sprintf("%d times bound and lost within %d min", len(h.AtUs), flapWindowUs/secondUs/60), d)
+	}
+}
+
+func (a *account) history(d device) *losses {
+	subject := ""
+	if d.Instance != "" {
+		subject = d.ID
+	}
+	h := a.Losses[subject]
+	if h == nil {
+		h = &losses{}
+		a.Losses[subject] = h
+	}
+	return h
+}
+
+// flaps says whether the device flaps at a time.
+func (a *account) flaps(d device, atUs int64) bool {
+	if b := a.Bindings[d.ID]; b != nil && recent(b.SourceChanges, atUs) >= flapTimes {
+		return true
+	}
+	subject := ""
+	if d.Instance != "" {
+		subject = d.ID
+	}
+	h := a.Losses[subject]
+	return h != nil && recent(h.AtUs, atUs) >= flapTimes
+}
+
+func recent(times []int64, nowUs int64) (n int) {
+	for _, t := range times {
+		if nowUs-t < flapWindowUs {
+			n++
+		}
+	}
+	return n
+}
+
+// within keeps the times that still count.
+func within(times []int64, nowUs int64) []int64 {
+	return slices.DeleteFunc(times, func(t int64) bool { return nowUs-t >= flapWindowUs })
+}
+
+// lapse ends the bindings whose refresh did not come.
+func (a *account) lapse(nowUs int64, e *emitter) {
+	var over []*binding
+	for _, b := range a.Bindings {
+		if b.ExpiresUs+graceUs <= nowUs {
+			over = append(over, b)
+		}
+	}
+	slices.SortFunc(over, func(x, y *binding) int {
+		if x.ExpiresUs != y.ExpiresUs {
+			return int(min(max(x.ExpiresUs-y.ExpiresUs, -1), 1))
+		}
+		return strings.Compare(x.ID, y.ID)
+	})
+	// A lapse is no answer to anything.
+	quiet := *e
+	quiet.status, quiet.callID, quiet.cseq = 0, "", 0
+	for _, b := range over {
+		text := "no refresh; it expired at " + telemetry.Time(b.ExpiresUs).Format(time.RFC3339)
+		quiet.callID = b.CallID
+		a.unbind(b.ExpiresUs+graceUs, b, Lapsed, text, b.device, &quiet)
+	}
+	e.ordinal = quiet.ordinal
+}
+
+// timeouts reports attempts that nobody answered, and forgets old ones.
+func (a *account) timeouts(nowUs int64, e *emitter) {
+	for _, key := range sorted(a.Attempts) {
+		t := a.Attempts[key]
+		if t.AtUs+attemptUs > nowUs {
+			continue
+		}
+		delete(a.Attempts, key)
+		if t.Request == nil || t.Status != 0 {
+			continue
+		}
+		quiet := *e
+		quiet.status, quiet.callID, quiet.cseq = 408, t.Request.CallID, t.Request.CSeq
+		a.failed(t.AtUs+attemptUs, Rejected, "no answer seen within 32 s", t.Request, &quiet)
+		e.ordinal = quiet.ordinal
+	}
+}
+
+// due is when the account has to be looked at again; 0: never.
+func (a *account) due() int64 {
+	due := int64(0)
+	soonest := func(t int64) {
+		if due == 0 || t < due {
+			due = t
+		}
+	}
+	for _, b := range a.Bindings {
+		soonest(b.ExpiresUs + graceUs)
+	}
+	for _, t := range a.Attempts {
+		soonest(t.AtUs + attemptUs)
+	}
+	if due == 0 {
+		// Nothing is open: only the memory of losses keeps the account.
+		for _, h := range a.Losses {
+			for _, t := range h.AtUs {
+				soonest(t + flapWindowUs)
+			}
+		}
+	}
+	return due
+}
+
+// tidy forgets losses that no longer count, and says whether anything is left.
+func (a *account) tidy(nowUs int64) (empty bool) {
+	for subject, h := range a.Losses {
+		h.AtUs = within(h.AtUs, nowUs)
+		if len(h.AtUs) == 0 && !h.Bound {
+			delete(a.Losses, subject)
+		}
+	}
+	return len(a.Bindings) == 0 && len(a.Attempts) == 0 && len(a.Losses) == 0
+}
+
+// Advance finds what has lapsed and what was never answered.
+func (m *Machine) Advance(id string, nowUs int64, emit processors.Emit) {
+	t := m.timelines[id]
+	if t == nil {
+		return
+	}
+	for len(t.queue) > 0 && t.queue[0].dueUs <= nowUs {
+		a := t.queue[0]
+		m.dirty[a.key] = struct{}{}
+		e := &emitter{a: a, receivedUs: a.ReceivedUs, emit: emit}
+		if id == "" {
+			e.receivedUs = nowUs // live time is the time of reception
+		}
+		a.lapse(nowUs, e)
+		a.timeouts(nowUs, e)
+		if a.tidy(nowUs) {
+			delete(t.accounts, a.key)
+		}
+		t.schedule(a)
+	}
+}
+
+// End drops what a capture leaves open: its bindings do not lapse because it
+// ends, and what was not answered by then is not known.
+func (m *Machine) End(id string, _ int64, _ processors.Emit) {
+	t := m.timelines[id]
+	if t == nil {
+		return
+	}
+	for key := range t.accounts {
+		m.dirty[key] = struct{}{}
+	}
+	delete(m.timelines, id)
+}
+
+// Checkpoint puts the accounts that changed.
+func (m *Machine) Checkpoint(put func(key string, state []byte)) {
+	for key := range m.dirty {
+		_, rest, _ := strings.Cut(key, "\x00")
+		id, _, _ := strings.Cut(rest, "\x00")
+		var a *account
+		if t := m.timelines[id]; t != nil {
+			a = t.accounts[key]
+		}
+		if a == nil {
+			put(key, nil)
+			continue
+		}
+		state, err := json.Marshal(a)
+		if err != nil {
+			panic(err) // strings, numbers and maps of them: it cannot fail
+		}
+		put(key, state)
+	}
+	clear(m.dirty)
+}
+
+// Restore takes back one account.
+func (m *Machine) Restore(key string, state []byte) error {
+	a := &account{}
+	if err := json.Unmarshal(state, a); err != nil {
+		return fmt.Errorf("cannot read the state of a registration: %w", err)
+	}
+	if stateKey(a.Company, a.Timeline, a.AOR) != key {
+		return errors.New("cannot read the state of a registration: it belongs to another key")
+	}
+	for _, id := range sorted(a.Bindings) {
+		if a.Bindings[id] == nil {
+			return errors.New("cannot read the state of a registration: a binding is null")
+		}
+	}
+	if a.Bindings == nil {
+		a.Bindings = map[string]*binding{}
+	}
+	if a.Attempts == nil {
+		a.Attempts = map[string]*attempt{}
+	}
+	if a.Losses == nil {
+		a.Losses = map[string]*losses{}
+	}
+	t := m.timeline(a.Timeline)
+	a.key, a.index = key, -1
+	t.accounts[key] = a
+	t.schedule(a)
+	return nil
+}
+
+// schedule brings the queue up to date with an account.
+func (t *timeline) schedule(a *account) {
+	a.dueUs = a.due()
+	switch {
+	case a.dueUs != 0 && a.index < 0:
+		heap.Push(&t.queue, a)
+	case a.dueUs != 0:
+		heap.Fix(&t.queue, a.index)
+	case a.index >= 0:
+		heap.Remove(&t.queue, a.index)
+	}
+}
+
+// dueQueue is a heap, soonest first, in an order that depends on nothing else.
+type dueQueue []*account
+
+func (q dueQueue) Len() int { return len(q) }
+func (q dueQueue) Less(i, j int) bool {
+	return q[i].dueUs < q[j].dueUs || q[i].dueUs == q[j].dueUs && q[i].key < q[j].key
+}
+func (q dueQueue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].index, q[j].index = i, j
+}
+func (q *dueQueue) Push(x any) {
+	a := x.(*account)
+	a.index = len(*q)
+	*q = append(*q, a)
+}
+func (q *dueQueue) Pop() any {
+	old := *q
+	a := old[len(old)-1]
+	old[len(old)-1] = nil
+	*q = old[:len(old)-1]
+	a.index = -1
+	return a
+}
+
+// emitter makes outcomes of one record or tick for one account.
+type emitter struct {
+	a          *account
+	receivedUs int64
+	status     uint32
+	callID     string
+	cseq       uint32
+	ordinal    uint32
+	emit       processors.Emit
+}
+
+// change emits one change, with what holds after it.
+func (e *emitter) change(atUs int64, kind, text string, d device) {
+	agent := ParseUserAgent(d.UserAgent)
+	c := &telemetry.RegistrationChange{
+		Aor: e.a.AOR, DeviceId: d.ID, AtUs: atUs, Change: kind, Contact: d.Contact, Source: d.Source, UserAgent: d.UserAgent,
+		App: agent.App, AppVersion: agent.Version, Platform: agent.Platform, Endpoint: agent.Endpoint,
+		SipStatus: e.status, CallId: e.callID, Cseq: e.cseq, Identity: d.Identity, Instance: d.Instance,
+		Flapping: e.a.flaps(d, atUs), Text: text, Timeline: e.a.Timeline, Ordinal: e.ordinal,
+	}
+	if b := e.a.Bindings[d.ID]; b != nil {
+		c.Registered, c.ExpiresUs, c.RegisteredUs = true, b.ExpiresUs, b.RegisteredUs
+	}
+	e.ordinal++
+	e.emit(&telemetry.Outcome{
+		Company: e.a.Company, Timeline: e.a.Timeline, ReceivedUs: e.receivedUs,
+		Body: &telemetry.Outcome_Registration{Registration: c},
+	})
+}
+
+// deviceID is AOR, instance and reg-id (RFC 5626), else AOR and contact.
+func deviceID(aor string, c contact) string {
+	if c.Instance != "" {
+		return hash(aor, c.Instance, c.RegID)
+	}
+	return hash(aor, contactCore(c.URI))
+}
+
+func hash(parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	return hex.EncodeToString(sum[:8])
+}
+
+func sameContact(a, b string) bool { return a == b || contactCore(a) == contactCore(b) }
+
+// contactCore is a contact URI without scheme, parameters and default port, the
+// host in lower case: registrars repeat a contact, but not always letter by letter.
+func contactCore(uri string) string {
+	uri = strings.Trim(strings.TrimSpace(uri), "<>")
+	port := ":5060"
+	if rest, ok := strings.CutPrefix(uri, "sips:"); ok {
+		uri, port = rest, ":5061"
+	} else {
+		uri = strings.TrimPrefix(uri, "sip:")
+	}
+	user, host := "", uri
+	if i := strings.LastIndexByte(uri, '@'); i >= 0 {
+		user, host = uri[:i+1], uri[i+1:]
+	}
+	if i := strings.IndexAny(host, ";?"); i >= 0 {
+		host = host[:i]
+	}
+	return user + strings.TrimSuffix(strings.ToLower(host), port)
+}
+
+func sorted[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
