@@ -11,8 +11,8 @@ import (
 	"github.com/earshot/earshot/query"
 )
 
-// callFilter narrows a list of calls.
-type callFilter struct {
+// CallFilter narrows a list of calls.
+type CallFilter struct {
 	Number    string `query:"number" maxLength:"64" doc:"A number of either side, in any way of writing it"`
 	Direction string `query:"direction" enum:"inbound,outbound,internal"`
 	State     string `query:"state" enum:"live,ended"`
@@ -20,11 +20,11 @@ type callFilter struct {
 	Rejected  string `query:"rejected" enum:"true,false" doc:"Whether any leg was refused"`
 	Rating    uint32 `query:"rating" minimum:"1" maximum:"5"`
 	Q         string `query:"q" maxLength:"256" doc:"Any id: of the call, a leg, a SIP dialog, a user or a device; or a number"`
-	timeInput
+	TimeInput
 }
 
-func (s *server) calls(ctx context.Context, company, user string, f callFilter, page pageInput) (*listOutput[query.Call], error) {
-	if err := f.timeInput.check(); err != nil {
+func (s *server) calls(ctx context.Context, company, user string, f CallFilter, page PageInput) (*listOutput[query.Call], error) {
+	if err := f.TimeInput.check(); err != nil {
 		return nil, err
 	}
 	filter := query.CallFilter{User: user, Direction: f.Direction, State: f.State, Verdict: f.Verdict, Rejected: tristate(f.Rejected), From: f.from(), To: f.to(), Q: writtenNumber(f.Q)}
@@ -71,8 +71,9 @@ func (s *server) call(ctx context.Context, company, id string) (query.Call, erro
 	return c, nil
 }
 
-type callInput struct {
-	companyInput
+// CallInput names a call.
+type CallInput struct {
+	CompanyInput
 	Call string `path:"call" maxLength:"512" doc:"The call's id, or any leg's SIP Call-ID"`
 }
 
@@ -94,26 +95,26 @@ func (s *server) routeCalls() {
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/calls", OperationID: "list-calls", Summary: "Calls, the newest first", Tags: tags, Metadata: csvToo},
 		func(ctx context.Context, in *struct {
-			companyInput
+			CompanyInput
 			User string `query:"user" maxLength:"64" doc:"Id of a user on either side"`
-			callFilter
-			pageInput
+			CallFilter
+			PageInput
 		}) (*listOutput[query.Call], error) {
-			return s.calls(ctx, in.Company, in.User, in.callFilter, in.pageInput)
+			return s.calls(ctx, in.Company, in.User, in.CallFilter, in.PageInput)
 		})
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/calls/{call}", OperationID: "get-call", Summary: "A call with its verdict and what it rests on", Tags: tags},
-		func(ctx context.Context, in *callInput) (*bodyOutput[query.Call], error) {
+		func(ctx context.Context, in *CallInput) (*bodyOutput[query.Call], error) {
 			c, err := s.call(ctx, in.Company, in.Call)
 			return &bodyOutput[query.Call]{Body: c}, err
 		})
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/calls/{call}/samples", OperationID: "list-samples", Summary: "The points behind a call's graphs, in order of time", Tags: tags, Metadata: csvToo},
 		func(ctx context.Context, in *struct {
-			callInput
-			pageInput
+			CallInput
+			PageInput
 		}) (*listOutput[query.Sample], error) {
-			samples, err := s.deps.Query.Company(in.Company).Samples(ctx, in.Call, in.pageInput.query())
+			samples, err := s.deps.Query.Company(in.Company).Samples(ctx, in.Call, in.PageInput.query())
 			if err != nil {
 				return nil, err
 			}
@@ -122,10 +123,10 @@ func (s *server) routeCalls() {
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/calls/{call}/messages", OperationID: "list-messages", Summary: "The SIP ladder, in order of time", Tags: tags, Metadata: csvToo},
 		func(ctx context.Context, in *struct {
-			callInput
-			pageInput
+			CallInput
+			PageInput
 		}) (*listOutput[query.Message], error) {
-			messages, err := s.deps.Query.Company(in.Company).Messages(ctx, in.Call, in.pageInput.query())
+			messages, err := s.deps.Query.Company(in.Company).Messages(ctx, in.Call, in.PageInput.query())
 			if err != nil {
 				return nil, err
 			}
@@ -133,7 +134,7 @@ func (s *server) routeCalls() {
 		})
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/calls/{call}/messages.pcap", OperationID: "get-messages-pcap", Summary: "The SIP messages of a call as a capture file", Tags: tags, Metadata: map[string]any{metaFormats: []string{pcapType}}},
-		func(ctx context.Context, in *callInput) (*rawOutput, error) {
+		func(ctx context.Context, in *CallInput) (*rawOutput, error) {
 			q := s.deps.Query.Company(in.Company)
 			var buf bytes.Buffer
 			w, err := newCapture(&buf)
@@ -160,7 +161,7 @@ func (s *server) routeCalls() {
 		})
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/calls/{call}/report", OperationID: "get-report", Summary: "What a ticket needs", Tags: tags, Metadata: map[string]any{metaFormats: []string{markdownType}}},
-		func(ctx context.Context, in *callInput) (*struct {
+		func(ctx context.Context, in *CallInput) (*struct {
 			Vary string `header:"Vary"`
 			Body report
 		}, error) {
@@ -176,7 +177,7 @@ func (s *server) routeCalls() {
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/calls/{call}/live", OperationID: "follow-call", Summary: "A call while it runs, as server-sent events", Tags: tags,
 		Description: "Event call: the call object, each time it has changed. Event end: the call is over and its verdict final; the stream ends.", Metadata: map[string]any{metaFormats: []string{eventStreamType}}},
-		func(ctx context.Context, in *callInput) (*eventStream, error) {
+		func(ctx context.Context, in *CallInput) (*eventStream, error) {
 			if _, err := s.call(ctx, in.Company, in.Call); err != nil {
 				return nil, err // while there still is a status to say it with
 			}
@@ -185,7 +186,7 @@ func (s *server) routeCalls() {
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/live", OperationID: "follow-company", Summary: "All running calls, as server-sent events", Tags: tags,
 		Description: "Event call: a call object, when it begins and each time it has changed. Event end: {\"id\"} of a call that is over.", Metadata: map[string]any{metaFormats: []string{eventStreamType}}},
-		func(ctx context.Context, in *companyInput) (*eventStream, error) {
+		func(ctx context.Context, in *CompanyInput) (*eventStream, error) {
 			if _, err := s.deps.Query.Company(in.Company).LiveCalls(ctx, query.Page{Limit: 1}); err != nil {
 				return nil, err
 			}
@@ -194,15 +195,15 @@ func (s *server) routeCalls() {
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/ratings", OperationID: "list-ratings", Summary: "What users thought of calls, the newest first", Tags: tags, Metadata: csvToo},
 		func(ctx context.Context, in *struct {
-			companyInput
+			CompanyInput
 			User string `query:"user" maxLength:"64" doc:"Id of the user who rated"`
-			timeInput
-			pageInput
+			TimeInput
+			PageInput
 		}) (*listOutput[query.Rating], error) {
-			if err := in.timeInput.check(); err != nil {
+			if err := in.TimeInput.check(); err != nil {
 				return nil, err
 			}
-			ratings, err := s.deps.Query.Company(in.Company).Ratings(ctx, query.RatingFilter{User: in.User, From: in.from(), To: in.to()}, in.pageInput.query())
+			ratings, err := s.deps.Query.Company(in.Company).Ratings(ctx, query.RatingFilter{User: in.User, From: in.from(), To: in.to()}, in.PageInput.query())
 			if err != nil {
 				return nil, err
 			}
@@ -211,13 +212,13 @@ func (s *server) routeCalls() {
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/quality/trend", OperationID: "get-quality-trend", Summary: "Calls, verdicts and percentiles over time", Tags: tags},
 		func(ctx context.Context, in *struct {
-			companyInput
+			CompanyInput
 			GroupBy string `query:"group_by" enum:"office,app_version,platform,endpoint,network,user,direction" doc:"Of the target; not given: all together"`
 			User    string `query:"user" maxLength:"64"`
 			Office  string `query:"office" maxLength:"64"`
-			trendInput
+			TrendInput
 		}) (*bodyOutput[query.QualityTrend], error) {
-			f, err := s.trend(in.trendInput)
+			f, err := s.trend(in.TrendInput)
 			if err != nil {
 				return nil, err
 			}
@@ -226,15 +227,15 @@ func (s *server) routeCalls() {
 		})
 }
 
-// trendInput is what all trends are asked with.
-type trendInput struct {
+// TrendInput is what all trends are asked with.
+type TrendInput struct {
 	Interval string `query:"interval" enum:"1m,5m,15m,30m,1h,3h,6h,12h,1d" default:"1h"`
 	TimeZone string `query:"time_zone" maxLength:"64" doc:"IANA name; days and hours begin by it. Default UTC"`
-	timeInput
+	TimeInput
 }
 
 // trend fills in what was not asked: the last day up to now.
-func (s *server) trend(in trendInput) (query.TrendFilter, error) {
+func (s *server) trend(in TrendInput) (query.TrendFilter, error) {
 	if _, err := zone(in.TimeZone); err != nil {
 		return query.TrendFilter{}, err
 	}
@@ -244,7 +245,7 @@ func (s *server) trend(in trendInput) (query.TrendFilter, error) {
 	if in.From.IsZero() {
 		in.From = in.To.Add(-24 * time.Hour)
 	}
-	if err := in.timeInput.check(); err != nil {
+	if err := in.TimeInput.check(); err != nil {
 		return query.TrendFilter{}, err
 	}
 	return query.TrendFilter{Interval: in.Interval, TimeZone: in.TimeZone, From: in.from(), To: in.to()}, nil
@@ -254,32 +255,33 @@ func (s *server) routeRegistrations() {
 	tags := []string{"Registrations"}
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/registrations", OperationID: "list-registrations", Summary: "Current bindings, or with history=true their changes, the newest first", Tags: tags, Metadata: map[string]any{metaFormats: []string{csvType}}},
 		func(ctx context.Context, in *struct {
-			companyInput
+			CompanyInput
 			User string `query:"user" maxLength:"64" doc:"Id of the user"`
-			registrationInput
-			pageInput
+			RegistrationInput
+			PageInput
 		}) (*registrationsOutput, error) {
-			return s.registrations(ctx, in.Company, in.User, in.registrationInput, in.pageInput)
+			return s.registrations(ctx, in.Company, in.User, in.RegistrationInput, in.PageInput)
 		})
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/users/{user}/registrations", OperationID: "list-user-registrations", Summary: "A user's current bindings, or with history=true their changes, the newest first", Tags: tags, Metadata: map[string]any{metaFormats: []string{csvType}}},
 		func(ctx context.Context, in *struct {
-			userInput
-			registrationInput
-			pageInput
+			UserInput
+			RegistrationInput
+			PageInput
 		}) (*registrationsOutput, error) {
 			if _, err := s.deps.Directory.User(ctx, in.Company, in.User); err != nil {
 				return nil, err
 			}
-			return s.registrations(ctx, in.Company, in.User, in.registrationInput, in.pageInput)
+			return s.registrations(ctx, in.Company, in.User, in.RegistrationInput, in.PageInput)
 		})
 }
 
-type registrationInput struct {
+// RegistrationInput narrows a list of registrations.
+type RegistrationInput struct {
 	AOR     string `query:"aor" maxLength:"256" doc:"SIP address"`
 	Device  string `query:"device" maxLength:"64" doc:"Id of the device"`
 	State   string `query:"state" enum:"registered,unregistered,lapsed,failed"`
 	History bool   `query:"history" doc:"The changes instead of the current bindings"`
-	timeInput
+	TimeInput
 }
 
 // registrationsOutput is a list of one of two kinds, by history.
@@ -289,8 +291,8 @@ type registrationsOutput struct {
 	Body any
 }
 
-func (s *server) registrations(ctx context.Context, company, user string, in registrationInput, page pageInput) (*registrationsOutput, error) {
-	if err := in.timeInput.check(); err != nil {
+func (s *server) registrations(ctx context.Context, company, user string, in RegistrationInput, page PageInput) (*registrationsOutput, error) {
+	if err := in.TimeInput.check(); err != nil {
 		return nil, err
 	}
 	f := query.RegistrationFilter{User: user, AOR: in.AOR, DeviceID: in.Device, State: in.State}
@@ -319,24 +321,24 @@ func (s *server) routeRejections() {
 	tags := []string{"Rejections"}
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/rejections", OperationID: "list-rejections", Summary: "Refused legs, the newest first", Tags: tags, Metadata: map[string]any{metaFormats: []string{csvType}}},
 		func(ctx context.Context, in *struct {
-			companyInput
+			CompanyInput
 			Reason        string `query:"reason" pattern:"^[a-z_]{1,64}$" doc:"Id of the reason"`
 			Agent         string `query:"agent" maxLength:"64" doc:"Id of the user who refused"`
 			Department    string `query:"department" maxLength:"64"`
 			Office        string `query:"office" maxLength:"64"`
 			ContactCenter string `query:"contact_center" maxLength:"64"`
 			Number        string `query:"number" maxLength:"64" doc:"That called or was called"`
-			timeInput
-			pageInput
+			TimeInput
+			PageInput
 		}) (*listOutput[query.Rejection], error) {
-			if err := in.timeInput.check(); err != nil {
+			if err := in.TimeInput.check(); err != nil {
 				return nil, err
 			}
 			f := query.RejectionFilter{Reason: in.Reason, Agent: in.Agent, Department: in.Department, Office: in.Office, ContactCenter: in.ContactCenter, From: in.from(), To: in.to()}
 			if in.Number != "" {
 				f.Number = s.deps.Directory.E164(ctx, in.Company, writtenNumber(in.Number))
 			}
-			rejections, err := s.deps.Query.Company(in.Company).Rejections(ctx, f, in.pageInput.query())
+			rejections, err := s.deps.Query.Company(in.Company).Rejections(ctx, f, in.PageInput.query())
 			if err != nil {
 				return nil, err
 			}
@@ -345,11 +347,11 @@ func (s *server) routeRejections() {
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/rejections/trend", OperationID: "get-rejection-trend", Summary: "Refused legs over time", Tags: tags},
 		func(ctx context.Context, in *struct {
-			companyInput
+			CompanyInput
 			GroupBy string `query:"group_by" enum:"reason,agent,department,office,contact_center" default:"reason"`
-			trendInput
+			TrendInput
 		}) (*bodyOutput[query.RejectionTrend], error) {
-			f, err := s.trend(in.trendInput)
+			f, err := s.trend(in.TrendInput)
 			if err != nil {
 				return nil, err
 			}

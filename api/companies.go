@@ -81,8 +81,8 @@ func zone(name string) (*time.Location, error) {
 
 func (s *server) routeCompanies() {
 	add(s, huma.Operation{Method: "GET", Path: "/api/v1/companies", OperationID: "list-companies", Summary: "Companies that the caller may see", Tags: []string{"Companies"}, Metadata: map[string]any{metaFormats: []string{csvType}}},
-		func(ctx context.Context, in *struct{ pageInput }) (*listOutput[company], error) {
-			companies, next, err := s.deps.Directory.Companies(ctx, principal(ctx).Company, in.pageInput.directory())
+		func(ctx context.Context, in *struct{ PageInput }) (*listOutput[company], error) {
+			companies, next, err := s.deps.Directory.Companies(ctx, principal(ctx).Company, in.PageInput.directory())
 			if err != nil {
 				return nil, err
 			}
@@ -115,7 +115,7 @@ func (s *server) routeCompanies() {
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath, OperationID: "get-company", Summary: "A company with its counts and links", Tags: []string{"Companies"}},
 		func(ctx context.Context, in *struct {
-			companyInput
+			CompanyInput
 			TimeZone string `query:"time_zone" maxLength:"64" doc:"Where today begins; default UTC"`
 		}) (*bodyOutput[company], error) {
 			loc, err := zone(in.TimeZone)
@@ -138,10 +138,10 @@ func (s *server) routeCompanies() {
 	} {
 		add(s, huma.Operation{Method: "GET", Path: companyPath + "/" + p.path, OperationID: "list-" + p.path, Summary: p.what, Tags: []string{"Places"}, Metadata: map[string]any{metaFormats: []string{csvType}}},
 			func(ctx context.Context, in *struct {
-				companyInput
-				pageInput
+				CompanyInput
+				PageInput
 			}) (*listOutput[place], error) {
-				places, next, err := s.deps.Directory.Places(ctx, in.Company, p.kind, in.pageInput.directory())
+				places, next, err := s.deps.Directory.Places(ctx, in.Company, p.kind, in.PageInput.directory())
 				if err != nil {
 					return nil, err
 				}
@@ -153,7 +153,7 @@ func (s *server) routeCompanies() {
 			})
 		add(s, huma.Operation{Method: "POST", Path: companyPath + "/" + p.path, OperationID: "create-" + p.path, Summary: p.what + ": add one", Tags: []string{"Places"}, DefaultStatus: http.StatusCreated},
 			func(ctx context.Context, in *struct {
-				companyInput
+				CompanyInput
 				Body struct {
 					ID     string `json:"id,omitempty" maxLength:"64"`
 					Name   string `json:"name" minLength:"1" maxLength:"200"`

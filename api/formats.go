@@ -93,7 +93,7 @@ func collect(t reflect.Type, prefix string, path []int, out *[]column) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name == "-" || name == "" || !f.IsExported() {
+		if name == "-" || name == "" || name == "links" || !f.IsExported() {
 			continue
 		}
 		ft := f.Type
@@ -172,7 +172,7 @@ func harmless(s string) string {
 	case '=', '@', '\t', '\r':
 		return "'" + s
 	case '+', '-':
-		if strings.Trim(s[1:], "0123456789. ") != "" {
+		if strings.Trim(s[1:], "0123456789. +-") != "" {
 			return "'" + s
 		}
 	}

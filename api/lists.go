@@ -18,34 +18,38 @@ import (
 // companyPath is the beginning of nearly every route.
 const companyPath = "/api/v1/companies/{company}"
 
-type companyInput struct {
+// CompanyInput and the other inputs are exported because huma reads exported
+// fields only, embedded ones too.
+type CompanyInput struct {
 	Company string `path:"company" doc:"Id of the company" maxLength:"64"`
 }
 
-type pageInput struct {
+// PageInput asks for a part of a list.
+type PageInput struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"Items in the answer"`
 	Cursor string `query:"cursor" maxLength:"1000" doc:"next_cursor of the answer before"`
 }
 
-func (p pageInput) directory() directory.Page {
+func (p PageInput) directory() directory.Page {
 	return directory.Page{Limit: p.Limit, Cursor: p.Cursor}
 }
-func (p pageInput) query() query.Page { return query.Page{Limit: p.Limit, Cursor: p.Cursor} }
+func (p PageInput) query() query.Page { return query.Page{Limit: p.Limit, Cursor: p.Cursor} }
 
-type timeInput struct {
+// TimeInput narrows a list to a time.
+type TimeInput struct {
 	From time.Time `query:"from" doc:"Not before this time, RFC 3339"`
 	To   time.Time `query:"to" doc:"Before this time, RFC 3339"`
 }
 
-func (t timeInput) check() error {
+func (t TimeInput) check() error {
 	if !t.From.IsZero() && !t.To.IsZero() && !t.From.Before(t.To) {
 		return newProblem(422, "", ProblemField{Location: "query.to", Message: "must be after from"})
 	}
 	return nil
 }
 
-func (t timeInput) from() query.Time { return query.Time{Time: t.From.UTC()} }
-func (t timeInput) to() query.Time   { return query.Time{Time: t.To.UTC()} }
+func (t TimeInput) from() query.Time { return query.Time{Time: t.From.UTC()} }
+func (t TimeInput) to() query.Time   { return query.Time{Time: t.To.UTC()} }
 
 // listOutput answers a list.
 type listOutput[T any] struct {

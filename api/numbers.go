@@ -17,7 +17,7 @@ type number struct {
 	AreaCode string       `json:"area_code"`
 	Prefix   string       `json:"prefix"`
 	Region   string       `json:"region" doc:"ISO 3166"`
-	Owner    *numberOwner `json:"owner" nullable:"true"`
+	Owner    *numberOwner `json:"owner" doc:"null where available or being ported"`
 }
 
 type numberOwner struct {
@@ -34,8 +34,9 @@ func numberOf(n directory.Number) number {
 	return out
 }
 
-type numberInput struct {
-	companyInput
+// NumberInput names a number.
+type NumberInput struct {
+	CompanyInput
 	Number string `path:"number" maxLength:"40" doc:"In any way of writing it"`
 }
 
@@ -43,13 +44,13 @@ func (s *server) routeNumbers() {
 	tags := []string{"Numbers"}
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/numbers", OperationID: "list-numbers", Summary: "Numbers in numerical order", Tags: tags, Metadata: map[string]any{metaFormats: []string{csvType}}},
 		func(ctx context.Context, in *struct {
-			companyInput
+			CompanyInput
 			Q      string `query:"q" maxLength:"40" doc:"A full number, area code, prefix or the end of a number, in any punctuation"`
 			Type   string `query:"type" enum:"local,toll_free"`
 			Status string `query:"status" enum:"available,user,department,office,room,contact_center,port_pending"`
-			pageInput
+			PageInput
 		}) (*listOutput[number], error) {
-			numbers, next, err := s.deps.Directory.Numbers(ctx, in.Company, directory.NumberFilter{Query: writtenNumber(in.Q), Type: in.Type, Status: in.Status, Page: in.pageInput.directory()})
+			numbers, next, err := s.deps.Directory.Numbers(ctx, in.Company, directory.NumberFilter{Query: writtenNumber(in.Q), Type: in.Type, Status: in.Status, Page: in.PageInput.directory()})
 			if err != nil {
 				return nil, err
 			}
@@ -62,7 +63,7 @@ func (s *server) routeNumbers() {
 
 	add(s, huma.Operation{Method: "POST", Path: companyPath + "/numbers", OperationID: "create-number", Summary: "Add a number", Tags: tags, DefaultStatus: http.StatusCreated},
 		func(ctx context.Context, in *struct {
-			companyInput
+			CompanyInput
 			Body struct {
 				Number string       `json:"number" minLength:"3" maxLength:"40"`
 				Status string       `json:"status,omitempty" enum:"available,user,department,office,room,contact_center,port_pending" doc:"Default: as the owner says, else available"`
@@ -81,7 +82,7 @@ func (s *server) routeNumbers() {
 		})
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/numbers/{number}", OperationID: "get-number", Summary: "A number", Tags: tags},
-		func(ctx context.Context, in *numberInput) (*bodyOutput[number], error) {
+		func(ctx context.Context, in *NumberInput) (*bodyOutput[number], error) {
 			n, err := s.deps.Directory.Number(ctx, in.Company, in.Number)
 			if err != nil {
 				return nil, err
@@ -92,7 +93,7 @@ func (s *server) routeNumbers() {
 	add(s, huma.Operation{Method: "POST", Path: companyPath + "/numbers/{number}/transfer", OperationID: "transfer-number", Summary: "Assign a number to another owner",
 		Description: "409 where the owner it is taken from would be left without a number.", Tags: tags, Errors: []int{http.StatusConflict}},
 		func(ctx context.Context, in *struct {
-			numberInput
+			NumberInput
 			Body struct {
 				To numberOwner `json:"to"`
 			}

@@ -35,7 +35,7 @@ func (s *server) routeSessions() {
 
 	add(s, huma.Operation{Method: "POST", Path: "/api/v1/session", OperationID: "sign-in", Summary: "Sign in to the portal with an API key", Tags: tags, Metadata: map[string]any{metaPublic: true}},
 		func(ctx context.Context, in *struct {
-			request
+			Request
 			Body struct {
 				Key string `json:"key" minLength:"1" maxLength:"200"`
 			}
@@ -58,7 +58,7 @@ func (s *server) routeSessions() {
 		})
 
 	add(s, huma.Operation{Method: "DELETE", Path: "/api/v1/session", OperationID: "sign-out", Summary: "Sign out of the portal", Tags: tags, DefaultStatus: http.StatusNoContent},
-		func(ctx context.Context, in *struct{ request }) (*struct{}, error) {
+		func(ctx context.Context, in *struct{ Request }) (*struct{}, error) {
 			if c, err := in.http().Cookie(sessionCookie); err == nil {
 				if err := s.deps.Directory.EndSession(ctx, c.Value); err != nil {
 					return nil, err
@@ -69,17 +69,17 @@ func (s *server) routeSessions() {
 		})
 }
 
-// request gives a handler what stands behind huma: cookies are headers that
+// Request gives a handler what stands behind huma: cookies are headers that
 // huma's inputs and outputs do not cover.
-type request struct {
+type Request struct {
 	ctx huma.Context
 }
 
 // Resolve implements huma.Resolver.
-func (r *request) Resolve(ctx huma.Context) []error {
+func (r *Request) Resolve(ctx huma.Context) []error {
 	r.ctx = ctx
 	return nil
 }
 
-func (r *request) http() *http.Request         { return humagin.Unwrap(r.ctx).Request }
-func (r *request) writer() http.ResponseWriter { return humagin.Unwrap(r.ctx).Writer }
+func (r *Request) http() *http.Request         { return humagin.Unwrap(r.ctx).Request }
+func (r *Request) writer() http.ResponseWriter { return humagin.Unwrap(r.ctx).Writer }

@@ -76,8 +76,9 @@ func (s *server) appVersions(ctx context.Context, company string, users ...direc
 	return out
 }
 
-type userInput struct {
-	companyInput
+// UserInput names a user.
+type UserInput struct {
+	CompanyInput
 	User string `path:"user" maxLength:"64" doc:"Id of the user"`
 }
 
@@ -87,13 +88,13 @@ func (s *server) routeUsers() {
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/users", OperationID: "list-users", Summary: "Users by name", Tags: tags, Metadata: csvToo},
 		func(ctx context.Context, in *struct {
-			companyInput
+			CompanyInput
 			Q      string `query:"q" maxLength:"200" doc:"Part of a name, email address, id, number or SIP address"`
 			State  string `query:"state" enum:"active,pending,invited,deleted"`
 			Office string `query:"office" maxLength:"64" doc:"Id of the office"`
-			pageInput
+			PageInput
 		}) (*listOutput[user], error) {
-			users, next, err := s.deps.Directory.Users(ctx, in.Company, directory.UserFilter{Query: writtenNumber(in.Q), State: in.State, Office: in.Office, Page: in.pageInput.directory()})
+			users, next, err := s.deps.Directory.Users(ctx, in.Company, directory.UserFilter{Query: writtenNumber(in.Q), State: in.State, Office: in.Office, Page: in.PageInput.directory()})
 			if err != nil {
 				return nil, err
 			}
@@ -107,7 +108,7 @@ func (s *server) routeUsers() {
 
 	add(s, huma.Operation{Method: "POST", Path: companyPath + "/users", OperationID: "create-user", Summary: "Add a user", Tags: tags, DefaultStatus: http.StatusCreated},
 		func(ctx context.Context, in *struct {
-			companyInput
+			CompanyInput
 			Body struct {
 				ID             string   `json:"id,omitempty" maxLength:"64" doc:"Made up where not given"`
 				Name           string   `json:"name" minLength:"1" maxLength:"200"`
@@ -130,7 +131,7 @@ func (s *server) routeUsers() {
 		})
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/users/{user}", OperationID: "get-user", Summary: "A user", Tags: tags},
-		func(ctx context.Context, in *userInput) (*bodyOutput[user], error) {
+		func(ctx context.Context, in *UserInput) (*bodyOutput[user], error) {
 			u, err := s.deps.Directory.User(ctx, in.Company, in.User)
 			if err != nil {
 				return nil, err
@@ -140,7 +141,7 @@ func (s *server) routeUsers() {
 
 	add(s, huma.Operation{Method: "PATCH", Path: companyPath + "/users/{user}", OperationID: "update-user", Summary: "Change a user", Description: "Members that are not given stay as they are. Numbers are moved by transferring them.", Tags: tags},
 		func(ctx context.Context, in *struct {
-			userInput
+			UserInput
 			Body struct {
 				Name           *string   `json:"name,omitempty" minLength:"1" maxLength:"200"`
 				Email          *string   `json:"email,omitempty" maxLength:"254"`
@@ -161,12 +162,12 @@ func (s *server) routeUsers() {
 		})
 
 	add(s, huma.Operation{Method: "DELETE", Path: companyPath + "/users/{user}", OperationID: "delete-user", Summary: "Mark a user as deleted and release its numbers", Tags: tags, DefaultStatus: http.StatusNoContent},
-		func(ctx context.Context, in *userInput) (*struct{}, error) {
+		func(ctx context.Context, in *UserInput) (*struct{}, error) {
 			return nil, s.deps.Directory.DeleteUser(ctx, in.Company, in.User)
 		})
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/users/{user}/devices", OperationID: "list-user-devices", Summary: "What a user registered or called with, the last used first", Tags: tags, Metadata: csvToo},
-		func(ctx context.Context, in *userInput) (*listOutput[query.Device], error) {
+		func(ctx context.Context, in *UserInput) (*listOutput[query.Device], error) {
 			if _, err := s.deps.Directory.User(ctx, in.Company, in.User); err != nil {
 				return nil, err
 			}
@@ -179,29 +180,29 @@ func (s *server) routeUsers() {
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/users/{user}/calls", OperationID: "list-user-calls", Summary: "A user's calls, the newest first", Tags: tags, Metadata: csvToo},
 		func(ctx context.Context, in *struct {
-			userInput
-			callFilter
-			pageInput
+			UserInput
+			CallFilter
+			PageInput
 		}) (*listOutput[query.Call], error) {
 			if _, err := s.deps.Directory.User(ctx, in.Company, in.User); err != nil {
 				return nil, err
 			}
-			return s.calls(ctx, in.Company, in.User, in.callFilter, in.pageInput)
+			return s.calls(ctx, in.Company, in.User, in.CallFilter, in.PageInput)
 		})
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/users/{user}/ratings", OperationID: "list-user-ratings", Summary: "What a user thought of calls, the newest first", Tags: tags, Metadata: csvToo},
 		func(ctx context.Context, in *struct {
-			userInput
-			timeInput
-			pageInput
+			UserInput
+			TimeInput
+			PageInput
 		}) (*listOutput[query.Rating], error) {
-			if err := in.timeInput.check(); err != nil {
+			if err := in.TimeInput.check(); err != nil {
 				return nil, err
 			}
 			if _, err := s.deps.Directory.User(ctx, in.Company, in.User); err != nil {
 				return nil, err
 			}
-			ratings, err := s.deps.Query.Company(in.Company).Ratings(ctx, query.RatingFilter{User: in.User, From: in.from(), To: in.to()}, in.pageInput.query())
+			ratings, err := s.deps.Query.Company(in.Company).Ratings(ctx, query.RatingFilter{User: in.User, From: in.from(), To: in.to()}, in.PageInput.query())
 			if err != nil {
 				return nil, err
 			}
