@@ -85,6 +85,13 @@ type child struct {
 	err       error
 }
 
+// killed tells whether the process was ended from outside.
+func (c *child) killed() bool {
+	status, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && (status.Signaled() && (status.Signal() == syscall.SIGKILL || status.Signal() == syscall.SIGTERM) ||
+		status.Exited() && status.ExitStatus() == 0)
+}
+
 func (e *engine) addr() string { return loopback(e.port) }
 
 func (e *engine) Health() Health {
@@ -215,10 +222,13 @@ func (e *engine) supervise(ctx context.Context, first *child) error {
 			cause := e.exitError(c)
 			e.setReady(false, 0, cause.Error())
 			e.log.Error("engine ended, starting it again", "engine", e.name, "addr", e.addr(), "error", cause)
-			if time.Since(c.startedAt) >= steadyAfter {
+			// An engine that somebody killed has not failed, and is wanted back at once.
+			if time.Since(c.startedAt) >= steadyAfter || c.killed() {
 				failures, backOff = 0, firstBackOff
 			}
-			failures++
+			if !c.killed() {
+				failures++
+			}
 			if failures >= maxFastFailures {
 				return fmt.Errorf("%w: %d times in a row: %w", ErrEngineFailed, failures, cause)
 			}
@@ -241,8 +251,8 @@ func (e *engine) supervise(ctx context.Context, first *child) error {
 		}
 		switch {
 		case err == nil:
-			e.setReady(true, c.cmd.Process.Pid, "")
 			e.started(c.cmd.Process.Pid)
+			e.setReady(true, c.cmd.Process.Pid, "")
 			e.log.Info("engine is back", "engine", e.name, "addr", e.addr(), "pid", c.cmd.Process.Pid,
 				"seconds", time.Since(c.startedAt).Seconds())
 		case ctx.Err() != nil:

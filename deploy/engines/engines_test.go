@@ -92,6 +92,7 @@ func TestClickHouseKeepsRowsAndPortWhenItIsEnded(t *testing.T) {
 	}
 
 	addr, pid := s.ClickHouseAddr(), s.Health()[0].PID
+	conn.Close() // the engine waits some seconds for a connection that is open
 	s.Stop()
 	if alive(pid) {
 		t.Errorf("process %d outlived Stop", pid)
@@ -115,7 +116,8 @@ func TestKafkaKeepsRecordsAndClientsWhenItIsEnded(t *testing.T) {
 	config.Kafka = true
 	s := start(t, config)
 	client, err := kgo.NewClient(kgo.SeedBrokers(s.KafkaAddr()), kgo.DefaultProduceTopic("kept"), kgo.ConsumeTopics("kept"),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.AllowAutoTopicCreation())
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.MetadataMinAge(100*time.Millisecond),
+		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +136,7 @@ func TestKafkaKeepsRecordsAndClientsWhenItIsEnded(t *testing.T) {
 		}
 	}
 	produce()
-	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL, syscall.SIGKILL} {
+	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGKILL, syscall.SIGKILL} {
 		before := s.Health()[0].PID
 		if err := syscall.Kill(before, signal); err != nil {
 			t.Fatal(err)

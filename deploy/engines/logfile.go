@@ -90,7 +90,9 @@ func (l *childLog) tail(offset int64, lines int) string {
 	if err != nil {
 		return ""
 	}
-	all := strings.Split(strings.TrimSpace(string(content)), "\n")
+	// The interactive engine also writes what a terminal understands.
+	text := strings.NewReplacer("\x1b[?2004h", "", "\x1b[?2004l", "", "\r", "").Replace(string(content))
+	all := strings.Split(strings.TrimSpace(text), "\n")
 	if len(all) > lines {
 		all = all[len(all)-lines:]
 	}
