@@ -1,4 +1,5 @@
 // The HTTP API as the portal sees it: shapes of the answers and how to ask.
+import { timeZone } from './format';
 
 export type Band = 'good' | 'acceptable' | 'bad' | 'unacceptable' | 'unknown';
 export type Side = 'target' | 'contact' | 'server';
@@ -13,16 +14,24 @@ export interface Page<T> {
 export interface Company {
   id: string;
   name: string;
+  /** Counts are null where the store that knows them does not answer. */
   counts?: {
-    users?: number;
-    numbers?: number;
-    devices?: number;
-    registered?: number;
-    calls_today?: number;
-    live_calls?: number;
-    rejections_today?: number;
+    users?: number | null;
+    numbers?: number | null;
+    devices?: number | null;
+    registered?: number | null;
+    calls_today?: number | null;
+    live_calls?: number | null;
+    rejections_today?: number | null;
   };
   links?: Record<string, string>;
+}
+
+export interface Whoami {
+  name: string;
+  role: string;
+  company: string | null;
+  expires_at: string | null;
 }
 
 export interface User {
@@ -219,9 +228,11 @@ export interface CallRejection {
 export interface Rating {
   id?: string;
   at: string;
+  call_id?: string;
+  user_id?: string | null;
+  name?: string | null;
   rating: number;
   text?: string | null;
-  rater?: { name?: string | null; user_id?: string | null; number?: string | null } | string | null;
 }
 
 export interface Sample {
@@ -345,7 +356,18 @@ const id = encodeURIComponent;
 /** api has one function per route that the portal reads. */
 export const api = {
   companies: (signal?: AbortSignal) => json<Page<Company>>('/api/v1/companies', signal),
-  company: (c: string, signal?: AbortSignal) => json<Company>(company(c), signal),
+  company: (c: string, signal?: AbortSignal) => json<Company>(`${company(c)}${query({ time_zone: timeZone() })}`, signal),
+  whoami: (signal?: AbortSignal) => json<Whoami>('/api/v1/whoami', signal),
+  signIn: async (key: string): Promise<void> => {
+    const response = await fetch('/api/v1/session', {
+      method: 'POST', credentials: 'same-origin', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ key }),
+    });
+    if (!response.ok) await refuse(response);
+  },
+  signOut: async (): Promise<void> => {
+    const response = await fetch('/api/v1/session', { method: 'DELETE', credentials: 'same-origin' });
+    if (!response.ok) await refuse(response);
+  },
   users: (c: string, p: Params, signal?: AbortSignal) => json<Page<User>>(`${company(c)}/users${query(p)}`, signal),
   user: (c: string, user: string, signal?: AbortSignal) => json<User>(`${company(c)}/users/${id(user)}`, signal),
   userDevices: (c: string, user: string, signal?: AbortSignal) =>

@@ -48,6 +48,13 @@ export function sideName(side: string | null | undefined, call: Call): string {
   return partyName(party.number, call) || party.name || `the ${side}`;
 }
 
+/** shortName names a party in passing. */
+export function shortName(side: string | null | undefined, call: Call): string {
+  if (side === 'server') return 'the server';
+  const party = side === 'target' ? call.target : side === 'contact' ? call.contact : null;
+  return party?.name || phone(party?.number) || (side ? `the ${side}` : '');
+}
+
 /** oneWaySentence says in words who cannot be heard by whom, since when, and how sure that is. */
 export function oneWaySentence(one: OneWayAudio | null | undefined, call: Call): string {
   if (!one || one.state === 'unknown') return 'One-way audio could not be judged: a direction was not observed long enough.';
@@ -94,7 +101,7 @@ export function headline(verdict: Verdict | null | undefined): string {
 
 const title = (s: string) => s.charAt(0).toUpperCase() + s.slice(1);
 
-/** dimensionReason names the band shown for one-way audio beside the others. */
+/** oneWayBand is the colour of one-way audio beside the other dimensions. */
 export function oneWayBand(one: OneWayAudio | null | undefined): Band {
   switch (one?.state) {
     case 'none':
@@ -106,12 +113,4 @@ export function oneWayBand(one: OneWayAudio | null | undefined): Band {
     default:
       return 'unknown';
   }
-}
-
-/** mosBand follows the usual reading of G.107's scale: 4.0 satisfied, 3.6 some dissatisfied, 3.1 many. */
-export function mosBand(mos: number | null | undefined): Band {
-  if (mos === null || mos === undefined) return 'unknown';
-  if (mos >= 4) return 'good';
-  if (mos >= 3.6) return 'acceptable';
-  return mos >= 3.1 ? 'bad' : 'unacceptable';
 }
