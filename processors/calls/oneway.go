@@ -1,0 +1,232 @@
+package calls
+
+import "github.com/earshot/earshot/telemetry"
+
+// Confidence of each kind of evidence (docs: verdicts, one-way audio).
+const (
+	confidenceBothSides = 0.98 // the sender's source speaks, the receiver gets no packet
+	confidenceReports   = 0.95 // the receiver's reports show it
+	confidenceReceiver  = 0.90 // the receiver's getStats show it
+	confidenceNoStream  = 0.75 // the receiver has no inbound statistics at all
+	confidenceRemote    = 0.75 // the sender's getStats: nobody acknowledges
+	confidenceSilent    = 0.70 // nothing at all comes from the sender
+	confidenceAlive     = 0.90 // both directions were seen alive
+	// What contradicting evidence leaves of a confidence.
+	contradicted = 0.6
+)
+
+// silentReportsUs: a sender of whom nothing was seen for this long, three
+// report intervals of RFC 3550's least.
+const silentReportsUs = 15 * second
+
+// maxAliveStepUs bounds what one observation adds to the time alive.
+const maxAliveStepUs = 10 * second
+
+// gateUs is when conclusions about a direction begin.
+func (h *handler) gateUs(d int) int64 {
+	return h.c.dir[d].clearUs + h.rules.OneWay.Grace.Microseconds()
+}
+
+// open says whether anything may be concluded about a direction that was
+// observed since fromUs.
+func (h *handler) open(d int, fromUs int64) bool {
+	x := &h.c.dir[d]
+	return h.c.connectedUs != 0 && !x.blocked && x.clearUs != 0 && fromUs >= x.clearUs && h.at() >= h.gateUs(d)
+}
+
+// alive takes down that audio of direction d arrived in the time since fromUs.
+func (h *handler) alive(d int, w witness, fromUs int64) {
+	if !h.open(d, max(fromUs, h.c.dir[d].clearUs)) {
+		return
+	}
+	l := &h.c.dir[d].life[w]
+	if l.count == 0 {
+		l.firstUs = h.at()
+	}
+	l.count++
+	if h.at() >= l.lastUs {
+		l.lastUs, l.lastFromUs = h.at(), fromUs
+	}
+	l.aliveUs += min(max(h.at()-max(fromUs, h.c.dir[d].clearUs), 0), maxAliveStepUs)
+}
+
+// dead takes down that direction d was dead. One witness keeps its longest time.
+func (h *handler) dead(d int, w witness, e death) {
+	if e.untilUs-e.sinceUs < h.rules.OneWay.Dead.Microseconds() {
+		return
+	}
+	x := &h.c.dir[d]
+	old := &x.death[w]
+	same := old.untilUs != 0 && old.sinceUs == e.sinceUs
+	if same {
+		e.contra, e.contraBy = old.contra, old.contraBy
+	}
+	// Somebody else saw packets arrive in the very time.
+	for o := witness(0); o < witnesses && !e.contra; o++ {
+		if l := &x.life[o]; o != w && l.count > 0 && l.lastFromUs >= e.sinceUs {
+			e.contra, e.contraBy = true, o
+		}
+	}
+	if same || e.untilUs-e.sinceUs > old.untilUs-old.sinceUs {
+		*old = e
+	}
+}
+
+// judgeReport looks at one report of party s for what it says about the
+// direction towards s. about: it had a block about the other party; moved: the
+// block shows that packets arrived. Fraction and cumulative lost are not looked
+// at: after a total blackout they stay 0, only the highest sequence shows it.
+func (h *handler) judgeReport(s int, ssrc uint32, p *telemetry.RTCPPacket, about, moved bool) {
+	c := h.c
+	d := 1 - s
+	x := &c.dir[d]
+	r := c.party[s].reporter(ssrc, h.at())
+	fromUs := r.atUs
+	if r.reports == 0 {
+		fromUs = x.clearUs
+	}
+	if r.reports > 0 && h.at()-r.atUs < copyUs/10 {
+		return // the same compound seen at a second place
+	}
+	r.reports++
+	sentSR, sentRTP := x.srSent-min(r.markSR, x.srSent), x.rtpSent-min(r.markRTP, x.rtpSent)
+	sent := max(sentSR, sentRTP)
+	own := uint32(0)
+	for _, sr := range p.SenderReports {
+		if sr == nil || sr.Ssrc != ssrc {
+			continue
+		}
+		if r.hasOwn && sr.PacketCount >= r.ownPackets && !p.IntervalCounters {
+			own = sr.PacketCount - r.ownPackets
+		} else {
+			own = sr.PacketCount
+		}
+		r.ownPackets, r.hasOwn = sr.PacketCount, true
+	}
+	r.atUs, r.markSR, r.markRTP = h.at(), x.srSent, x.rtpSent
+	if about {
+		r.lastBlock = r.reports
+	}
+	if about && moved {
+		r.run = [3]run{}
+		h.alive(d, byRTCP, fromUs)
+		return
+	}
+	if !h.open(d, fromUs) {
+		r.run = [3]run{}
+		return
+	}
+	rules := &h.rules.OneWay
+	minSent := uint64(rules.MinPacketsSent)
+	switch {
+	case sent >= minSent && !about && (c.party[s].secure || c.party[d].secure) && r.lastBlock == 0 && !p.EndpointReport:
+		// Encrypted media: that no block could be read is no observation.
+	case sent >= minSent:
+		kind, since := deadNeverReceived, x.clearUs
+		if about || r.lastBlock != 0 {
+			kind, since = deadStopped, fromUs
+			if movedAt := x.movedAt(); movedAt > x.clearUs {
+				since = min(since, movedAt)
+			}
+		}
+		if r.run[kind].n == 0 {
+			r.run[kind].sinceUs = since
+		}
+		r.run[kind].n++
+		r.run[kind].packets += sent
+		if r.run[kind].n >= rules.MinReports {
+			h.dead(d, byRTCP, death{
+				sinceUs: r.run[kind].sinceUs, untilUs: h.at(), confidence: confidenceReports,
+				kind: kind, reports: r.run[kind].n, packets: r.run[kind].packets,
+			})
+		}
+	case sent == 0:
+		since := max(c.party[d].lastSeenUs, x.clearUs)
+		if own < rules.MinPacketsSent || h.at()-since < silentReportsUs {
+			return
+		}
+		run := &r.run[deadSilent]
+		if run.n == 0 {
+			run.sinceUs = since
+		}
+		run.n++
+		if run.n >= rules.MinReports {
+			h.dead(d, bySilence, death{
+				sinceUs: run.sinceUs, untilUs: h.at(), confidence: confidenceSilent,
+				kind: deadSilent, reports: run.n,
+			})
+		}
+	}
+}
+
+// movedAt is when a receiver last reported progress of any stream.
+func (d *direction) movedAt() int64 {
+	var at int64
+	for i := range d.streams {
+		if d.streams[i].hasBlock {
+			at = max(at, d.streams[i].block.highestMovedAtUs)
+		}
+	}
+	return at
+}
+
+func (p *party) reporter(ssrc uint32, atUs int64) *reporter {
+	oldest := 0
+	for i := range p.reporters {
+		if p.reporters[i].ssrc == ssrc {
+			return &p.reporters[i]
+		}
+		if p.reporters[i].atUs < p.reporters[oldest].atUs {
+			oldest = i
+		}
+	}
+	if len(p.reporters) < maxReporters {
+		p.reporters = append(p.reporters, reporter{ssrc: ssrc})
+		return &p.reporters[len(p.reporters)-1]
+	}
+	p.reporters[oldest] = reporter{ssrc: ssrc}
+	return &p.reporters[oldest]
+}
+
+// finding is the conclusion about one direction.
+type finding struct {
+	dead       bool
+	w          witness
+	death      death
+	confidence float64
+	alive      bool
+}
+
+// judge combines what the witnesses of direction d said. endUs is the end of
+// the call, or now.
+func (c *call) judge(rules *Rules, d int, endUs int64) finding {
+	x := &c.dir[d]
+	var f finding
+	for w := witness(0); w < witnesses; w++ {
+		e := x.death[w]
+		if e.untilUs == 0 {
+			continue
+		}
+		confidence := e.confidence
+		if e.contra {
+			confidence *= contradicted
+		}
+		if confidence > f.confidence {
+			f = finding{dead: true, w: w, death: e, confidence: confidence}
+		}
+	}
+	for w := witness(0); w < witnesses; w++ {
+		l := x.life[w]
+		enough := l.count >= rules.OneWay.MinReports
+		if w == byReceiver {
+			enough = l.aliveUs >= rules.OneWay.MinStats.Microseconds()
+		}
+		// A direction that nobody spoke of for long is not known to live, but
+		// for the time in which nothing was to be heard.
+		recent := endUs-l.lastUs <= rules.OneWay.AliveStale.Microseconds() || (x.blocked && x.blockedUs-l.lastUs <= rules.OneWay.AliveStale.Microseconds())
+		if enough && recent {
+			f.alive = true
+		}
+	}
+	return f
+}

@@ -1,0 +1,611 @@
+package calls
+
+import (
+	"math"
+	"strings"
+
+	"github.com/earshot/earshot/processors/quality"
+	"github.com/earshot/earshot/telemetry"
+)
+
+const (
+	// A leg measured longer ago than this is not added to the other one.
+	legFreshUs = 30 * second
+	// An interval with fewer packets says nothing about a burst.
+	burstPackets = 20
+	// Two copies of a report that holds no LSR are told apart by time.
+	copyUs = second
+	// The jitter buffer of a phone that does not report it, at least.
+	assumedBufferMs = 20
+	// A first report this long after the answer may cover more than the call's
+	// beginning: what it has summed up is not known.
+	firstReportUs = 30 * second
+	// Packets per second that a first packet count may stand for.
+	maxPacketRate = 200
+)
+
+// tapID names the place where a packet was seen: the capture agent and the two
+// addresses between which it went. Only what one tap saw may be subtracted.
+func tapID(agent, src, dst string) uint32 {
+	if dst < src {
+		src, dst = dst, src
+	}
+	h := hash64(agent, src, dst)
+	return uint32(h>>32) ^ uint32(h)
+}
+
+// partyOf says which party sent a packet: by the media addresses of the SDP,
+// then by the SSRC, then by the host alone. Where nothing tells, the sender is
+// the party of whom no address is known yet, and the pair is remembered.
+func (c *call) partyOf(src, dst string, ssrc uint32, rtcp bool) int {
+	srcHost, srcPort, _ := splitAddr(src)
+	dstHost, dstPort, _ := splitAddr(dst)
+	match := func(host string, port uint16) int {
+		for i := range c.addresses {
+			a := &c.addresses[i]
+			if a.host == host && (a.rtcp == port && rtcp || a.rtp == port) {
+				return int(a.party)
+			}
+		}
+		return -1
+	}
+	if p := match(srcHost, srcPort); p >= 0 {
+		return p
+	}
+	if p := match(dstHost, dstPort); p >= 0 {
+		return 1 - p
+	}
+	for d := range c.dir {
+		for i := range c.dir[d].streams {
+			if ssrc != 0 && c.dir[d].streams[i].ssrc == ssrc {
+				return d
+			}
+		}
+	}
+	p := -1
+	for i := range c.addresses {
+		a := &c.addresses[i]
+		if a.host == srcHost {
+			p = int(a.party)
+			break
+		}
+		if a.host == dstHost {
+			p = 1 - int(a.party)
+		}
+	}
+	if p < 0 {
+		p = 0
+		if len(c.addresses) > 0 && c.party[0].rtcpSeen+c.party[0].rtpSeen > 0 {
+			p = 1
+		}
+	}
+	c.learn(address{host: srcHost, rtp: srcPort, rtcp: srcPort, party: uint8(p)})
+	c.learn(address{host: dstHost, rtp: dstPort, rtcp: dstPort, party: uint8(1 - p)})
+	return p
+}
+
+// stream finds or makes the state of an SSRC; the stalest one makes room.
+func (d *direction) stream(ssrc uint32, atUs int64) *stream {
+	oldest := 0
+	for i := range d.streams {
+		if d.streams[i].ssrc == ssrc {
+			d.streams[i].atUs = max(d.streams[i].atUs, atUs)
+			return &d.streams[i]
+		}
+		if d.streams[i].atUs < d.streams[oldest].atUs {
+			oldest = i
+		}
+	}
+	if len(d.streams) < maxStreams {
+		d.streams = append(d.streams, stream{ssrc: ssrc, atUs: atUs})
+		return &d.streams[len(d.streams)-1]
+	}
+	// What the forgotten stream lost still counts.
+	old := &d.streams[oldest]
+	d.loss[lossRTCP].lost += old.lost
+	d.loss[lossRTCP].received += old.expected - old.lost
+	d.loss[lossRTCP].reports += old.blocks
+	if old.burst > d.loss[lossRTCP].burst {
+		d.loss[lossRTCP].burst, d.loss[lossRTCP].burstUs = old.burst, old.burstUs
+	}
+	*old = stream{ssrc: ssrc, atUs: atUs}
+	return old
+}
+
+// media marks that media was seen of a call; without signalling this is the answer.
+func (h *handler) media() {
+	h.live()
+	h.c.hasMedia = true
+	if !h.c.hasSIP && !h.c.hasEvents && strings.HasPrefix(h.c.id.key, "rtcp:") {
+		h.connect(h.at())
+	}
+}
+
+// settled says whether what is measured now counts for the bands.
+func (h *handler) settled() bool {
+	return h.c.connectedUs != 0 && h.at() >= h.c.connectedUs+h.rules.Settle.Microseconds()
+}
+
+// rtcp digests one compound packet (RFC 3550 §6). Its sender is s; its report
+// blocks are about what s receives, its sender reports about what s sends.
+func (h *handler) rtcp(p *telemetry.RTCPPacket) {
+	if p == nil {
+		return
+	}
+	c := h.c
+	ssrc := p.SenderSsrc
+	if ssrc == 0 && len(p.SenderReports) > 0 {
+		ssrc = p.SenderReports[0].GetSsrc()
+	}
+	if ssrc == 0 && len(p.Reports) > 0 {
+		ssrc = p.Reports[0].GetReporterSsrc()
+	}
+	s := c.partyOf(p.Src, p.Dst, ssrc, true)
+	from := &c.party[s]
+	if id := eventHash(h.rec.EventId); id != 0 && len(h.rec.EventId) > 0 {
+		for _, known := range from.eventIDs {
+			if known == id {
+				return
+			}
+		}
+		from.eventIDs[from.eventNext] = id
+		from.eventNext = (from.eventNext + 1) % uint8(len(from.eventIDs))
+	}
+	h.media()
+	from.lastSeenUs = max(from.lastSeenUs, h.at())
+	from.rtcpSeen++
+	if p.Encrypted {
+		from.secure = true
+		return
+	}
+	tap := tapID(h.rec.Source.GetAgent(), p.Src, p.Dst)
+	for _, sr := range p.SenderReports {
+		if sr != nil && sr.Ssrc != 0 {
+			h.senderReport(s, sr, tap, p)
+		}
+	}
+	for _, r := range p.Rrtrs { // RFC 3611 §4.4: the sender report of those who send nothing
+		if r != nil && r.ReporterSsrc != 0 {
+			c.dir[s].stream(r.ReporterSsrc, h.at()).keep(streamSR{quality.MiddleNTP(r.Ntp), tap, h.at(), r.Ntp})
+		}
+	}
+	for _, r := range p.Dlrrs { // RFC 3611 §4.5: the answer to it
+		if r != nil && r.Ssrc != 0 {
+			if st := c.dir[1-s].find(r.Ssrc); st != nil {
+				h.roundTrip(s, st, tap, p, r.LastRr, r.Dlrr)
+			}
+		}
+	}
+	var about, moved bool
+	for _, b := range p.Reports {
+		// Some phones send a block about SSRC 0 before they have received anything.
+		if b == nil || b.Ssrc == 0 {
+			continue
+		}
+		about = true
+		if h.reportBlock(s, b, tap, p) {
+			moved = true
+		}
+	}
+	for _, v := range p.VoipMetrics {
+		if v != nil {
+			h.voipMetrics(s, v)
+		}
+	}
+	if len(p.SenderReports) > 0 || len(p.Reports) > 0 || p.ReceiverReports > 0 {
+		h.judgeReport(s, ssrc, p, about, moved)
+	}
+}
+
+func (d *direction) find(ssrc uint32) *stream {
+	for i := range d.streams {
+		if d.streams[i].ssrc == ssrc {
+			return &d.streams[i]
+		}
+	}
+	return nil
+}
+
+// keep remembers when a sender report passed a tap; at least 8 per tap.
+func (st *stream) keep(sr streamSR) {
+	n := 0
+	for i := range st.srs {
+		if st.srs[i].tap == sr.tap {
+			if st.srs[i].middle == sr.middle {
+				return // the same report again
+			}
+			n++
+		}
+	}
+	if n >= maxSRs || len(st.srs) >= 2*maxSRs {
+		for i := range st.srs {
+			if st.srs[i].tap == sr.tap || n < maxSRs {
+				st.srs = append(st.srs[:i], st.srs[i+1:]...)
+				break
+			}
+		}
+	}
+	st.srs = append(st.srs, sr)
+}
+
+func (h *handler) senderReport(s int, sr *telemetry.SenderReport, tap uint32, p *telemetry.RTCPPacket) {
+	d := &h.c.dir[s]
+	st := d.stream(sr.Ssrc, h.at())
+	if st.hop == 0 {
+		st.hop = tap
+	}
+	middle := quality.MiddleNTP(sr.Ntp)
+	for i := range st.srs {
+		if st.srs[i].ntp == sr.Ntp && st.srs[i].tap != tap {
+			st.keep(streamSR{middle, tap, h.at(), sr.Ntp})
+			return // another tap saw it first: its packets are counted
+		}
+		if st.srs[i].ntp == sr.Ntp && sr.Ntp != 0 {
+			return
+		}
+	}
+	st.keep(streamSR{middle, tap, h.at(), sr.Ntp})
+	switch {
+	case p.IntervalCounters:
+		d.srSent += uint64(sr.PacketCount)
+	case st.hasCount && sr.PacketCount >= st.packetCount:
+		d.srSent += uint64(sr.PacketCount - st.packetCount)
+	case st.hasCount:
+		d.srSent += uint64(sr.PacketCount) // the source began anew
+	case h.c.connectedUs != 0:
+		// The first count is of the call if so much can have been sent in it.
+		since := max(h.at()-h.c.connectedUs, 0)/second + 2
+		if uint64(sr.PacketCount) <= uint64(since)*maxPacketRate {
+			d.srSent += uint64(sr.PacketCount)
+		}
+	}
+	st.packetCount, st.hasCount = sr.PacketCount, true
+}
+
+// roundTrip measures the way to reporter s by its answer to the report lsr of
+// the other party's stream st. The end-to-end round trip follows as soon as the
+// way to the other party is known too. False where nothing follows.
+func (h *handler) roundTrip(s int, st *stream, tap uint32, p *telemetry.RTCPPacket, lsr, dlsr uint32) (float64, bool) {
+	if lsr == 0 {
+		return 0, false
+	}
+	c := h.c
+	var sr *streamSR
+	for i := range st.srs {
+		if st.srs[i].tap == tap && st.srs[i].middle == lsr {
+			sr = &st.srs[i]
+		}
+	}
+	if sr == nil {
+		return 0, false
+	}
+	if p.EndpointReport {
+		// An agent inside an end, whose capture times are no monitor's. Where it
+		// sent the sender report itself, its clock is the report's and RFC 3550's
+		// own formula holds.
+		if off := sr.atUs - quality.MicrosOfNTP(sr.ntp); off < -2000 || off > 2000 {
+			return 0, false
+		}
+		ms, ok := quality.RTTAtEnd(quality.MiddleNTP(quality.NTPOfMicros(h.at())), lsr, dlsr)
+		if ok {
+			h.addRTT(ms, 1-s)
+		}
+		return ms, ok
+	}
+	ms, ok := quality.LegRTT(sr.atUs, h.at(), dlsr)
+	if !ok {
+		return 0, false
+	}
+	t := c.tap(tap)
+	t.legMs[s], t.legUs[s] = ms, h.at()
+	if h.settled() {
+		t.hist[s].Add(ms)
+	}
+	if t.legUs[1-s] == 0 || h.at()-t.legUs[1-s] > legFreshUs {
+		return 0, false
+	}
+	total := t.legMs[0] + t.legMs[1]
+	if total <= 0 {
+		return 0, false
+	}
+	h.addRTT(total, -1)
+	return total, true
+}
+
+func (c *call) tap(id uint32) *tap {
+	oldest := 0
+	for i := range c.taps {
+		if c.taps[i].id == id {
+			return &c.taps[i]
+		}
+		if max(c.taps[i].legUs[0], c.taps[i].legUs[1]) < max(c.taps[oldest].legUs[0], c.taps[oldest].legUs[1]) {
+			oldest = i
+		}
+	}
+	if len(c.taps) < maxTaps {
+		c.taps = append(c.taps, tap{id: id})
+		return &c.taps[len(c.taps)-1]
+	}
+	c.taps[oldest] = tap{id: id}
+	return &c.taps[oldest]
+}
+
+// addRTT takes an end-to-end round trip. by is the party that measured it, -1
+// for a monitor.
+func (h *handler) addRTT(ms float64, by int) {
+	c := h.c
+	c.rttMs, c.rttUs = ms, h.at()
+	if !h.settled() {
+		return
+	}
+	c.rtt.Add(ms)
+	if by >= 0 {
+		c.party[by].rtt.Add(ms)
+	}
+}
+
+// reportBlock digests what s says of the stream it receives (RFC 3550 §6.4.1).
+// True where the block shows that something arrived since the last one.
+func (h *handler) reportBlock(s int, b *telemetry.ReceptionReport, tap uint32, p *telemetry.RTCPPacket) bool {
+	c := h.c
+	sender := 1 - s
+	d := &c.dir[sender]
+	st := d.stream(b.Ssrc, h.at())
+	if st.hop == 0 {
+		st.hop = tap
+	}
+	rtt, hasRTT := h.roundTrip(s, st, tap, p, b.Lsr, b.Dlsr)
+
+	prev := st.block
+	if st.hasBlock && b.HighestSeq == prev.highest && b.Lsr == prev.lsr && b.Dlsr == prev.dlsr &&
+		b.CumulativeLost == prev.cumulativeLost && b.Jitter == prev.jitter && b.ReporterSsrc == prev.reporter &&
+		(b.Lsr != 0 && b.Dlsr != 0 || h.at()-prev.atUs < copyUs) {
+		// The same packet, seen at another place: nothing new.
+		return prev.highestMovedAtUs == prev.atUs
+	}
+
+	expected, lost, known, moved := h.interval(st, b, p)
+	st.blocks++
+	if st.hasBlock {
+		st.intervalUs = h.at() - prev.atUs
+	}
+	movedAt := prev.highestMovedAtUs
+	if moved || !st.hasBlock {
+		movedAt = h.at()
+	}
+	st.hasBlock = true
+	st.block = blockMark{h.at(), b.HighestSeq, b.CumulativeLost, b.Jitter, b.Lsr, b.Dlsr, b.ReporterSsrc, movedAt}
+
+	name, clock := c.codecOf(st.payloadType, st.hasPT)
+	if st.clockRate != 0 {
+		clock = st.clockRate
+	}
+	jitter := nan
+	if ms, ok := quality.JitterMs(b.Jitter, clock); ok && ms < 60_000 {
+		jitter = ms
+	}
+	lossPercent := nan
+	if known {
+		st.expected += int64(expected)
+		st.lost += lost
+		if expected > 0 {
+			lossPercent = min(max(100*float64(lost)/float64(expected), 0), 100)
+		}
+		if expected >= burstPackets && lossPercent > st.burst {
+			st.burst, st.burstUs = lossPercent, h.at()
+		}
+	}
+	if h.settled() && moved && !math.IsNaN(jitter) {
+		d.jitter.Add(jitter)
+		d.moment(h.rules.Choppy(jitter, nan, nan, nan), h.at())
+	}
+
+	box := h.sample(fromRTCP, sender, c.side(s), c.sipLeg(s))
+	box.sample.Ssrc, box.sample.Codec, box.sample.ClockRate = b.Ssrc, name, clock
+	if hasRTT {
+		box.sample.RttMs = box.value(rtt)
+	}
+	box.sample.JitterMs = box.value(jitter)
+	box.sample.LossPercent = box.value(lossPercent)
+	if known {
+		box.sample.Packets = box.count(0, max(float64(expected)-float64(lost), 0))
+		box.sample.PacketsLost = box.lostCount(float64(lost))
+	}
+	box.sample.Mos = box.value(h.score(d, name, jitter, lossPercent, moved))
+	d.sourceSamples[fromRTCP]++
+	h.emitSample(box)
+	return moved
+}
+
+// interval gives the packets that a block accounts for since the one before,
+// whether that is known at all, and whether the sequence moved.
+func (h *handler) interval(st *stream, b *telemetry.ReceptionReport, p *telemetry.RTCPPacket) (expected uint32, lost int64, known, moved bool) {
+	if st.hasBlock {
+		step, ok := quality.HighestSeqDelta(st.block.highest, b.HighestSeq)
+		if !ok {
+			// The source began its sequence anew: this block is a new baseline.
+			return 0, 0, false, true
+		}
+		if p.IntervalCounters {
+			lost = int64(b.CumulativeLost)
+		} else {
+			lost = int64(quality.CumulativeLostDelta(st.block.cumulativeLost, b.CumulativeLost))
+		}
+		if lost > int64(step) && !p.IntervalCounters {
+			return 0, 0, false, step > 0 // counters of another session
+		}
+		return step, lost, true, step > 0
+	}
+	moved = b.HighestSeq != 0
+	if h.c.connectedUs == 0 || h.at()-h.c.connectedUs > firstReportUs {
+		return 0, 0, false, moved
+	}
+	lost = int64(b.CumulativeLost)
+	if st.hasRTPBase {
+		if n := b.HighestSeq - st.rtpBase + 1; n > 0 && n < 1<<16 {
+			return n, lost, lost <= int64(n), moved
+		}
+	}
+	if n, ok := quality.ExpectedOfFirst(b.CumulativeLost, b.FractionLost); ok {
+		return n, lost, true, moved
+	}
+	if st.hasCount && b.CumulativeLost <= 0 && st.packetCount < 1<<16 {
+		return st.packetCount, 0, true, moved
+	}
+	return 0, 0, false, moved
+}
+
+// moment counts one point in time for the jitter band.
+func (d *direction) moment(choppy bool, atUs int64) {
+	d.moments++
+	if choppy {
+		d.choppy++
+		if d.choppyUs == 0 {
+			d.choppyUs = atUs
+		}
+	}
+}
+
+// score gives the MOS of an interval that RTCP reported on. A phone does not say
+// how long its jitter buffer is: twice the jitter is taken, and said so.
+func (h *handler) score(d *direction, codec string, jitterMs, lossPercent float64, moved bool) float64 {
+	if !moved || h.c.rttUs == 0 || h.at()-h.c.rttUs > legFreshUs {
+		return nan
+	}
+	buffer := max(2*jitterMs, assumedBufferMs)
+	mos := h.mos(d, quality.MOSInput{Codec: codec, RTTMs: h.c.rttMs, JitterBufferMs: buffer, LossPercent: lossPercent})
+	if !math.IsNaN(mos) {
+		d.mosAssumed = true
+	}
+	return mos
+}
+
+func (h *handler) mos(d *direction, in quality.MOSInput) float64 {
+	score, model, estimated, ok := quality.MOS(in)
+	if !ok {
+		return nan
+	}
+	if !h.settled() {
+		return score
+	}
+	d.addMOS(score)
+	d.mosModel, d.mosEstimated, d.mosCodec = model, estimated, in.Codec
+	d.mosRTT += in.RTTMs
+	d.mosLoss += in.LossPercent
+	d.mosBuffer += in.JitterBufferMs
+	return score
+}
+
+func (d *direction) addMOS(score float64) {
+	if d.mosN == 0 || score < d.mosMin {
+		d.mosMin = score
+	}
+	d.mosSum += score
+	d.mosN++
+}
+
+// voipMetrics digests an XR block 7 (RFC 3611 §4.7): what s measured of what it receives.
+func (h *handler) voipMetrics(s int, v *telemetry.VoIPMetrics) {
+	c := h.c
+	sender := 1 - s
+	d := &c.dir[sender]
+	name, clock := c.codecOf(0, false)
+	box := h.sample(fromXR, sender, c.side(s), c.sipLeg(s))
+	box.sample.Ssrc, box.sample.Codec, box.sample.ClockRate = v.Ssrc, name, clock
+	loss := float64(v.LossRate) * 100 / 256
+	discard := float64(v.DiscardRate) * 100 / 256
+	box.sample.LossPercent = box.value(min(loss, 100))
+	if v.RoundTripDelayMs > 0 && v.RoundTripDelayMs <= 10_000 {
+		rtt := float64(v.RoundTripDelayMs)
+		box.sample.RttMs = box.value(rtt)
+		h.addRTT(rtt, s)
+	}
+	if v.JbNominalMs > 0 {
+		box.sample.JitterBufferMs = box.value(float64(v.JbNominalMs))
+	}
+	if v.MosCqX10 >= 10 && v.MosCqX10 <= 50 { // 127: unavailable
+		box.sample.Mos = box.value(float64(v.MosCqX10) / 10)
+		d.reportedMOS(float64(v.MosCqX10) / 10)
+	}
+	d.sourceSamples[fromXR]++
+	h.emitSample(box)
+	// Rates are of the whole reception (RFC 3611 §4.7.1): the newest holds.
+	l := &d.loss[lossVQ]
+	l.percent, l.discardPercent = min(loss, 100), min(discard, 100)
+	l.reports++
+}
+
+// reportedMOS takes a score that an endpoint computed itself; ours come first.
+func (d *direction) reportedMOS(score float64) {
+	if d.mosN > 0 && !d.mosReported {
+		return
+	}
+	d.mosReported = true
+	d.addMOS(score)
+}
+
+// rtp digests about a second of RTP headers on one stream, seen at a monitor:
+// that s sent, and what happened up to here. What arrived at the other end it
+// does not say.
+func (h *handler) rtp(r *telemetry.RTPInterval) {
+	if r == nil {
+		return
+	}
+	c := h.c
+	s := c.partyOf(r.Src, r.Dst, r.Ssrc, false)
+	d := &c.dir[s]
+	st := d.stream(r.Ssrc, h.at())
+	h.media()
+	from := &c.party[s]
+	from.lastSeenUs = max(from.lastSeenUs, h.at(), min(r.LastUs, h.at()))
+	from.rtpSeen++
+	if r.ClockRate != 0 {
+		st.clockRate = r.ClockRate
+	}
+	st.payloadType, st.hasPT = r.PayloadType, true
+	if !st.hasRTPBase {
+		st.rtpBase, st.hasRTPBase = r.HighestSeq-r.Expected+1, true
+	}
+	d.rtpSent += uint64(r.Packets)
+	if d.rtpFirst == 0 {
+		d.rtpFirst = h.at()
+		if r.FirstUs > 0 && r.FirstUs < h.at() {
+			d.rtpFirst = r.FirstUs
+		}
+	}
+	d.rtpLast = max(d.rtpLast, h.at())
+	lost := int64(r.Expected) - int64(r.Packets)
+	st.rtpLost += lost
+	st.rtpCount += int64(r.Expected)
+	l := &d.loss[lossMonitor]
+	l.reports++
+	l.lost += lost
+	l.received += int64(r.Packets)
+
+	name, clock := c.codecOf(r.PayloadType, true)
+	if r.ClockRate != 0 {
+		clock = r.ClockRate
+	}
+	percent := nan
+	if r.Expected > 0 {
+		percent = min(max(100*float64(lost)/float64(r.Expected), 0), 100)
+		if r.Expected >= burstPackets && percent > l.burst {
+			l.burst, l.burstUs = percent, h.at()
+		}
+	}
+	jitter := nan
+	if r.ClockRate != 0 && r.JitterMs >= 0 && r.JitterMs < 60_000 {
+		jitter = r.JitterMs
+		if h.settled() {
+			d.jitterRTP.Add(jitter)
+		}
+	}
+	box := h.sample(fromRTP, s, "server", "monitor")
+	box.sample.Ssrc, box.sample.Codec, box.sample.ClockRate = r.Ssrc, name, clock
+	box.sample.JitterMs = box.value(jitter)
+	box.sample.LossPercent = box.value(percent)
+	box.sample.Packets = box.count(0, float64(r.Packets))
+	box.sample.PacketsLost = box.lostCount(float64(lost))
+	d.sourceSamples[fromRTP]++
+	h.emitSample(box)
+}

@@ -1,0 +1,774 @@
+package calls
+
+import (
+	"github.com/earshot/earshot/processors/quality"
+	"github.com/earshot/earshot/telemetry"
+)
+
+// Bounds of what one call may hold. A call that exceeds one forgets its oldest
+// entry of that kind; it never grows further.
+const (
+	maxSeen      = 256 // hashes of messages and events, to know them again
+	maxAddresses = 16
+	maxStreams   = 8  // per direction
+	maxReporters = 4  // per party
+	maxTaps      = 4  // places where round trips are measured
+	maxLegs      = 8  // getStats legs
+	maxInvites   = 16 // INVITE transactions
+	maxRejected  = 16
+	maxPending   = 64 // RTCP and RTP that came before the SDP
+	maxSRs       = 8  // sender reports kept per SSRC and tap (a receiver may answer an older one)
+	maxCodecs    = 8
+)
+
+// callID names a call among all that a partition holds.
+type callID struct {
+	company, timeline, key string
+}
+
+// phase is where a call is in its life.
+type phase uint8
+
+const (
+	phaseNone  phase = iota // nothing yet says that this is a call
+	phaseLive               // offered, ringing or answered
+	phaseEnded              // over; reports of its end are still awaited
+	phaseFinal              // final verdict given; late reports make new versions
+	phaseGone               // remembered only so that a straggler does not open it again
+)
+
+// call is everything a partition knows of one call.
+type call struct {
+	id callID
+
+	phase      phase
+	receivedUs int64 // when the newest record was received
+	lastUs     int64 // event time of the newest record
+	phaseUs    int64 // event time at which the phase began
+	versionUs  int64 // event time of the newest version
+	version    uint32
+	changed    bool // since the newest version
+
+	direction   string
+	description string
+	startedUs   int64
+	ringingUs   int64
+	connectedUs int64
+	endedUs     int64
+	endBy       string
+	endStatus   uint32
+	endReason   string
+	cancelled   bool // ended by CANCEL; a 200 that crossed it revives the call
+
+	hasSIP, hasStats, hasEvents, hasMedia bool
+	sipCallIDs                            []string
+	target                                uint8 // party that is the target
+	targetFixed                           bool  // an outcome has said so
+	callerParty                           uint8
+
+	party [2]party
+	dir   [2]direction // by sender
+
+	addresses []address
+	invites   []invite
+	rejected  []rejection
+	inviteTag string // From tag of the first INVITE
+	cseq      uint32 // newest INVITE of the caller
+	taps      []tap
+	legs      []leg
+	seen      []uint64 // ring of hashes
+	seenNext  uint32
+	pending   [][]byte // encoded records that wait for the SDP
+	pendingUs int64
+
+	rtt quality.Histogram // after the settling time
+	// The newest end-to-end round trip, for MOS of RTCP reports.
+	rttMs float64
+	rttUs int64
+
+	codecName  string // negotiated
+	codecClock uint32
+	codecs     []codec // payload types of the newest SDPs
+
+	// Bookkeeping of the machine, not part of the state.
+	due       int64
+	heapIndex int
+	dirty     bool
+}
+
+type codec struct {
+	payloadType uint32
+	name        string
+	clockRate   uint32
+}
+
+// address is one media address that signalling gave to a party.
+type address struct {
+	host      string
+	rtp, rtcp uint16 // ports; 0: any port of the host (learned from signalling or packets)
+	party     uint8
+}
+
+// invite is one INVITE transaction on one hop.
+type invite struct {
+	branch   uint64 // hash of branch, source and destination
+	cseq     uint32
+	from, to uint64 // hashes of the hosts it went between
+	uri      string // user of the Request-URI
+	initial  bool   // outside a dialog
+	rang     bool
+	status   uint32 // final; 0: none yet
+	atUs     int64
+	// The CANCEL of this transaction.
+	cancelled     bool
+	cancelReasons []string
+	toTag         string
+}
+
+// rejection is one refused leg, kept so that the same refusal seen on the next
+// hop, or told by the platform, does not count again.
+type rejection struct {
+	leg     string
+	userID  string
+	byEvent bool
+	out     *telemetry.Rejection
+}
+
+// sdpDirection is the direction attribute of RFC 4566 §6.
+type sdpDirection uint8
+
+const (
+	sdpUnknown sdpDirection = iota
+	sdpSendRecv
+	sdpSendOnly
+	sdpRecvOnly
+	sdpInactive
+)
+
+func (d sdpDirection) sends() bool {
+	return d == sdpUnknown || d == sdpSendRecv || d == sdpSendOnly
+}
+
+func (d sdpDirection) receives() bool {
+	return d == sdpUnknown || d == sdpSendRecv || d == sdpRecvOnly
+}
+
+// party is one of the two ends of a call.
+type party struct {
+	identity   *telemetry.Identity
+	endpoint   string
+	appVersion string
+	platform   string
+	userAgent  string
+	tag        string // in the dialog
+	media      string // media address
+
+	hasSDP  bool
+	sdp     sdpDirection
+	held    bool // connection address 0.0.0.0 or ::
+	noAudio bool // no audio, or its port is 0
+	fax     bool // T.38 (image) offered with a port
+	secure  bool // RTP/SAVP: RTCP on the way cannot be read
+
+	muted      bool
+	mutedUs    int64
+	everMuted  bool
+	heldByApp  bool
+	everHeld   bool
+	heldUs     int64
+	lastSeenUs int64 // newest RTCP or RTP from this party
+	rtcpSeen   uint32
+	rtpSeen    uint32
+
+	reporters []reporter
+	rtt       quality.Histogram // what this party measured itself, or a tap on its leg
+	rttIsLeg  bool
+	eventIDs  [8]uint64 // of the newest RTCP packets
+	eventNext uint8
+}
+
+// reporter is one SSRC that sends reports, on the side of a party. It is judged
+// apart from others of the same party: on the way through a media relay there
+// are several, and each hears for itself.
+type reporter struct {
+	ssrc      uint32
+	atUs      int64 // newest report
+	reports   uint32
+	lastBlock uint32 // ordinal of the newest report that had a block about the other party
+	// What the other party had sent when the newest report came.
+	markSR, markRTP uint64
+	ownPackets      uint32 // packet count of its own sender reports
+	hasOwn          bool
+	run             [3]run // by deadKind
+}
+
+// deadKind says in which way reports show that a direction is dead.
+type deadKind uint8
+
+const (
+	deadNeverReceived deadKind = iota // reports without a block about the sender
+	deadStopped                       // the extended highest sequence stalls
+	deadSilent                        // nothing at all comes from the sender
+)
+
+// run is a row of agreeing observations.
+type run struct {
+	n       uint32
+	sinceUs int64
+	packets uint64 // sent by the other party meanwhile
+}
+
+// streamSR is a sender report as a tap saw it pass.
+type streamSR struct {
+	middle uint32 // middle 32 bits of its NTP timestamp
+	tap    uint32
+	atUs   int64
+	ntp    uint64
+}
+
+// stream is one SSRC that a party sends.
+type stream struct {
+	ssrc        uint32
+	hop         uint32
+	atUs        int64
+	srs         []streamSR
+	packetCount uint32 // of the newest sender report
+	hasCount    bool
+	payloadType uint32
+	hasPT       bool
+	clockRate   uint32
+
+	// From RTP headers at a monitor.
+	rtpBase    uint32 // first extended sequence number
+	hasRTPBase bool
+	rtpLost    int64
+	rtpCount   int64 // expected
+
+	// From the receiver's report blocks.
+	hasBlock   bool
+	block      blockMark
+	lost       int64
+	expected   int64
+	blocks     uint32
+	burst      float64 // worst interval, percent
+	burstUs    int64
+	intervalUs int64 // between the newest two blocks
+}
+
+// blockMark is the newest report block about a stream.
+type blockMark struct {
+	atUs             int64
+	highest          uint32
+	cumulativeLost   int32
+	jitter           uint32
+	lsr, dlsr        uint32
+	reporter         uint32
+	highestMovedAtUs int64
+}
+
+// tap is a place where RTCP of both parties passes, and what it measured of
+// the way to each.
+type tap struct {
+	id    uint32
+	legMs [2]float64 // way to party 0, 1
+	legUs [2]int64   // 0: not yet
+	hist  [2]quality.Histogram
+}
+
+// witness is who says that a direction lives or is dead.
+type witness uint8
+
+const (
+	byReceiver witness = iota // getStats of the receiver: inbound-rtp
+	byRemote                  // getStats of the sender: remote-inbound-rtp
+	byRTCP                    // the receiver's report blocks
+	bySilence                 // nothing comes from the sender
+	witnesses
+)
+
+// life is what one witness saw of a direction being alive, after the gate.
+type life struct {
+	count      uint32
+	firstUs    int64
+	lastUs     int64
+	aliveUs    int64 // sum of the intervals
+	lastFromUs int64 // since when the newest observation saw it
+}
+
+// death is the longest time that one witness saw a direction dead.
+type death struct {
+	sinceUs, untilUs int64
+	confidence       float64
+	kind             deadKind
+	reports          uint32
+	packets          uint64 // that the sender sent meanwhile
+	senderHeard      bool   // the sender's own getStats show speech going out
+	senderQuiet      bool   // the sender's own getStats show that nothing was sent
+	contra           bool   // another witness saw packets arrive meanwhile
+	contraBy         witness
+	noInbound        bool // the receiver had no inbound statistics at all
+}
+
+// lossSource is where a loss figure comes from, the best first.
+type lossSource uint8
+
+const (
+	lossInbound lossSource = iota // getStats of the receiver
+	lossRTCP                      // kept per stream
+	lossVQ                        // RFC 6035 or XR: a percentage
+	lossRemote                    // getStats of the sender: remote-inbound
+	lossMonitor                   // RTP headers, up to the monitor
+	lossSources
+)
+
+// lossAcc adds up packets of a direction.
+type lossAcc struct {
+	lost, received, discarded int64
+	reports                   uint32
+	burst                     float64
+	burstUs                   int64
+	percent                   float64 // of lossVQ
+	discardPercent            float64
+}
+
+// direction is one way of audio, by the party that sends.
+type direction struct {
+	streams []stream
+	loss    [lossSources]lossAcc
+
+	jitter          quality.Histogram
+	jitterRTP       quality.Histogram // at the monitor, used only where nobody reports
+	moments, choppy uint32
+	choppyUs        int64 // first choppy moment
+	concealed       float64
+	silentConcealed float64
+	samples         float64
+	bufferMs        float64 // sums over polls
+	preferredMs     float64
+	bufferPolls     uint32
+
+	mosMin, mosSum     float64
+	mosN               uint32
+	mosModel           string
+	mosEstimated       bool
+	mosCodec           string
+	mosRTT, mosLoss    float64 // sums
+	mosBuffer          float64
+	mosAssumed         bool // jitter buffer assumed, not measured
+	mosReported        bool // scores are the endpoint's own (XR, RFC 6035)
+	srSent, rtpSent    uint64
+	rtpFirst, rtpLast  int64
+	blocked            bool
+	blockedUs          int64
+	blockedTotalUs     int64
+	clearUs            int64 // since when nothing blocks it: the answer, or the end of a hold
+	life               [witnesses]life
+	death              [witnesses]death
+	silentSinceUs      int64 // packets flow and carry silence
+	silentUntilUs      int64
+	silentSenderSpeaks bool
+	sourceSamples      [sources]uint32 // samples by the receiver's witness, per kind
+}
+
+// source is the kind of telemetry that a sample came from.
+type source uint8
+
+const (
+	fromWebRTC source = iota
+	fromRTCP
+	fromXR
+	fromVQ
+	fromRTP
+	sources
+)
+
+var sourceNames = [sources]string{"webrtc", "rtcp", "rtcp_xr", "vq_rtcpxr", "rtp"}
+
+// inbound is the newest poll of one inbound-rtp.
+type inbound struct {
+	id   uint64
+	poll quality.Inbound
+}
+
+// leg is one RTCPeerConnection that reports getStats.
+type leg struct {
+	id       string
+	party    uint8
+	userID   string
+	deviceID string
+	codec    string
+	clock    uint32
+	firstUs  int64
+	atUs     int64
+	polls    uint32
+
+	inbound []inbound
+
+	outID       uint64
+	outSent     float64
+	hasOut      bool
+	sentDelta   float64
+	micID       uint64
+	micEnergy   float64
+	micDuration float64
+	micLevel    float64 // RMS of the newest poll, NaN where not known
+	heard       float64 // RMS of what arrives
+
+	remoteStampUs int64 // its own timestamp of the newest remote-inbound
+	remoteSeenUs  int64 // when that changed
+	remoteCount   uint32
+	remoteLost    int64
+	remoteBaseSet bool
+	sentSinceRIN  float64 // packets sent since remote-inbound last changed
+
+	pairBytes     float64
+	pairResponses float64
+	iceUs         int64 // ICE last seen alive
+
+	// The run of polls in which nothing arrived.
+	zeroSinceUs  int64
+	zeroSent     float64
+	zeroIn       bool // inbound statistics were there
+	senderSpoke  uint32
+	senderSent   uint32
+	senderSilent uint32
+
+	// The run of polls in which packets arrived and carried silence.
+	silentSinceUs int64
+	silentSpoke   uint32
+}
+
+func newLeg() leg {
+	return leg{micLevel: nan, heard: nan, micEnergy: nan, micDuration: nan, pairBytes: nan, pairResponses: nan}
+}
+
+// --- the walk over the fields ---
+
+const stateVersion = 1
+
+func (c *call) code(x *coder) {
+	v := uint8(stateVersion)
+	x.u8(&v)
+	if v != stateVersion {
+		x.fail()
+		return
+	}
+	x.u8((*uint8)(&c.phase))
+	x.i64(&c.receivedUs)
+	x.i64(&c.lastUs)
+	x.i64(&c.phaseUs)
+	x.i64(&c.versionUs)
+	x.u32(&c.version)
+	if c.phase == phaseGone {
+		return
+	}
+	x.flag(&c.changed)
+	x.str(&c.direction)
+	x.str(&c.description)
+	x.i64(&c.startedUs)
+	x.i64(&c.ringingUs)
+	x.i64(&c.connectedUs)
+	x.i64(&c.endedUs)
+	x.str(&c.endBy)
+	x.u32(&c.endStatus)
+	x.str(&c.endReason)
+	x.flag(&c.cancelled)
+	x.flag(&c.hasSIP)
+	x.flag(&c.hasStats)
+	x.flag(&c.hasEvents)
+	x.flag(&c.hasMedia)
+	x.strs(&c.sipCallIDs)
+	x.u8(&c.target)
+	x.flag(&c.targetFixed)
+	x.u8(&c.callerParty)
+	for i := range c.party {
+		c.party[i].code(x)
+	}
+	for i := range c.dir {
+		c.dir[i].code(x)
+	}
+	list(x, &c.addresses, func(a *address) {
+		x.str(&a.host)
+		x.u16(&a.rtp)
+		x.u16(&a.rtcp)
+		x.u8(&a.party)
+		a.party &= 1
+	})
+	list(x, &c.invites, func(t *invite) {
+		x.u64(&t.branch)
+		x.u32(&t.cseq)
+		x.u64(&t.from)
+		x.u64(&t.to)
+		x.str(&t.uri)
+		x.flag(&t.initial)
+		x.flag(&t.rang)
+		x.u32(&t.status)
+		x.i64(&t.atUs)
+		x.flag(&t.cancelled)
+		x.strs(&t.cancelReasons)
+		x.str(&t.toTag)
+	})
+	list(x, &c.rejected, func(r *rejection) {
+		x.str(&r.leg)
+		x.str(&r.userID)
+		x.flag(&r.byEvent)
+		message(x, &r.out)
+		if r.out == nil {
+			x.fail()
+		}
+	})
+	x.str(&c.inviteTag)
+	x.u32(&c.cseq)
+	list(x, &c.taps, func(t *tap) {
+		x.u32(&t.id)
+		for i := range t.legMs {
+			x.f64(&t.legMs[i])
+			x.i64(&t.legUs[i])
+			histogram(x, &t.hist[i])
+		}
+	})
+	list(x, &c.legs, func(l *leg) { l.code(x) })
+	x.u64s(&c.seen)
+	x.u32(&c.seenNext)
+	if len(c.seen) > maxSeen || (len(c.seen) < maxSeen && c.seenNext != 0) || c.seenNext >= maxSeen {
+		x.fail()
+	}
+	list(x, &c.pending, func(b *[]byte) {
+		s := string(*b)
+		x.str(&s)
+		*b = []byte(s)
+	})
+	x.i64(&c.pendingUs)
+	histogram(x, &c.rtt)
+	x.f64(&c.rttMs)
+	x.i64(&c.rttUs)
+	x.str(&c.codecName)
+	x.u32(&c.codecClock)
+	list(x, &c.codecs, func(k *codec) {
+		x.u32(&k.payloadType)
+		x.str(&k.name)
+		x.u32(&k.clockRate)
+	})
+	c.target &= 1
+	c.callerParty &= 1
+}
+
+func (p *party) code(x *coder) {
+	message(x, &p.identity)
+	x.str(&p.endpoint)
+	x.str(&p.appVersion)
+	x.str(&p.platform)
+	x.str(&p.userAgent)
+	x.str(&p.tag)
+	x.str(&p.media)
+	x.flag(&p.hasSDP)
+	x.u8((*uint8)(&p.sdp))
+	x.flag(&p.held)
+	x.flag(&p.noAudio)
+	x.flag(&p.fax)
+	x.flag(&p.secure)
+	x.flag(&p.muted)
+	x.i64(&p.mutedUs)
+	x.flag(&p.everMuted)
+	x.flag(&p.heldByApp)
+	x.flag(&p.everHeld)
+	x.i64(&p.heldUs)
+	x.i64(&p.lastSeenUs)
+	x.u32(&p.rtcpSeen)
+	x.u32(&p.rtpSeen)
+	list(x, &p.reporters, func(r *reporter) {
+		x.u32(&r.ssrc)
+		x.i64(&r.atUs)
+		x.u32(&r.reports)
+		x.u32(&r.lastBlock)
+		x.u64(&r.markSR)
+		x.u64(&r.markRTP)
+		x.u32(&r.ownPackets)
+		x.flag(&r.hasOwn)
+		for i := range r.run {
+			x.u32(&r.run[i].n)
+			x.i64(&r.run[i].sinceUs)
+			x.u64(&r.run[i].packets)
+		}
+	})
+	histogram(x, &p.rtt)
+	x.flag(&p.rttIsLeg)
+	for i := range p.eventIDs {
+		x.u64(&p.eventIDs[i])
+	}
+	x.u8(&p.eventNext)
+	p.eventNext %= uint8(len(p.eventIDs))
+}
+
+func (d *direction) code(x *coder) {
+	list(x, &d.streams, func(s *stream) {
+		x.u32(&s.ssrc)
+		x.u32(&s.hop)
+		x.i64(&s.atUs)
+		list(x, &s.srs, func(r *streamSR) {
+			x.u32(&r.middle)
+			x.u32(&r.tap)
+			x.i64(&r.atUs)
+			x.u64(&r.ntp)
+		})
+		x.u32(&s.packetCount)
+		x.flag(&s.hasCount)
+		x.u32(&s.payloadType)
+		x.flag(&s.hasPT)
+		x.u32(&s.clockRate)
+		x.u32(&s.rtpBase)
+		x.flag(&s.hasRTPBase)
+		x.i64(&s.rtpLost)
+		x.i64(&s.rtpCount)
+		x.flag(&s.hasBlock)
+		x.i64(&s.block.atUs)
+		x.u32(&s.block.highest)
+		x.i32(&s.block.cumulativeLost)
+		x.u32(&s.block.jitter)
+		x.u32(&s.block.lsr)
+		x.u32(&s.block.dlsr)
+		x.u32(&s.block.reporter)
+		x.i64(&s.block.highestMovedAtUs)
+		x.i64(&s.lost)
+		x.i64(&s.expected)
+		x.u32(&s.blocks)
+		x.f64(&s.burst)
+		x.i64(&s.burstUs)
+		x.i64(&s.intervalUs)
+	})
+	for i := range d.loss {
+		l := &d.loss[i]
+		x.i64(&l.lost)
+		x.i64(&l.received)
+		x.i64(&l.discarded)
+		x.u32(&l.reports)
+		x.f64(&l.burst)
+		x.i64(&l.burstUs)
+		x.f64(&l.percent)
+		x.f64(&l.discardPercent)
+	}
+	histogram(x, &d.jitter)
+	histogram(x, &d.jitterRTP)
+	x.u32(&d.moments)
+	x.u32(&d.choppy)
+	x.i64(&d.choppyUs)
+	x.f64(&d.concealed)
+	x.f64(&d.silentConcealed)
+	x.f64(&d.samples)
+	x.f64(&d.bufferMs)
+	x.f64(&d.preferredMs)
+	x.u32(&d.bufferPolls)
+	x.f64(&d.mosMin)
+	x.f64(&d.mosSum)
+	x.u32(&d.mosN)
+	x.str(&d.mosModel)
+	x.flag(&d.mosEstimated)
+	x.str(&d.mosCodec)
+	x.f64(&d.mosRTT)
+	x.f64(&d.mosLoss)
+	x.f64(&d.mosBuffer)
+	x.flag(&d.mosAssumed)
+	x.flag(&d.mosReported)
+	x.u64(&d.srSent)
+	x.u64(&d.rtpSent)
+	x.i64(&d.rtpFirst)
+	x.i64(&d.rtpLast)
+	x.flag(&d.blocked)
+	x.i64(&d.blockedUs)
+	x.i64(&d.blockedTotalUs)
+	x.i64(&d.clearUs)
+	for i := range d.life {
+		l := &d.life[i]
+		x.u32(&l.count)
+		x.i64(&l.firstUs)
+		x.i64(&l.lastUs)
+		x.i64(&l.aliveUs)
+		x.i64(&l.lastFromUs)
+	}
+	for i := range d.death {
+		e := &d.death[i]
+		x.i64(&e.sinceUs)
+		x.i64(&e.untilUs)
+		x.f64(&e.confidence)
+		x.u8((*uint8)(&e.kind))
+		x.u32(&e.reports)
+		x.u64(&e.packets)
+		x.flag(&e.senderHeard)
+		x.flag(&e.senderQuiet)
+		x.flag(&e.noInbound)
+		x.flag(&e.contra)
+		x.u8((*uint8)(&e.contraBy))
+		e.contraBy %= witnesses
+	}
+	x.i64(&d.silentSinceUs)
+	x.i64(&d.silentUntilUs)
+	x.flag(&d.silentSenderSpeaks)
+	for i := range d.sourceSamples {
+		x.u32(&d.sourceSamples[i])
+	}
+}
+
+func (l *leg) code(x *coder) {
+	x.str(&l.id)
+	x.u8(&l.party)
+	l.party &= 1
+	x.str(&l.userID)
+	x.str(&l.deviceID)
+	x.str(&l.codec)
+	x.u32(&l.clock)
+	x.i64(&l.firstUs)
+	x.i64(&l.atUs)
+	x.u32(&l.polls)
+	list(x, &l.inbound, func(in *inbound) {
+		x.u64(&in.id)
+		p := &in.poll
+		x.u32(&p.SSRC)
+		for _, f := range []*float64{
+			&p.PacketsReceived, &p.PacketsLost, &p.PacketsDiscarded,
+			&p.BufferDelayS, &p.BufferTargetDelayS, &p.BufferEmitted,
+			&p.Concealed, &p.SilentConcealed, &p.Samples, &p.Energy, &p.DurationS,
+			&p.JitterMs, &p.BufferMs, &p.BufferPreferredMs, &p.LevelGauge,
+		} {
+			x.f64(f)
+		}
+	})
+	x.u64(&l.outID)
+	x.f64(&l.outSent)
+	x.flag(&l.hasOut)
+	x.f64(&l.sentDelta)
+	x.u64(&l.micID)
+	x.f64(&l.micEnergy)
+	x.f64(&l.micDuration)
+	x.f64(&l.micLevel)
+	x.f64(&l.heard)
+	x.i64(&l.remoteStampUs)
+	x.i64(&l.remoteSeenUs)
+	x.u32(&l.remoteCount)
+	x.i64(&l.remoteLost)
+	x.flag(&l.remoteBaseSet)
+	x.f64(&l.sentSinceRIN)
+	x.f64(&l.pairBytes)
+	x.f64(&l.pairResponses)
+	x.i64(&l.iceUs)
+	x.i64(&l.zeroSinceUs)
+	x.f64(&l.zeroSent)
+	x.flag(&l.zeroIn)
+	x.u32(&l.senderSpoke)
+	x.u32(&l.senderSent)
+	x.u32(&l.senderSilent)
+	x.i64(&l.silentSinceUs)
+	x.u32(&l.silentSpoke)
+}
+
+func histogram(x *coder, h *quality.Histogram) {
+	list(x, &h.Buckets, func(b *quality.Bucket) {
+		x.u16(&b.Index)
+		x.u32(&b.Count)
+	})
+	x.u64(&h.Count)
+	if h.Count == 0 {
+		return
+	}
+	x.f64(&h.MinMs)
+	x.f64(&h.MaxMs)
+}

@@ -1,0 +1,133 @@
+package quality
+
+import (
+	"math"
+
+	"github.com/earshot/earshot/telemetry"
+)
+
+// Counters of getStats() are cumulative; what is wanted is what happened
+// between two polls. NaN stands for a member that the browser did not give.
+
+// Inbound is what one poll says of one inbound-rtp (W3C webrtc-stats §8.2).
+type Inbound struct {
+	SSRC                                              uint32
+	PacketsReceived, PacketsLost, PacketsDiscarded    float64
+	BufferDelayS, BufferTargetDelayS, BufferEmitted   float64
+	Concealed, SilentConcealed, Samples               float64
+	Energy, DurationS                                 float64
+	JitterMs, BufferMs, BufferPreferredMs, LevelGauge float64 // gauges
+}
+
+func fromU(p *uint64) float64 {
+	if p == nil {
+		return math.NaN()
+	}
+	return float64(*p)
+}
+
+func fromF(p *float64) float64 {
+	if p == nil {
+		return math.NaN()
+	}
+	return *p
+}
+
+func fromI(p *int64) float64 {
+	if p == nil {
+		return math.NaN()
+	}
+	return float64(*p)
+}
+
+// InboundOf reads one report.
+func InboundOf(in *telemetry.InboundRTP) Inbound {
+	return Inbound{
+		SSRC:               in.Ssrc,
+		PacketsReceived:    fromU(in.PacketsReceived),
+		PacketsLost:        fromI(in.PacketsLost),
+		PacketsDiscarded:   fromU(in.PacketsDiscarded),
+		BufferDelayS:       fromF(in.JitterBufferDelayS),
+		BufferTargetDelayS: fromF(in.JitterBufferTargetDelayS),
+		BufferEmitted:      fromU(in.JitterBufferEmittedCount),
+		Concealed:          fromU(in.ConcealedSamples),
+		SilentConcealed:    fromU(in.SilentConcealedSamples),
+		Samples:            fromU(in.TotalSamplesReceived),
+		Energy:             fromF(in.TotalAudioEnergy),
+		DurationS:          fromF(in.TotalSamplesDurationS),
+		JitterMs:           fromF(in.JitterS) * 1000,
+		BufferMs:           fromF(in.JitterBufferMs),
+		BufferPreferredMs:  fromF(in.JitterBufferPreferredMs),
+		LevelGauge:         fromF(in.AudioLevel),
+	}
+}
+
+// InboundDelta is what happened on an inbound stream between two polls.
+type InboundDelta struct {
+	Packets, Lost, Discarded            float64
+	LossPercent                         float64 // Δlost / (Δlost + Δreceived), never below 0
+	JitterMs                            float64
+	BufferMs, BufferPreferredMs         float64
+	Concealed, SilentConcealed, Samples float64
+	ConcealmentPercent                  float64
+	SilentConcealmentPercent            float64
+	Level                               float64 // RMS 0–1, of the energy
+}
+
+// delta is the growth of a counter; one that fell, or was not there, began anew.
+func delta(prev, cur float64) float64 {
+	if math.IsNaN(prev) || cur < prev {
+		return cur
+	}
+	return cur - prev
+}
+
+func ratio(num, den float64) float64 {
+	if !(den > 0) {
+		return math.NaN()
+	}
+	return num / den
+}
+
+// RMS is √(Δenergy / Δduration) (webrtc-stats §8.7.1), clamped to 0–1.
+func RMS(energy, durationS float64) float64 {
+	r := ratio(max(energy, 0), durationS)
+	return min(math.Sqrt(r), 1)
+}
+
+// Since gives what happened from the poll prev to this one. The caller resets
+// prev (to the zero Inbound) where the stats id or the SSRC is another.
+func (in Inbound) Since(prev Inbound) InboundDelta {
+	// A stream that began anew counts from 0: its packets fell.
+	if in.PacketsReceived < prev.PacketsReceived || in.Samples < prev.Samples {
+		prev = Inbound{}
+	}
+	d := InboundDelta{
+		Packets:         delta(prev.PacketsReceived, in.PacketsReceived),
+		Lost:            in.PacketsLost - prev.PacketsLost, // may fall: late packets
+		Discarded:       delta(prev.PacketsDiscarded, in.PacketsDiscarded),
+		JitterMs:        in.JitterMs,
+		Concealed:       delta(prev.Concealed, in.Concealed),
+		SilentConcealed: delta(prev.SilentConcealed, in.SilentConcealed),
+		Samples:         delta(prev.Samples, in.Samples),
+	}
+	d.LossPercent = ratio(100*max(d.Lost, 0), max(d.Lost, 0)+d.Packets)
+	emitted := delta(prev.BufferEmitted, in.BufferEmitted)
+	d.BufferMs = 1000 * ratio(delta(prev.BufferDelayS, in.BufferDelayS), emitted)
+	if math.IsNaN(d.BufferMs) {
+		d.BufferMs = in.BufferMs
+	}
+	d.BufferPreferredMs = 1000 * ratio(delta(prev.BufferTargetDelayS, in.BufferTargetDelayS), emitted)
+	if math.IsNaN(d.BufferPreferredMs) {
+		d.BufferPreferredMs = in.BufferPreferredMs
+	}
+	d.ConcealmentPercent = 100 * min(ratio(d.Concealed, d.Samples), 1)
+	d.SilentConcealmentPercent = 100 * min(ratio(d.SilentConcealed, d.Samples), 1)
+	d.Level = RMS(in.Energy-prev.Energy, in.DurationS-prev.DurationS)
+	// Without energy there is the gauge. Some browsers give it as 0–32767 with
+	// −1 for "none": that is no level.
+	if math.IsNaN(d.Level) && in.LevelGauge >= 0 && in.LevelGauge <= 1 {
+		d.Level = in.LevelGauge
+	}
+	return d
+}
