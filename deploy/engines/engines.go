@@ -124,7 +124,7 @@ func lockData(ctx context.Context, data string) (*os.File, error) {
 
 func (s *Set) start(ctx context.Context) error {
 	config := s.config
-	free, err := freeBytes(config.Data)
+	free, err := FreeBytes(config.Data)
 	if err != nil {
 		return fmt.Errorf("cannot see how much disk space is free: %w", err)
 	}

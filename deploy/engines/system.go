@@ -84,8 +84,8 @@ func lockEngineDir(ctx context.Context, dir string) (unlock func(), err error) {
 	}
 }
 
-// freeBytes is the space that this process may still use on the file system of dir.
-func freeBytes(dir string) (uint64, error) {
+// FreeBytes is the space that this process may still use on the file system of dir.
+func FreeBytes(dir string) (uint64, error) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {
 		return 0, err
