@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/earshot/earshot/deploy/engines"
+	"github.com/earshot/earshot/directory"
+	"github.com/earshot/earshot/internal/admin"
+	"github.com/earshot/earshot/internal/bus"
+	"github.com/earshot/earshot/sinks/clickhouse"
+)
+
+// finding is one line of `earshot doctor`.
+type finding struct {
+	what string
+	good string // what was found, where it is well
+	err  error
+	todo string // what to do about err
+}
+
+var errSick = errors.New("something needs attention")
+
+func doctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "doctor", Short: "Check configuration, engines, ports, clocks, disk and schema; say what to do", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, _, err := load(cmd)
+			if err != nil {
+				return fmt.Errorf("the configuration is wrong: %w", err)
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), 30*time.Second)
+			defer cancel()
+			sick := false
+			for _, f := range examine(ctx, s) {
+				mark, text := "ok  ", f.good
+				if f.err != nil {
+					mark, text, sick = "FAIL", f.err.Error(), true
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%s  %-14s %s\n", mark, f.what, text)
+				if f.err != nil && f.todo != "" {
+					fmt.Fprintf(cmd.OutOrStdout(), "      %-14s → %s\n", "", f.todo)
+				}
+			}
+			if sick {
+				return errSick
+			}
+			return nil
+		},
+	}
+}
+
+func examine(ctx context.Context, s *settings) []finding {
+	var all []finding
+	add := func(what, good, todo string, err error) { all = append(all, finding{what, good, err, todo}) }
+
+	free, err := engines.FreeBytes(s.Data)
+	if err == nil && free < engines.DefaultMinFreeBytes {
+		err = fmt.Errorf("only %d MiB are free for %s", free>>20, s.Data)
+	}
+	add("disk", fmt.Sprintf("%.1f GiB free for %s", float64(free)/(1<<30), s.Data), "free some space, or point `data` elsewhere", err)
+
+	embedded := len(s.ClickHouse.Addr) == 0
+	if embedded {
+		library, err := engines.FindLibrary(s.Engines.Library)
+		add("library", library, "run `make engines`, or set engines.library", err)
+	}
+
+	run, err := engines.ReadRun(s.Data)
+	switch {
+	case err == nil && run.Alive:
+		add("earshot up", fmt.Sprintf("runs as process %d since %s", run.PID, run.StartedAt.Local().Format(time.DateTime)), "", nil)
+		s.useEngines(run)
+		add(readiness(ctx, run.Admin))
+	case err == nil || errors.Is(err, engines.ErrNotRunning):
+		add("earshot up", "does not run on "+s.Data, "", nil)
+		for setting, addr := range map[string]string{"api.listen": s.API.Listen, "admin.listen": s.Admin.Listen,
+			"ingest.hep.listen": s.Ingest.HEP.Listen, "ingest.rtcp.listen": s.Ingest.RTCP.Listen, "ingest.sip.listen": s.Ingest.SIP.Listen} {
+			if addr != "" {
+				add("port", addr+" is free for "+setting, "end what listens there, or set "+setting, freePort(addr))
+			}
+		}
+	default:
+		add("earshot up", "", "", err)
+	}
+
+	if len(s.Kafka.Brokers) > 0 {
+		err := bus.EnsureTopics(ctx, s.Kafka)
+		add("kafka", fmt.Sprintf("%v answers and has the topics", s.Kafka.Brokers), "check kafka.brokers and that the brokers run", err)
+	}
+	if len(s.ClickHouse.Addr) > 0 {
+		add(schema(ctx, s.ClickHouse))
+		add(clock(ctx, s.ClickHouse))
+	}
+	d, err := directory.Connect(ctx, s.Directory, s.Data)
+	if err == nil {
+		err = errors.Join(d.Ping(ctx), d.Close())
+	}
+	add("directory", "answers", "check directory.dsn", err)
+	return all
+}
+
+func readiness(ctx context.Context, addr string) (what, good, todo string, err error) {
+	what, todo = "readiness", "look at the log of `earshot up`"
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachable(addr)+"/readyz", nil)
+	if err != nil {
+		return what, "", todo, err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return what, "", todo, fmt.Errorf("/readyz does not answer: %w", err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err != nil {
+		return what, "", todo, err
+	}
+	var answer struct {
+		Ready        bool          `json:"ready"`
+		Dependencies []admin.State `json:"dependencies"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return what, "", todo, fmt.Errorf("cannot read /readyz: %w", err)
+	}
+	for _, state := range answer.Dependencies {
+		if !state.Ready {
+			err = errors.Join(err, fmt.Errorf("%s: %s", state.Name, state.Error))
+		}
+	}
+	return what, fmt.Sprintf("all %d dependencies are ready", len(answer.Dependencies)), todo, err
+}
+
+func schema(ctx context.Context, cfg clickhouse.Config) (what, good, todo string, err error) {
+	what, todo = "schema", "run `earshot migrate`"
+	migrations, err := clickhouse.Status(ctx, cfg)
+	if err != nil {
+		return what, "", "check clickhouse.addr and that ClickHouse runs", err
+	}
+	due := 0
+	for _, m := range migrations {
+		if m.AppliedAt.IsZero() {
+			due++
+		}
+	}
+	if due > 0 {
+		err = fmt.Errorf("%d of %d migrations are due", due, len(migrations))
+	}
+	return what, fmt.Sprintf("all %d migrations are applied", len(migrations)), todo, err
+}
+
+// maxSkew is how far ClickHouse's clock may be off before answers about "now" are.
+const maxSkew = 2 * time.Second
+
+func clock(ctx context.Context, cfg clickhouse.Config) (what, good, todo string, err error) {
+	what, todo = "clock", "synchronise the clocks of this host and of ClickHouse's (NTP)"
+	cfg.Database = "default"
+	conn, err := clickhouse.Open(cfg)
+	if err != nil {
+		return what, "", todo, err
+	}
+	defer conn.Close()
+	var there time.Time
+	if err := conn.QueryRow(ctx, "SELECT now64(3)").Scan(&there); err != nil {
+		return what, "", todo, err
+	}
+	skew := time.Since(there)
+	if skew.Abs() > maxSkew {
+		err = fmt.Errorf("ClickHouse's clock is off by %s", skew.Round(time.Millisecond))
+	}
+	return what, fmt.Sprintf("ClickHouse's clock agrees within %s", skew.Abs().Round(time.Millisecond)), todo, err
+}

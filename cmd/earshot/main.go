@@ -1,0 +1,53 @@
+// Command earshot is the whole of Earshot: every role, the embedded engines,
+// imports, the demo and the tools of an operator.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() {
+	// The first signal drains; a second one ends the process at once.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	if err := root().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "earshot:", err)
+		os.Exit(1)
+	}
+}
+
+func root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:           "earshot",
+		Short:         "Telemetry pipeline and support portal for business telephony",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	cmd.PersistentFlags().String("config", "", "YAML file with settings (default: earshot.yaml, where it exists)")
+	addSettings(cmd.PersistentFlags())
+	cmd.AddCommand(
+		upCommand(), ingestCommand(), processCommand(), sinkCommand(), apiCommand(),
+		importCommand(), demoCommand(), migrateCommand(), keysCommand(), configCommand(), doctorCommand(),
+		engineCommand(), versionCommand(),
+	)
+	return cmd
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "earshot", version)
+			return err
+		},
+	}
+}

@@ -1,0 +1,337 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/earshot/earshot/api"
+	"github.com/earshot/earshot/api/portal"
+	"github.com/earshot/earshot/directory"
+	"github.com/earshot/earshot/ingest"
+	"github.com/earshot/earshot/internal/admin"
+	"github.com/earshot/earshot/internal/bus"
+	"github.com/earshot/earshot/processors"
+	"github.com/earshot/earshot/processors/calls"
+	"github.com/earshot/earshot/processors/quality"
+	"github.com/earshot/earshot/processors/registrations"
+	"github.com/earshot/earshot/query"
+	"github.com/earshot/earshot/sinks/clickhouse"
+	"github.com/earshot/earshot/telemetry"
+)
+
+// process is one running earshot: what its roles share, and the order in which
+// they stop.
+type process struct {
+	s        *settings
+	log      *slog.Logger
+	registry *prometheus.Registry
+	admin    *admin.Server
+	dir      *directory.Directory
+	resolver *directory.Resolver
+
+	stages  []*stage
+	failure chan error
+	// Filled by the roles that listen.
+	apiAddr string
+	ingest  *ingest.Ingester
+}
+
+// stage is one role: it runs until it is stopped, after all that were started later.
+type stage struct {
+	name string
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+func newProcess(s *settings, log *slog.Logger) (*process, error) {
+	p := &process{s: s, log: log, registry: prometheus.NewRegistry(), failure: make(chan error, 1)}
+	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	var err error
+	if p.admin, err = admin.Listen(s.Admin.Listen, p.registry, log); err != nil {
+		return nil, err
+	}
+	p.start("admin", p.admin.Run)
+	return p, nil
+}
+
+// start runs a role; its failure ends the process.
+func (p *process) start(name string, run func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	st := &stage{name: name, stop: cancel, done: make(chan struct{})}
+	p.stages = append(p.stages, st)
+	go func() {
+		defer close(st.done)
+		if err := run(ctx); err != nil {
+			select {
+			case p.failure <- fmt.Errorf("%s failed: %w", name, err):
+			default:
+			}
+		}
+	}()
+}
+
+// shutdown stops the roles in the reverse of the order they were started in.
+func (p *process) shutdown() {
+	p.admin.Drain()
+	for i := len(p.stages) - 1; i >= 0; i-- {
+		st := p.stages[i]
+		st.stop()
+		select {
+		case <-st.done:
+			p.log.Debug("stopped", "role", st.name)
+		case <-time.After(30 * time.Second):
+			p.log.Warn("a role did not stop in time; what it had not finished is done by the next start", "role", st.name)
+		}
+	}
+	if p.dir != nil {
+		if err := p.dir.Close(); err != nil {
+			p.log.Warn("cannot close the directory", "error", err)
+		}
+	}
+}
+
+// wait returns when the process is told to stop or a role fails.
+func (p *process) wait(ctx context.Context, also <-chan struct{}, why func() error) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-p.failure:
+		return err
+	case <-also:
+		return why()
+	}
+}
+
+func (p *process) openDirectory(ctx context.Context) error {
+	if p.dir != nil {
+		return nil
+	}
+	d, err := directory.Open(ctx, p.s.Directory, p.s.Data)
+	if err != nil {
+		return err
+	}
+	p.dir = d
+	p.admin.Add("directory", d.Ping)
+	if p.resolver, err = d.Watch(ctx, p.log); err != nil {
+		return err
+	}
+	p.start("directory", p.resolver.Run)
+	return nil
+}
+
+// prepare makes topics and schema exist and watches that Kafka answers.
+func (p *process) prepare(ctx context.Context) error {
+	if err := bus.EnsureTopics(ctx, p.s.Kafka); err != nil {
+		return err
+	}
+	opts, err := p.s.Kafka.Options()
+	if err != nil {
+		return err
+	}
+	client, err := kgo.NewClient(opts...)
+	if err != nil {
+		return fmt.Errorf("cannot make a Kafka client: %w", err)
+	}
+	p.admin.Add("kafka", client.Ping)
+	p.start("kafka", func(ctx context.Context) error { <-ctx.Done(); client.Close(); return nil })
+	return nil
+}
+
+// startIngest listens with every configured listener.
+func (p *process) startIngest(ctx context.Context) error { return p.startIngester(ctx, p.s.Ingest) }
+
+func (p *process) startIngester(ctx context.Context, cfg ingest.Config) error {
+	if err := p.openDirectory(ctx); err != nil {
+		return err
+	}
+	tenancy, err := ingest.NewTenancy(p.s.Tenancy.Rules)
+	if err != nil {
+		return err
+	}
+	producer, err := ingest.NewProducer(p.s.Kafka, cfg.Buffer, p.registry)
+	if err != nil {
+		return err
+	}
+	auth := api.NewAuthenticator(p.s.API, p.dir)
+	in, err := ingest.New(cfg, ingest.Deps{
+		Producer: producer, Kafka: p.s.Kafka, Resolver: p.resolver, Tenancy: tenancy,
+		Authenticate: func(r *http.Request) (string, bool) { return postedFor(auth, r) },
+		Registerer:   p.registry, Logger: p.log.With("role", "ingest"),
+	})
+	if err != nil {
+		producer.Close()
+		return err
+	}
+	p.ingest = in
+	p.start("ingest", func(ctx context.Context) error {
+		defer producer.Close()
+		return in.Run(ctx)
+	})
+	return nil
+}
+
+// postedFor is the company that a request to HTTP ingest brings telemetry of:
+// that of its key; an operator may name one.
+func postedFor(auth *api.Authenticator, r *http.Request) (string, bool) {
+	who, err := auth.Authenticate(r)
+	if err != nil {
+		return "", false
+	}
+	if who.Company != "" {
+		return who.Company, true
+	}
+	if named := r.URL.Query().Get("company"); named != "" {
+		return named, true
+	}
+	return directory.DefaultCompany, true
+}
+
+// withoutListeners is HTTP ingest alone.
+func withoutListeners(cfg ingest.Config) ingest.Config {
+	cfg.HEP.Listen, cfg.RTCP.Listen, cfg.SIP.Listen = "", "", ""
+	return cfg
+}
+
+func (p *process) startProcess() error {
+	rules := quality.DefaultRules()
+	proc, err := processors.New(p.s.Processors, processors.Deps{
+		Bus: p.s.Kafka,
+		Machines: map[string]func() processors.Machine{
+			telemetry.TopicTelemetry:     func() processors.Machine { return calls.New(rules) },
+			telemetry.TopicRegistrations: func() processors.Machine { return registrations.New() },
+		},
+		Log: p.log.With("role", "process"), Metrics: p.registry,
+	})
+	if err != nil {
+		return err
+	}
+	p.start("process", proc.Run)
+	return nil
+}
+
+func (p *process) startSink(ctx context.Context) error {
+	if err := clickhouse.Migrate(ctx, p.s.ClickHouse); err != nil {
+		return err
+	}
+	sink, err := clickhouse.NewSink(p.s.ClickHouse, clickhouse.Deps{
+		Bus: p.s.Kafka, Logger: p.log.With("role", "sink"), Registry: p.registry, InstanceID: p.s.Processors.Instance,
+	})
+	if err != nil {
+		return err
+	}
+	p.start("sink", sink.Run)
+	return nil
+}
+
+func (p *process) startAPI(ctx context.Context) error {
+	if err := p.openDirectory(ctx); err != nil {
+		return err
+	}
+	keyFile, created, err := p.dir.Bootstrap(ctx, p.s.Data)
+	if err != nil {
+		return err
+	}
+	if created {
+		p.log.Info("an operator's API key was created", "file", keyFile)
+	}
+	if err := p.resolver.Refresh(ctx); err != nil {
+		return err
+	}
+	conn, err := clickhouse.Open(p.s.ClickHouse)
+	if err != nil {
+		return err
+	}
+	store := query.New(conn, query.Options{MaxExecution: p.s.ClickHouse.MaxExecution})
+	p.admin.Add("clickhouse", store.Ping)
+	listener, err := net.Listen("tcp", p.s.API.Listen)
+	if err != nil {
+		return fmt.Errorf("cannot listen on api.listen %s: %w", p.s.API.Listen, err)
+	}
+	p.apiAddr = listener.Addr().String()
+	if p.ingest == nil {
+		if err := p.startIngester(ctx, withoutListeners(p.s.Ingest)); err != nil {
+			return errors.Join(err, listener.Close())
+		}
+	}
+	handler, err := api.New(p.s.API, api.Deps{
+		Directory: p.dir, Query: store, Ingest: p.ingest.HTTPHandler(), Portal: portal.Handler(),
+		Log: p.log.With("role", "api"), Registerer: p.registry, Version: version,
+	})
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	p.start("api", func(ctx context.Context) error {
+		g := new(errgroup.Group)
+		g.Go(func() error {
+			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("cannot serve requests: %w", err)
+			}
+			return nil
+		})
+		<-ctx.Done()
+		drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := server.Shutdown(drain); err != nil {
+			_ = server.Close() // streams that do not end by themselves
+		}
+		return errors.Join(g.Wait(), conn.Close())
+	})
+	return nil
+}
+
+// roleCommand is a role in a process of its own.
+func roleCommand(use, short string, start func(ctx context.Context, p *process) error) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, _, err := load(cmd)
+			if err != nil {
+				return err
+			}
+			if err := s.findEngines(); err != nil {
+				return err
+			}
+			p, err := newProcess(s, s.logger(cmd))
+			if err != nil {
+				return err
+			}
+			defer p.shutdown()
+			if err := p.prepare(cmd.Context()); err != nil {
+				return err
+			}
+			if err := start(cmd.Context(), p); err != nil {
+				return err
+			}
+			p.log.Info("ready", "role", use, "admin", p.admin.Addr())
+			return p.wait(cmd.Context(), nil, nil)
+		},
+	}
+}
+
+func ingestCommand() *cobra.Command {
+	return roleCommand("ingest", "Run the ingesters: HEP, RTCP, SIP", func(ctx context.Context, p *process) error { return p.startIngest(ctx) })
+}
+
+func processCommand() *cobra.Command {
+	return roleCommand("process", "Run the processors: calls, verdicts, registrations", func(_ context.Context, p *process) error { return p.startProcess() })
+}
+
+func sinkCommand() *cobra.Command {
+	return roleCommand("sink", "Run the sink into ClickHouse", func(ctx context.Context, p *process) error { return p.startSink(ctx) })
+}
+
+func apiCommand() *cobra.Command {
+	return roleCommand("api", "Run the API, the portal and HTTP ingest", func(ctx context.Context, p *process) error { return p.startAPI(ctx) })
+}
