@@ -57,14 +57,14 @@ func isHeader(b []byte) bool {
 // Decode reads a compound or reduced-size RTCP packet. Src and Dst are the
 // caller's to set. With ErrTruncated and ErrMalformed the packet, if it is not
 // nil, holds what was read before the fault; with ErrEncrypted it has only
-// SenderSsrc, which SRTCP leaves in the clear.
+// Encrypted and SenderSsrc, which SRTCP leaves in the clear.
 func Decode(b []byte) (*telemetry.RTCPPacket, error) {
 	if !IsRTCP(b) {
 		return nil, ErrNotRTCP
 	}
 	whole, fault := chain(b)
 	if fault == ErrEncrypted {
-		return &telemetry.RTCPPacket{SenderSsrc: binary.BigEndian.Uint32(b[headerBytes:])}, ErrEncrypted
+		return &telemetry.RTCPPacket{SenderSsrc: binary.BigEndian.Uint32(b[headerBytes:]), Encrypted: true}, ErrEncrypted
 	}
 	if whole == 0 {
 		return nil, fault
@@ -196,6 +196,7 @@ func decodeOne(p *telemetry.RTCPPacket, typ byte, count int, body []byte) error 
 		if len(body) < ssrcBytes {
 			return ErrMalformed
 		}
+		p.ReceiverReports++
 		return reports(p, binary.BigEndian.Uint32(body), count, body[ssrcBytes:])
 	case typeBYE:
 		if len(body) < count*ssrcBytes {

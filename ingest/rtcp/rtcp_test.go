@@ -58,7 +58,7 @@ func TestDecode(t *testing.T) {
 		},
 		"goodbye first": {
 			compound(t, &pion.Goodbye{Sources: []uint32{7, 8}, Reason: "over"}, &pion.ReceiverReport{SSRC: 7}),
-			&telemetry.RTCPPacket{SenderSsrc: 7, ByeSsrcs: []uint32{7, 8}},
+			&telemetry.RTCPPacket{SenderSsrc: 7, ByeSsrcs: []uint32{7, 8}, ReceiverReports: 1},
 		},
 		"negative loss": {
 			compound(t, &negative),
@@ -66,11 +66,11 @@ func TestDecode(t *testing.T) {
 		},
 		"empty receiver report": {
 			compound(t, &pion.ReceiverReport{SSRC: 9}),
-			&telemetry.RTCPPacket{SenderSsrc: 9},
+			&telemetry.RTCPPacket{SenderSsrc: 9, ReceiverReports: 1},
 		},
 		"reports of two sources": {
 			compound(t, &pion.ReceiverReport{SSRC: 9, Reports: []pion.ReceptionReport{{SSRC: 1, Jitter: 3}, {SSRC: 0}}}),
-			&telemetry.RTCPPacket{SenderSsrc: 9, Reports: []*telemetry.ReceptionReport{{ReporterSsrc: 9, Ssrc: 1, Jitter: 3}, {ReporterSsrc: 9}}},
+			&telemetry.RTCPPacket{SenderSsrc: 9, ReceiverReports: 1, Reports: []*telemetry.ReceptionReport{{ReporterSsrc: 9, Ssrc: 1, Jitter: 3}, {ReporterSsrc: 9}}},
 		},
 		"application-defined": {
 			compound(t, &pion.ApplicationDefined{SSRC: 5, Name: "PING", Data: []byte{1, 2, 3, 4}}, senderReport),
@@ -181,7 +181,7 @@ func TestDecodeEncrypted(t *testing.T) {
 		p, err := Decode(b)
 		if !errors.Is(err, ErrEncrypted) {
 			t.Errorf("%s: %v, %v", name, p, err)
-		} else if !proto.Equal(p, &telemetry.RTCPPacket{SenderSsrc: 0xd5df4199}) {
+		} else if !proto.Equal(p, &telemetry.RTCPPacket{SenderSsrc: 0xd5df4199, Encrypted: true}) {
 			t.Errorf("%s: read %v", name, p)
 		}
 	}
