@@ -195,33 +195,42 @@ func (p *partition) checkpoint() ([]*kgo.Record, error) {
 }
 
 // savedEntries is what was read from the checkpoint topic for one partition:
-// the newest value of each key, without the prefix.
-type savedEntries map[string]*telemetry.CheckpointEntry
+// the newest value of each key, without the prefix. Older values do not matter,
+// not even when they cannot be read.
+type savedEntries map[string][]byte
 
-// add takes one record of the checkpoint partition. After an error the key is
-// known all the same, so that it can be deleted.
-func (s savedEntries) add(prefix string, r *kgo.Record) error {
+// add takes one record of the checkpoint partition.
+func (s savedEntries) add(prefix string, r *kgo.Record) {
 	key, ours := strings.CutPrefix(string(r.Key), prefix)
-	if !ours {
-		return nil
-	}
-	if r.Value == nil {
+	switch {
+	case !ours:
+	case r.Value == nil:
 		delete(s, key)
-		return nil
+	default:
+		s[key] = r.Value
+	}
+}
+
+// entry reads one value; nil where there is none.
+func (s savedEntries) entry(key string) (*telemetry.CheckpointEntry, error) {
+	value, ok := s[key]
+	if !ok {
+		return nil, nil
 	}
 	e := &telemetry.CheckpointEntry{}
-	if err := proto.Unmarshal(r.Value, e); err != nil {
-		s[key] = &telemetry.CheckpointEntry{}
-		return fmt.Errorf("cannot read checkpoint entry at offset %d: %w", r.Offset, err)
+	if err := proto.Unmarshal(value, e); err != nil {
+		return nil, fmt.Errorf("cannot read checkpoint entry %q: %w", key, err)
 	}
-	s[key] = e
-	return nil
+	return e, nil
 }
 
 // restore puts a checkpoint back into a new partition. It says whether there
 // was one. After an error the partition must be thrown away.
 func (p *partition) restore(s savedEntries) (found bool, err error) {
-	he := s[headerKey]
+	he, err := s.entry(headerKey)
+	if err != nil {
+		return false, err
+	}
 	if he == nil {
 		if len(s) > 0 {
 			return false, errDigest // entries without a header
@@ -233,16 +242,23 @@ func (p *partition) restore(s savedEntries) (found bool, err error) {
 		return false, err
 	}
 	states := map[string][]byte{}
-	for key, e := range s {
+	for key := range s {
 		if key == headerKey || strings.HasPrefix(key, "c/") {
 			continue
+		}
+		e, err := s.entry(key)
+		if err != nil {
+			return false, err
 		}
 		state := e.State
 		if state == nil {
 			state = []byte{}
 		}
 		for n := 1; n < int(e.Parts); n++ {
-			piece := s[pieceKey(n, key)]
+			piece, err := s.entry(pieceKey(n, key))
+			if err != nil {
+				return false, err
+			}
 			if piece == nil {
 				return false, errDigest
 			}

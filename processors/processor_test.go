@@ -35,6 +35,7 @@ import (
 const (
 	testPartitions = 3
 	testTimeout    = 90 * time.Second
+	kafkaSession   = 6 * time.Second // the shortest that Kafka allows by default
 )
 
 // counting counts the records of each call and says so with every one. A call
@@ -598,6 +599,7 @@ func TestCrashAtEachStep(t *testing.T) {
 func TestMain(m *testing.M) {
 	if broker := os.Getenv("PROCESSORS_CHILD_BROKER"); broker != "" {
 		cfg := testConfig("a")
+		cfg.SessionTimeout = kafkaSession
 		p, err := New(cfg, Deps{Bus: bus.Config{Brokers: []string{broker}, Partitions: testPartitions, Replication: 1}, Machines: machines()})
 		if err == nil {
 			err = p.Run(context.Background())

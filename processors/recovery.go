@@ -30,17 +30,17 @@ func (p *Processor) recover(ctx context.Context, key topicPartition, first int64
 	fresh := func() *partition {
 		return newPartition(key.topic, key.partition, p.deps.Machines[key.topic](), p.cfg.Tombstones)
 	}
-	saved, readErr, err := p.readCheckpoint(ctx, key)
+	saved, err := p.readCheckpoint(ctx, key)
 	if err != nil {
 		return nil, err
 	}
 	part, result := fresh(), recoveredRestored
 	found, err := part.restore(saved)
 	switch {
-	case readErr != nil || err != nil:
+	case err != nil:
 		// Processing is a pure function of the input: all of the input gives
 		// the state again, as far as it is still there.
-		log.Error("a checkpoint is not usable, the state is rebuilt from the input", "error", errors.Join(readErr, err))
+		log.Error("a checkpoint is not usable, the state is rebuilt from the input", "error", err)
 		part, result = fresh(), recoveredDistrust
 		part.saved.stale = saved.keys()
 	case !found:
@@ -72,24 +72,20 @@ func (p *Processor) recover(ctx context.Context, key topicPartition, first int64
 	return part, nil
 }
 
-// readCheckpoint reads what the checkpoint topic holds of a partition. The
-// first error is about its content, the second about reading.
-func (p *Processor) readCheckpoint(ctx context.Context, key topicPartition) (_ savedEntries, content, err error) {
+// readCheckpoint reads what the checkpoint topic holds of a partition.
+func (p *Processor) readCheckpoint(ctx context.Context, key topicPartition) (savedEntries, error) {
 	saved := savedEntries{}
 	start, end, err := p.stableRange(ctx, telemetry.TopicCheckpoints, key.partition)
 	if err != nil || start >= end {
-		return saved, nil, err
+		return saved, err
 	}
 	prefix := checkpointPrefix(key.topic, key.partition)
 	err = p.read(ctx, topicPartition{telemetry.TopicCheckpoints, key.partition}, start, end, func(r *kgo.Record) {
-		if r.Attrs.IsControl() {
-			return
-		}
-		if err := saved.add(prefix, r); err != nil && content == nil {
-			content = err
+		if !r.Attrs.IsControl() {
+			saved.add(prefix, r)
 		}
 	})
-	return saved, content, err
+	return saved, err
 }
 
 // replay applies the input between the state's offset and the offset first.
