@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -115,9 +116,9 @@ func EnsureTopics(ctx context.Context, c Config) error {
 		}
 	}
 	co := []string{telemetry.TopicTelemetry, telemetry.TopicRegistrations, telemetry.TopicOutcomes, telemetry.TopicCheckpoints}
-	details, err := adm.ListTopics(ctx, co...)
+	details, err := listed(ctx, adm, co)
 	if err != nil {
-		return fmt.Errorf("cannot list topics: %w", err)
+		return err
 	}
 	want := len(details[co[0]].Partitions)
 	for _, topic := range co[1:] {
@@ -126,4 +127,29 @@ func EnsureTopics(ctx context.Context, c Config) error {
 		}
 	}
 	return nil
+}
+
+// listed waits until brokers show the topics: what a controller has created
+// reaches their metadata a little later.
+func listed(ctx context.Context, adm *kadm.Client, topics []string) (kadm.TopicDetails, error) {
+	for tries := 0; ; tries++ {
+		details, err := adm.ListTopics(ctx, topics...)
+		if err != nil {
+			return nil, fmt.Errorf("cannot list topics: %w", err)
+		}
+		shown := 0
+		for _, topic := range topics {
+			if len(details[topic].Partitions) > 0 {
+				shown++
+			}
+		}
+		if shown == len(topics) || tries == 100 {
+			return details, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("cannot list topics: %w", ctx.Err())
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
