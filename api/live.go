@@ -67,7 +67,7 @@ func (e *events) idle() error {
 }
 
 // poll calls look at once and then each interval until it says done, the
-// client has gone or the question fails twice in a row.
+// client has gone, the server closes or the question fails twice in a row.
 func (s *server) poll(ctx huma.Context, look func() (done bool, err error)) {
 	t := time.NewTicker(pollInterval)
 	defer t.Stop()
@@ -89,6 +89,8 @@ func (s *server) poll(ctx huma.Context, look func() (done bool, err error)) {
 		}
 		select {
 		case <-ctx.Context().Done():
+			return
+		case <-s.deps.Closing:
 			return
 		case <-t.C:
 		}

@@ -321,8 +321,14 @@ func TestMeasured(t *testing.T) {
 			AppVersions []string `json:"app_versions"`
 		}
 		s.get(defaultCompany+"/users/alice").decode(t, &u)
-		if !slices.Contains(u.AppVersions, "Phone 7.1") {
+		if !slices.Equal(u.AppVersions, []string{"Phone 7.1", "native 5.2.1"}) {
 			t.Errorf("app versions: %v", u.AppVersions)
+		}
+		for version, want := range map[string]int{"7.1": 1, "Phone+7.1": 1, "native+5.2.1": 1, "5.2.1": 1, "web+5.2.1": 0, "9": 0} {
+			var l struct{ Items []struct{ ID string } }
+			if s.get(defaultCompany+"/users?app_version="+version).decode(t, &l); len(l.Items) != want {
+				t.Errorf("users of %s: %+v", version, l)
+			}
 		}
 	})
 
@@ -440,5 +446,10 @@ func TestLive(t *testing.T) {
 	}
 	if event, data := next(one); event != "" {
 		t.Errorf("after the end: %s %s", event, data)
+	}
+	// The stream of the company has no end but the server's.
+	close(s.closing)
+	if event, data := next(all); event != "" {
+		t.Errorf("after closing: %s %s", event, data)
 	}
 }

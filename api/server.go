@@ -42,6 +42,9 @@ type Deps struct {
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 	Version    string // of the program, for the OpenAPI document
+	// Closing is closed when the server begins to stop: live views end then, which
+	// http.Server.Shutdown would wait for. nil: they end with their clients.
+	Closing <-chan struct{}
 }
 
 type server struct {

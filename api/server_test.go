@@ -49,6 +49,7 @@ type site struct {
 	other     string // key of the company "other"
 	log       *logBuffer
 	registry  *prometheus.Registry
+	closing   chan struct{}
 }
 
 // logBuffer is what the server logged.
@@ -94,7 +95,7 @@ func newSite(t *testing.T, store *query.Store) *site {
 	if err := d.ApplySeed(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
-	out := &site{t: t, directory: d, log: &logBuffer{}, registry: prometheus.NewRegistry()}
+	out := &site{t: t, directory: d, log: &logBuffer{}, registry: prometheus.NewRegistry(), closing: make(chan struct{})}
 	if out.operator, _, err = d.CreateKey(t.Context(), "operator", directory.RoleOperator, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +103,7 @@ func newSite(t *testing.T, store *query.Store) *site {
 		t.Fatal(err)
 	}
 	h, err := api.New(api.Config{PublicURL: "https://earshot.example.com/"}, api.Deps{
-		Directory: d, Query: store, Registerer: out.registry,
+		Directory: d, Query: store, Registerer: out.registry, Closing: out.closing,
 		Ingest: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "ingest "+r.URL.Path) }),
 		Portal: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/panic" {

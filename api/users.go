@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -42,38 +41,18 @@ func userOf(ctx context.Context, company string, u directory.User, versions []st
 	}
 }
 
-// appVersions maps users to the versions of what they registered with. Without
+// appVersions maps users to what they register with and call from. Without
 // ClickHouse the list of users is still worth having.
 func (s *server) appVersions(ctx context.Context, company string, users ...directory.User) map[string][]string {
-	out := map[string][]string{}
-	filter, page := query.RegistrationFilter{}, query.Page{Limit: query.MaxLimit}
-	if len(users) == 1 {
-		filter.User = users[0].ID
+	ids := make([]string, len(users))
+	for i, u := range users {
+		ids[i] = u.ID
 	}
-	if len(users) == 0 {
-		return out
-	}
-	regs, err := s.deps.Query.Company(company).Registrations(ctx, filter, page)
+	versions, err := s.deps.Query.Company(company).AppVersions(ctx, ids)
 	if err != nil {
 		s.log.Warn("cannot read app versions", "request_id", requestID(ctx), "error", err)
-		return out
 	}
-	for _, r := range regs.Items {
-		if r.UserID == nil || r.AppVersion == "" {
-			continue
-		}
-		version := r.AppVersion
-		if r.App != "" {
-			version = r.App + " " + version
-		}
-		if !slices.Contains(out[*r.UserID], version) {
-			out[*r.UserID] = append(out[*r.UserID], version)
-		}
-	}
-	for _, v := range out {
-		slices.Sort(v)
-	}
-	return out
+	return versions
 }
 
 // UserInput names a user.
@@ -89,12 +68,21 @@ func (s *server) routeUsers() {
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/users", OperationID: "list-users", Summary: "Users by name", Tags: tags, Metadata: csvToo},
 		func(ctx context.Context, in *struct {
 			CompanyInput
-			Q      string `query:"q" maxLength:"200" doc:"Part of a name, email address, id, number or SIP address"`
-			State  string `query:"state" enum:"active,pending,invited,deleted"`
-			Office string `query:"office" maxLength:"64" doc:"Id of the office"`
+			Q          string `query:"q" maxLength:"200" doc:"Part of a name, email address, id, number or SIP address"`
+			State      string `query:"state" enum:"active,pending,invited,deleted"`
+			Office     string `query:"office" maxLength:"64" doc:"Id of the office"`
+			AppVersion string `query:"app_version" maxLength:"100" doc:"A version as app_versions shows it, with or without the app"`
 			PageInput
 		}) (*listOutput[user], error) {
-			users, next, err := s.deps.Directory.Users(ctx, in.Company, directory.UserFilter{Query: writtenNumber(in.Q), State: in.State, Office: in.Office, Page: in.PageInput.directory()})
+			filter := directory.UserFilter{Query: writtenNumber(in.Q), State: in.State, Office: in.Office, Page: in.PageInput.directory()}
+			if in.AppVersion != "" {
+				ids, err := s.deps.Query.Company(in.Company).UsersOfApp(ctx, in.AppVersion)
+				if err != nil {
+					return nil, err
+				}
+				filter.IDs = ids
+			}
+			users, next, err := s.deps.Directory.Users(ctx, in.Company, filter)
 			if err != nil {
 				return nil, err
 			}
