@@ -179,6 +179,15 @@ func (s *streams) give(st *stream, g segment) {
 			s.r.leaveOut(LeftOutRetransmission)
 			continue
 		}
+		if h.frame > chunk.Frame {
+			// It follows on a hole that was given up, and came later than what is
+			// given out now: it has a time of its own.
+			if len(chunk.Payload) > 0 {
+				s.r.emit(chunk)
+				chunk.Gap = false
+			}
+			chunk.At, chunk.Frame, chunk.Payload = h.at, h.frame, nil
+		}
 		// A copy: the segment's bytes lie in their own frame.
 		chunk.Payload = append(chunk.Payload[:len(chunk.Payload):len(chunk.Payload)], h.data...)
 		chunk.Truncated = h.missing > 0

@@ -108,16 +108,18 @@ func (s *stream) observe(at time.Time, h *Header, clockRate uint32, known bool) 
 			s.cycles += 1 << 16
 		}
 		s.maxSeq = seq
-		s.badSeq = math.MaxUint32
+		if s.badSeq != math.MaxUint32 {
+			s.badSeq, s.hasTransit = math.MaxUint32, false // the packet before was astray
+		}
 	case int(delta) <= 1<<16-maxMisorder:
 		// A jump. Two in a row that follow on one another are a restart.
 		if uint32(seq) == s.badSeq {
 			s.restarted += s.highest() - s.base
 			s.start(seq)
 			s.base = uint32(seq) - 2 // the packet before this one was of the new run
-			s.hasTransit = false
 		} else {
 			s.badSeq = (uint32(seq) + 1) & 0xffff
+			s.hasTransit = false // its timestamps may be new as well
 		}
 	default:
 		// Out of order or a duplicate: counted, moves nothing.
