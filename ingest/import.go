@@ -1,0 +1,738 @@
+package ingest
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/earshot/earshot/ingest/hep"
+	"github.com/earshot/earshot/ingest/pcap"
+	"github.com/earshot/earshot/ingest/rtcp"
+	"github.com/earshot/earshot/ingest/rtp"
+	"github.com/earshot/earshot/ingest/sip"
+	"github.com/earshot/earshot/ingest/webrtc"
+	"github.com/earshot/earshot/internal/failpoint"
+	"github.com/earshot/earshot/telemetry"
+)
+
+// ErrFileFormat is returned for a file that is no capture and no dump.
+var ErrFileFormat = errors.New("ingest: neither pcap, pcapng, HEP nor getStats lines")
+
+// ImportConfig says what to import.
+type ImportConfig struct {
+	Files    []string // pcap, pcapng, HEP dumps, getStats JSONL; gzip or plain
+	Company  string   // empty: DefaultCompany
+	Producer *Producer
+	Resolver Resolver
+	Progress func(ImportProgress) // may be nil
+	// Warn is told of a file that is damaged and of which only the part before
+	// the damage is imported; may be nil.
+	Warn func(file string, err error)
+	Now  func() time.Time // nil: time.Now
+}
+
+// ImportProgress is where an import is.
+type ImportProgress struct {
+	File        string
+	Done, Total int64 // bytes of the file; it may be read twice, Done counts the last reading
+	Records     int
+}
+
+// ImportedCall is a call that a file holds.
+type ImportedCall struct {
+	File    string `json:"file"`
+	CallID  string `json:"call_id"`
+	CallKey string `json:"-"`
+	Company string `json:"company"`
+}
+
+// Import reads files and writes their telemetry, each on a timeline of its own.
+// The same file always gives the same records in the same order, so that
+// importing it again, or after a kill, changes nothing.
+func Import(ctx context.Context, cfg ImportConfig) ([]ImportedCall, error) {
+	if cfg.Company == "" {
+		cfg.Company = DefaultCompany
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	var calls []ImportedCall
+	for _, name := range cfg.Files {
+		found, err := importFile(ctx, cfg, name)
+		if err != nil {
+			return calls, fmt.Errorf("cannot import %s: %w", name, err)
+		}
+		calls = append(calls, found...)
+	}
+	return calls, nil
+}
+
+func importFile(ctx context.Context, cfg ImportConfig, name string) ([]ImportedCall, error) {
+	var failed atomic.Pointer[error]
+	records := 0
+	var end *telemetry.Record
+	file := &importFileReader{name: name}
+	f := fileImport{
+		company: cfg.Company, resolver: cfg.Resolver, name: filepath.Base(name), open: file.open,
+		receivedUs: cfg.Now().UnixMicro(), waiting: DefaultConfig().Waiting, bindings: DefaultConfig().Bindings,
+		warn: func(err error) {
+			if cfg.Warn != nil {
+				cfg.Warn(name, err)
+			}
+		},
+		emit: func(r *telemetry.Record) error {
+			failpoint.Hit("import.record")
+			if err := failed.Load(); err != nil {
+				return *err
+			}
+			if r.GetEnd() != nil {
+				end = r
+				return nil
+			}
+			cfg.Producer.Produce(ctx, r, func(err error) {
+				if err != nil {
+					failed.CompareAndSwap(nil, &err)
+				}
+			})
+			if records++; records%256 == 0 && cfg.Progress != nil {
+				cfg.Progress(ImportProgress{name, file.done.Load(), file.total, records})
+			}
+			return ctx.Err()
+		},
+	}
+	calls, err := f.run()
+	if err != nil {
+		return nil, err
+	}
+	if err := cfg.Producer.Flush(ctx); err != nil {
+		return nil, fmt.Errorf("cannot write to Kafka: %w", err)
+	}
+	if err := failed.Load(); err != nil {
+		return nil, fmt.Errorf("cannot write to Kafka: %w", *err)
+	}
+	failpoint.Hit("import.end")
+	// Only now: a timeline that has ended takes nothing more.
+	if err := cfg.Producer.Everywhere(ctx, end); err != nil {
+		return nil, fmt.Errorf("cannot end the timeline: %w", err)
+	}
+	if cfg.Progress != nil {
+		cfg.Progress(ImportProgress{name, file.total, file.total, records})
+	}
+	for i := range calls {
+		calls[i].File = name
+	}
+	return calls, nil
+}
+
+type importFileReader struct {
+	name  string
+	total int64
+	done  atomic.Int64
+}
+
+func (f *importFileReader) open() (io.ReadCloser, error) {
+	file, err := os.Open(f.name)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := file.Stat(); err == nil {
+		f.total = info.Size()
+	}
+	f.done.Store(0)
+	return plain(file, &f.done)
+}
+
+// plain unpacks gzip, known by its first bytes.
+func plain(file io.ReadCloser, done *atomic.Int64) (io.ReadCloser, error) {
+	b := bufio.NewReaderSize(&countingReader{file, done}, 64<<10)
+	if magic, err := b.Peek(2); err != nil || magic[0] != 0x1f || magic[1] != 0x8b {
+		return &readCloser{b, file}, nil
+	}
+	z, err := gzip.NewReader(b)
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("cannot unpack gzip: %w", err)
+	}
+	return &readCloser{z, file}, nil
+}
+
+type readCloser struct {
+	io.Reader
+	io.Closer
+}
+
+type countingReader struct {
+	r io.Reader
+	n *atomic.Int64
+}
+
+func (c *countingReader) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+// fileImport turns one file into records. It is a pure function of the file's
+// content (and of the directory, where a resolver is given): emit gets the same
+// records each time, the end of the timeline last.
+type fileImport struct {
+	company    string
+	resolver   Resolver
+	name       string
+	open       func() (io.ReadCloser, error)
+	emit       func(*telemetry.Record) error
+	warn       func(error)
+	receivedUs int64
+	waiting    WaitingConfig
+	bindings   BindingsConfig
+
+	timeline string
+	seq      uint64
+	lastUs   int64
+	source   *telemetry.Source
+	calls    []ImportedCall
+	seen     map[string]bool
+}
+
+// format is how a file is read.
+type format uint8
+
+const (
+	formatUnknown format = iota
+	formatCapture
+	formatHEP
+	formatStats
+)
+
+func (f *fileImport) run() ([]ImportedCall, error) {
+	f.source = &telemetry.Source{Kind: telemetry.Source_KIND_CAPTURE, Agent: validText(f.name)}
+	f.seen = map[string]bool{}
+	sum := sha256.New()
+	length := [4]byte{}
+	binary.BigEndian.PutUint32(length[:], uint32(len(f.company)))
+	sum.Write(length[:])
+	sum.Write([]byte(f.company))
+	kind, history, err := f.survey(sum)
+	if err != nil {
+		return nil, err
+	}
+	if kind == formatStats {
+		sum.Write([]byte(callName(f.name))) // the name is part of what such a file says
+	}
+	f.timeline = "import:" + hex.EncodeToString(sum.Sum(nil)[:16])
+	r, err := f.open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	if kind == formatStats {
+		err = f.stats(r)
+	} else {
+		err = f.capture(r, kind, history)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f.calls, f.write(&telemetry.Record{AtUs: f.lastUs, EventId: telemetry.EventID(f.company, f.timeline, "end", f.lastUs),
+		Body: &telemetry.Record_End{End: &telemetry.TimelineEnd{}}})
+}
+
+// write gives a record its ordinal and hands it on.
+func (f *fileImport) write(r *telemetry.Record) error {
+	f.seq++
+	r.Timeline = &telemetry.Timeline{Id: f.timeline, Seq: f.seq}
+	r.ReceivedUs = f.receivedUs
+	f.lastUs = max(f.lastUs, r.AtUs)
+	return f.emit(r)
+}
+
+func (f *fileImport) record(callKey string, atUs int64, payload ...[]byte) *telemetry.Record {
+	return &telemetry.Record{EventId: telemetry.EventID(f.company, f.timeline, f.source.Agent, atUs, payload...),
+		Company: f.company, CallKey: callKey, AtUs: atUs, Source: f.source}
+}
+
+func (f *fileImport) found(callKey string) {
+	if !f.seen[callKey] {
+		f.seen[callKey] = true
+		f.calls = append(f.calls, ImportedCall{CallID: telemetry.CallID(callKey), CallKey: callKey, Company: f.company})
+	}
+}
+
+// survey reads the whole file once: its hash, its format and what its
+// signalling says about media.
+func (f *fileImport) survey(sum hash.Hash) (format, *mediaHistory, error) {
+	r, err := f.open()
+	if err != nil {
+		return formatUnknown, nil, err
+	}
+	defer r.Close()
+	b := bufio.NewReaderSize(io.TeeReader(r, sum), 64<<10)
+	kind := sniff(b)
+	history := newMediaHistory(f.waiting, f.bindings)
+	switch kind {
+	case formatUnknown:
+		return kind, nil, ErrFileFormat
+	case formatCapture, formatHEP:
+		if err := units(b, kind, func(u *unit) error {
+			if u.kind == unitSIP {
+				if m, err := sip.Parse(u.payload); err == nil {
+					history.sip(m, u.atUs)
+				}
+			}
+			return nil
+		}); errors.Is(err, pcap.ErrCorrupt) {
+			f.warn(err)
+		} else if err != nil {
+			return kind, nil, err
+		}
+	}
+	if _, err := io.Copy(io.Discard, b); err != nil {
+		return kind, nil, err
+	}
+	return kind, history, nil
+}
+
+func sniff(b *bufio.Reader) format {
+	head, _ := b.Peek(16)
+	if len(head) < 4 {
+		return formatUnknown
+	}
+	switch binary.BigEndian.Uint32(head) {
+	case 0xa1b2c3d4, 0xd4c3b2a1, 0xa1b23c4d, 0x4d3cb2a1, 0xa1b2cd34, 0x34cdb2a1, 0x0a0d0d0a:
+		return formatCapture
+	}
+	if hep.IsHEP(head) {
+		return formatHEP
+	}
+	if bytes.HasPrefix(bytes.TrimLeft(head, " \t\r\n\xef\xbb\xbf"), []byte("{")) {
+		return formatStats
+	}
+	return formatUnknown
+}
+
+// unit is one message or packet of a capture.
+type unit struct {
+	kind          unitKind
+	atUs          int64
+	frame         int
+	src, dst      netip.AddrPort
+	transport     string
+	payload       []byte
+	correlationID string
+}
+
+type unitKind uint8
+
+const (
+	unitMedia unitKind = iota // RTP, or nothing of ours
+	unitSIP
+	unitRTCP
+	unitRTCPJSON
+	unitVQ
+)
+
+func classify(b []byte) unitKind {
+	switch {
+	case sip.IsSIP(b):
+		return unitSIP
+	case rtcp.IsRTCP(b):
+		return unitRTCP
+	default:
+		return unitMedia
+	}
+}
+
+// duplicateWindow is how far apart two captures of the same packet are, as seen
+// on two interfaces of one machine.
+const duplicateWindow = 5 * time.Millisecond
+
+type packetHash struct {
+	src, dst netip.AddrPort
+	sum      uint64
+	size     int
+}
+
+// duplicates knows the packets of the last moments.
+type duplicates struct {
+	last   map[packetHash]int64
+	recent queue[packetHash]
+}
+
+// seen reports whether the same packet was captured within the window.
+func (d *duplicates) seen(dg *pcap.Datagram) bool {
+	if d.last == nil {
+		d.last = map[packetHash]int64{}
+	}
+	us := dg.At.UnixMicro()
+	for d.recent.len() > 0 {
+		oldest := d.recent.front()
+		if abs(us-d.last[oldest]) <= duplicateWindow.Microseconds() {
+			break
+		}
+		d.recent.pop()
+		delete(d.last, oldest)
+	}
+	key := packetHash{dg.Src, dg.Dst, xxhash.Sum64(dg.Payload), len(dg.Payload)}
+	if at, ok := d.last[key]; ok {
+		return abs(us-at) <= duplicateWindow.Microseconds()
+	}
+	d.last[key] = us
+	d.recent.push(key)
+	return false
+}
+
+// units reads a capture from beginning to end.
+func units(r io.Reader, kind format, yield func(*unit) error) error {
+	if kind == formatHEP {
+		return hepUnits(r, yield)
+	}
+	rd, err := pcap.Open(r)
+	if err != nil {
+		return err
+	}
+	var dup duplicates
+	type direction struct{ src, dst netip.AddrPort }
+	framers := map[direction]*sip.Framer{}
+	for {
+		dg, err := rd.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err // ErrCorrupt comes after all that could be read
+		}
+		u := unit{atUs: dg.At.UnixMicro(), frame: dg.Frame, src: dg.Src, dst: dg.Dst, transport: dg.Transport, payload: dg.Payload}
+		if dg.Transport == "tcp" {
+			way := direction{dg.Src, dg.Dst}
+			framer := framers[way]
+			if framer == nil {
+				framer = &sip.Framer{}
+				framers[way] = framer
+			}
+			if dg.Gap {
+				framer.Reset()
+			}
+			framer.Push(dg.Payload)
+			for {
+				raw, err := framer.Next()
+				if err == nil && raw == nil {
+					break
+				}
+				if raw == nil {
+					continue // other protocols run over TCP too
+				}
+				u.kind, u.payload = unitSIP, raw
+				if err := yield(&u); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		if dup.seen(&dg) {
+			continue
+		}
+		if hep.IsHEP(dg.Payload) {
+			if inner, ok := unwrap(dg.Payload, dg.At); ok {
+				inner.frame = dg.Frame
+				if err := yield(&inner); err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		if u.kind = classify(dg.Payload); dg.Truncated && u.kind == unitRTCP {
+			continue
+		}
+		if err := yield(&u); err != nil {
+			return err
+		}
+	}
+}
+
+// unwrap takes what a captured or dumped HEP packet carries. outer is when the
+// packet itself was captured, zero if that is not known.
+func unwrap(b []byte, outer time.Time) (unit, bool) {
+	var p hep.Packet
+	if hep.Parse(b, &p) != nil {
+		return unit{}, false
+	}
+	at := p.Time
+	if !outer.IsZero() && (at.IsZero() || at.Unix() <= 0) {
+		at = outer
+	}
+	u := unit{atUs: at.UnixMicro(), src: p.Src, dst: p.Dst, transport: transportName(p.Protocol),
+		payload: bytes.Clone(p.Payload), correlationID: correlationID(p.CorrelationID)}
+	switch {
+	case len(p.Payload) > 0 && p.Payload[0] == '{' && (p.PayloadType == hep.TypeRTCPJSON || p.PayloadType == hep.TypeRTCP):
+		u.kind = unitRTCPJSON
+	case p.PayloadType == hep.TypeVQ:
+		u.kind = unitVQ
+	default:
+		u.kind = classify(p.Payload)
+	}
+	return u, true
+}
+
+func hepUnits(r io.Reader, yield func(*unit) error) error {
+	scanner := hep.NewScanner(r, DefaultConfig().HEP.MaxBytes)
+	for frame := 1; ; frame++ {
+		b, err := scanner.Next()
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		u, ok := unwrap(b, time.Time{})
+		if !ok {
+			continue
+		}
+		u.frame = frame
+		if err := yield(&u); err != nil {
+			return err
+		}
+	}
+}
+
+// maxImportStreams is how many RTP streams are followed at a time.
+const maxImportStreams = 10_000
+
+// capture is the second reading: every unit in file order becomes a record.
+func (f *fileImport) capture(r io.Reader, kind format, history *mediaHistory) error {
+	streams := rtp.NewAggregator(maxImportStreams)
+	var nextFlush int64
+	err := units(r, kind, func(u *unit) error {
+		f.lastUs = max(f.lastUs, u.atUs)
+		if u.atUs >= nextFlush {
+			nextFlush = u.atUs + time.Second.Microseconds()
+			for _, interval := range streams.Flush(time.UnixMicro(u.atUs - 2*time.Second.Microseconds())) {
+				if err := f.rtpInterval(history, interval); err != nil {
+					return err
+				}
+			}
+		}
+		switch u.kind {
+		case unitSIP:
+			return f.sip(u)
+		case unitRTCP, unitRTCPJSON:
+			return f.rtcp(history, u)
+		case unitVQ:
+			if vq, err := sip.ParseVQ(u.payload); err == nil {
+				return f.vq(u, u.payload, vq)
+			}
+			return nil
+		default:
+			return f.rtp(history, streams, u)
+		}
+	})
+	if err != nil && !errors.Is(err, pcap.ErrCorrupt) {
+		return err
+	}
+	for _, interval := range streams.Flush(time.Time{}) {
+		if err := f.rtpInterval(history, interval); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ids are what makes a packet of a capture this one.
+func (u *unit) ids() [][]byte {
+	return [][]byte{[]byte(u.src.String()), []byte(u.dst.String()), binary.BigEndian.AppendUint32(nil, uint32(u.frame)), u.payload}
+}
+
+func (f *fileImport) sip(u *unit) error {
+	m, err := sip.Parse(u.payload)
+	if err != nil {
+		return nil
+	}
+	m.Src, m.Dst, m.Transport = u.src.String(), u.dst.String(), u.transport
+	resolveParties(f.resolver, f.company, m)
+	if isCall(m.Method) {
+		f.found(m.CallId)
+	}
+	r := f.record(m.CallId, u.atUs, u.ids()...)
+	r.Body = &telemetry.Record_Sip{Sip: m}
+	if err := f.write(r); err != nil {
+		return err
+	}
+	if body := vqBody(m); body != nil {
+		if vq, err := sip.ParseVQFrom(body, m.UserAgent); err == nil {
+			vq.Identity = m.Caller
+			return f.vq(u, body, vq)
+		}
+	}
+	return nil
+}
+
+func (f *fileImport) vq(u *unit, body []byte, vq *telemetry.VQReport) error {
+	if vq.Identity == nil {
+		vq.Identity = vqIdentity(f.resolver, f.company, vq)
+	}
+	key := vq.CallId
+	if key == "" {
+		key = u.correlationID
+	}
+	if key == "" {
+		p := vqMedia(vq)
+		key = OwnCallKey(p.Src, p.Dst)
+	}
+	f.found(key)
+	r := f.record(key, u.atUs, append(u.ids(), body)...)
+	r.Body = &telemetry.Record_Vq{Vq: vq}
+	return f.write(r)
+}
+
+func (f *fileImport) rtcp(history *mediaHistory, u *unit) error {
+	var p *telemetry.RTCPPacket
+	var err error
+	if u.kind == unitRTCPJSON {
+		p, _, err = rtcp.DecodeJSON(u.payload)
+	} else {
+		p, err = rtcp.Decode(u.payload)
+	}
+	encrypted := errors.Is(err, rtcp.ErrEncrypted)
+	if err != nil && !encrypted {
+		return nil
+	}
+	p.Src, p.Dst = u.src.String(), u.dst.String()
+	span, _, _ := history.place(MediaPacket{u.src, u.dst, ssrcsOf(p)}, u.atUs)
+	key := ""
+	switch {
+	case u.correlationID != "" && history.calls[u.correlationID] != nil:
+		key = u.correlationID
+	case span != nil && span.kind != "" && span.kind != "audio":
+		return nil
+	case span != nil:
+		key = span.call.key
+	case u.correlationID != "" && u.kind == unitRTCPJSON:
+		key = u.correlationID
+	case encrypted:
+		return nil // nearly any bytes look like SRTCP; without a call it says nothing
+	default:
+		key = OwnCallKey(u.src, u.dst)
+	}
+	f.found(key)
+	r := f.record(key, u.atUs, u.ids()...)
+	r.Body = &telemetry.Record_Rtcp{Rtcp: p}
+	return f.write(r)
+}
+
+func (f *fileImport) rtp(history *mediaHistory, streams *rtp.Aggregator, u *unit) error {
+	span, local, remote := history.place(MediaPacket{Src: u.src, Dst: u.dst}, u.atUs)
+	if span == nil || span.kind != "" && span.kind != "audio" {
+		return nil
+	}
+	var h rtp.Header
+	if rtp.Parse(u.payload, &h) != nil {
+		return nil
+	}
+	interval := streams.Observe(time.UnixMicro(u.atUs), u.src, u.dst, &h, clockRate(local, remote, h.PayloadType))
+	if interval == nil {
+		return nil
+	}
+	return f.rtpInterval(history, interval)
+}
+
+func (f *fileImport) rtpInterval(history *mediaHistory, i *telemetry.RTPInterval) error {
+	src, _ := netip.ParseAddrPort(i.Src)
+	dst, _ := netip.ParseAddrPort(i.Dst)
+	span, _, _ := history.place(MediaPacket{Src: src, Dst: dst}, i.FirstUs)
+	if span == nil {
+		return nil
+	}
+	r := f.record(span.call.key, i.LastUs, []byte(i.Src), []byte(i.Dst), binary.BigEndian.AppendUint32(nil, i.Ssrc), binary.BigEndian.AppendUint64(nil, uint64(i.FirstUs)))
+	r.Body = &telemetry.Record_Rtp{Rtp: i}
+	return f.write(r)
+}
+
+// callName is the key of the call that a getStats file holds: its name.
+func callName(name string) string {
+	name = strings.TrimSuffix(name, ".gz")
+	for _, ext := range []string{".jsonl", ".ndjson", ".json"} {
+		name = strings.TrimSuffix(name, ext)
+	}
+	return validText(name)
+}
+
+// sides of the two peers in a getStats file.
+var sides = map[string]string{"A": "target", "B": "contact", "target": "target", "contact": "contact"}
+
+// maxStatsLine bounds one report in a getStats file, in bytes.
+const maxStatsLine = 16 << 20
+
+// stats reads a getStats file: one JSON object per line, of which
+// {"meta": …} is passed over and {"t", "side", "report"} is a sample.
+func (f *fileImport) stats(r io.Reader) error {
+	key := callName(f.name)
+	lines := bufio.NewScanner(r)
+	lines.Buffer(make([]byte, 64<<10), maxStatsLine)
+	samples := 0
+	for number := 1; lines.Scan(); number++ {
+		line := bytes.TrimSpace(bytes.TrimPrefix(lines.Bytes(), []byte("\xef\xbb\xbf")))
+		if len(line) == 0 {
+			continue
+		}
+		var entry struct {
+			Meta   json.RawMessage `json:"meta"`
+			T      float64         `json:"t"`
+			Side   string          `json:"side"`
+			Muted  *bool           `json:"muted"`
+			Report json.RawMessage `json:"report"`
+		}
+		if err := json.Unmarshal(line, &entry); err != nil {
+			return fmt.Errorf("line %d: %w", number, err)
+		}
+		if len(entry.Report) == 0 {
+			if entry.Meta == nil && samples == 0 {
+				return fmt.Errorf("line %d: %w", number, ErrFileFormat)
+			}
+			continue
+		}
+		sample := &telemetry.WebRTCSample{CallId: key, LegId: entry.Side, Side: sides[entry.Side]}
+		if sample.LegId == "" {
+			sample.LegId = "A"
+		}
+		if entry.Muted != nil {
+			sample.Muted, sample.HasMuted = *entry.Muted, true
+		}
+		at, err := webrtc.Reduce(entry.Report, sample)
+		if err != nil {
+			return fmt.Errorf("line %d: %w", number, err)
+		}
+		if at == 0 {
+			at = int64(entry.T * 1e6)
+		}
+		samples++
+		f.found(key)
+		record := f.record(key, at, []byte(entry.Side), binary.BigEndian.AppendUint32(nil, uint32(number)), entry.Report)
+		record.Body = &telemetry.Record_Webrtc{Webrtc: sample}
+		if err := f.write(record); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	if samples == 0 {
+		return ErrFileFormat
+	}
+	return nil
+}
