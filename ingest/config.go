@@ -77,6 +77,7 @@ type BufferConfig struct {
 	Records int           `koanf:"records" doc:"most records that wait for Kafka"`
 	Bytes   int           `koanf:"bytes" doc:"most bytes that wait for Kafka"`
 	Linger  time.Duration `koanf:"linger" doc:"how long a record waits for others to be sent with"`
+	Drain   time.Duration `koanf:"drain" doc:"how long the end of the program waits for Kafka to take what is buffered"`
 }
 
 // DefaultConfig listens on loopback.
@@ -90,6 +91,6 @@ func DefaultConfig() Config {
 		Waiting:  WaitingConfig{For: 30 * time.Second, Records: 50_000},
 		Bindings: BindingsConfig{Calls: 1_000_000, AfterCall: 3 * time.Minute, Idle: 4 * time.Hour, Share: true},
 		Clock:    ClockConfig{Tolerance: 2 * time.Second, Replay: 10 * time.Minute, Silence: 10 * time.Second},
-		Buffer:   BufferConfig{Records: 100_000, Bytes: 128 << 20, Linger: 5 * time.Millisecond},
+		Buffer:   BufferConfig{Records: 100_000, Bytes: 128 << 20, Linger: 5 * time.Millisecond, Drain: 10 * time.Second},
 	}
 }

@@ -247,7 +247,7 @@ func (in *Ingester) close() {
 
 // finish writes what waits, ends what is replayed and flushes, within a bound.
 func (in *Ingester) finish() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), in.cfg.Buffer.Drain)
 	defer cancel()
 	write := in.waitingSink(ctx)
 	in.live.drain(in.now().UnixMicro(), write)

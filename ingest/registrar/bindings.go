@@ -8,7 +8,7 @@ import (
 // binding is one contact of an address-of-record (RFC 3261 §10).
 type binding struct {
 	uri       string
-	instance  string // +sip.instance (RFC 5626), quotes and all
+	instance  string // +sip.instance (RFC 5626), without quotes and brackets
 	regID     string
 	callID    string
 	cseq      uint32

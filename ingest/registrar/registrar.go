@@ -50,6 +50,7 @@ func New(cfg Config, udp *net.UDPConn, tcp net.Listener, observe func(Message)) 
 	}
 	// What strangers send is counted by the observer, not logged by the library.
 	quiet := slog.New(slog.DiscardHandler)
+	siplib.SetDefaultLogger(quiet) // connections log there, whatever logger the layers have
 	agent, err := sipgo.NewUA(sipgo.WithUserAgent(serverName),
 		sipgo.WithUserAgentTransportLayerOptions(siplib.WithTransportLayerLogger(quiet)),
 		sipgo.WithUserAgentTransactionLayerOptions(siplib.WithTransactionLayerLogger(quiet)))
@@ -191,7 +192,7 @@ func contact(b binding, now time.Time) string {
 	left := (b.expiresAt.Sub(now) + time.Second - 1) / time.Second
 	s := "<" + b.uri + ">;expires=" + strconv.FormatInt(int64(left), 10)
 	if b.instance != "" {
-		s += `;+sip.instance="` + strings.Trim(b.instance, `"`) + `"`
+		s += `;+sip.instance="<` + b.instance + `>"`
 	}
 	if b.regID != "" {
 		s += ";reg-id=" + b.regID
