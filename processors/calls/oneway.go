@@ -133,11 +133,12 @@ func (h *handler) judgeReport(s int, ssrc uint32, p *telemetry.RTCPPacket, about
 			r.run[kind].sinceUs = since
 		}
 		r.run[kind].n++
-		r.run[kind].packets += sent
+		r.run[kind].packetsSR += sentSR
+		r.run[kind].packetsRTP += sentRTP
 		if r.run[kind].n >= rules.MinReports {
 			h.dead(d, byRTCP, death{
 				sinceUs: r.run[kind].sinceUs, untilUs: h.at(), confidence: confidenceReports,
-				kind: kind, reports: r.run[kind].n, packets: r.run[kind].packets,
+				kind: kind, reports: r.run[kind].n, packets: max(r.run[kind].packetsSR, r.run[kind].packetsRTP),
 			})
 		}
 	case sent == 0:

@@ -555,6 +555,12 @@ func (h *handler) rtp(r *telemetry.RTPInterval) {
 	s := c.partyOf(r.Src, r.Dst, r.Ssrc, false)
 	d := &c.dir[s]
 	st := d.stream(r.Ssrc, h.at())
+	if r.LastUs != 0 {
+		if r.LastUs <= st.rtpUs {
+			return // a resend
+		}
+		st.rtpUs = r.LastUs
+	}
 	h.media()
 	from := &c.party[s]
 	from.lastSeenUs = max(from.lastSeenUs, h.at(), min(r.LastUs, h.at()))

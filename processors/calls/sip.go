@@ -491,17 +491,21 @@ func splitAddr(s string) (host string, port uint16, ok bool) {
 // a direction its silence is no fault.
 func (h *handler) block() {
 	c := h.c
-	for d := range c.dir {
-		s, r := &c.party[d], &c.party[1-d]
-		hold := (s.hasSDP && !s.sdp.sends()) || (r.hasSDP && !r.sdp.receives()) ||
-			s.held || r.held || s.heldByApp || r.heldByApp
-		fax := s.fax || r.fax
-		noAudio := (s.hasSDP && s.noAudio) || (r.hasSDP && r.noAudio)
-		blocked := hold || fax || noAudio || s.muted
-		if hold && !s.everHeld && c.connectedUs != 0 {
-			s.everHeld, s.heldUs = true, h.at()
+	// A hold is left out in both directions: the holding side may send music,
+	// the held side nothing, and either may stop its RTCP too.
+	hold, noAudio, fax := false, false, false
+	for i := range c.party {
+		p := &c.party[i]
+		holds := p.heldByApp || p.hasSDP && !p.noAudio && (p.held || p.sdp == sdpSendOnly || p.sdp == sdpInactive)
+		if holds && !p.everHeld && c.connectedUs != 0 && h.at() > c.connectedUs {
+			p.everHeld, p.heldUs = true, h.at()
 		}
-		h.setBlocked(d, blocked)
+		hold = hold || holds || p.hasSDP && p.sdp == sdpRecvOnly
+		fax = fax || p.fax
+		noAudio = noAudio || p.hasSDP && p.noAudio
+	}
+	for d := range c.dir {
+		h.setBlocked(d, hold || fax || noAudio || c.party[d].muted)
 	}
 }
 

@@ -145,14 +145,6 @@ const (
 	sdpInactive
 )
 
-func (d sdpDirection) sends() bool {
-	return d == sdpUnknown || d == sdpSendRecv || d == sdpSendOnly
-}
-
-func (d sdpDirection) receives() bool {
-	return d == sdpUnknown || d == sdpSendRecv || d == sdpRecvOnly
-}
-
 // party is one of the two ends of a call.
 type party struct {
 	identity   *telemetry.Identity
@@ -215,7 +207,8 @@ const (
 type run struct {
 	n       uint32
 	sinceUs int64
-	packets uint64 // sent by the other party meanwhile
+	// Sent by the other party meanwhile, by its reports and by RTP seen.
+	packetsSR, packetsRTP uint64
 }
 
 // streamSR is a sender report as a tap saw it pass.
@@ -241,6 +234,7 @@ type stream struct {
 	// From RTP headers at a monitor.
 	rtpBase    uint32 // first extended sequence number
 	hasRTPBase bool
+	rtpUs      int64 // newest packet
 	rtpLost    int64
 	rtpCount   int64 // expected
 
@@ -588,7 +582,8 @@ func (p *party) code(x *coder) {
 		for i := range r.run {
 			x.u32(&r.run[i].n)
 			x.i64(&r.run[i].sinceUs)
-			x.u64(&r.run[i].packets)
+			x.u64(&r.run[i].packetsSR)
+			x.u64(&r.run[i].packetsRTP)
 		}
 	})
 	histogram(x, &p.rtt)
@@ -618,6 +613,7 @@ func (d *direction) code(x *coder) {
 		x.u32(&s.clockRate)
 		x.u32(&s.rtpBase)
 		x.flag(&s.hasRTPBase)
+		x.i64(&s.rtpUs)
 		x.i64(&s.rtpLost)
 		x.i64(&s.rtpCount)
 		x.flag(&s.hasBlock)

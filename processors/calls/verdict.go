@@ -609,9 +609,9 @@ func (v *verdictOf) lossVerdict(out *telemetry.Loss) {
 		if f.burst > 0 && f.burstUs != 0 {
 			text += fmt.Sprintf("; the worst interval lost %.1f %% at %s", f.burst, clock(f.burstUs))
 		}
-		if f.from != lossMonitor && f.monitorObserved {
+		if f.from != lossMonitor && f.monitorObserved && f.percent > 0 {
 			values["percent_before_monitor"] = f.beforeMonitor
-			text += fmt.Sprintf("; %.2f %% of it before the capture point", f.beforeMonitor)
+			text += fmt.Sprintf("; up to the capture point it was %.2f %%", f.beforeMonitor)
 		}
 		v.say("loss", d, c.side(1-d), f.burstUs, values, "%s: %s.", text, band)
 	}
@@ -666,7 +666,7 @@ func (v *verdictOf) context() {
 	for d := range c.dir {
 		p := &c.party[d]
 		if p.everHeld {
-			v.say("hold", d, c.side(d), p.heldUs, nil, "Audio from %s was on hold for a time from %s: that time is left out.", v.who(d), clock(p.heldUs))
+			v.say("hold", -1, c.side(d), p.heldUs, nil, "%s put the call on hold at %s: the time on hold is left out.", v.who(d), clock(p.heldUs))
 		}
 		if p.everMuted {
 			v.say("muted", d, c.side(d), p.mutedUs, nil, "%s was muted for a time from %s, as its app reports.", v.who(d), clock(p.mutedUs))
@@ -754,9 +754,9 @@ func (v *verdictOf) faultSide(out *telemetry.Verdict) string {
 		f := v.loss[worst]
 		if f.from != lossMonitor && f.monitorObserved {
 			switch {
-			case f.beforeMonitor >= 0.7*percent:
+			case f.beforeMonitor >= 0.7*percent && c.away(1-worst):
 				return c.side(worst)
-			case f.beforeMonitor <= 0.3*percent:
+			case f.beforeMonitor <= 0.3*percent && c.away(worst):
 				return c.side(1 - worst)
 			}
 		}
@@ -779,6 +779,20 @@ func (v *verdictOf) faultSide(out *telemetry.Verdict) string {
 		return "network"
 	}
 	return "unknown"
+}
+
+// awayMs is the round trip from which a capture point is not beside a party.
+const awayMs = 3
+
+// away says whether a capture point lies between the network and party p, not
+// beside p: only then does it tell p's part of the way from the other's.
+func (c *call) away(p int) bool {
+	for i := range c.taps {
+		if h := &c.taps[i].hist[p]; h.Count > 0 && h.Quantile(0.5) >= awayMs {
+			return true
+		}
+	}
+	return false
 }
 
 // sources lists what the verdict is based on, in a fixed order.

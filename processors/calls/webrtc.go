@@ -577,7 +577,11 @@ func (h *handler) watchSilence(l *leg, other *leg, prevUs int64) {
 	if other != nil && other.micLevel >= rules.SpeechLevel {
 		l.silentSpoke++
 	}
-	if h.at()-l.silentSinceUs >= rules.SilentPayload.Microseconds() && c.connectedUs != 0 &&
+	need := rules.SilentPayload.Microseconds()
+	if l.silentSpoke > 0 {
+		need = rules.Dead.Microseconds() // both sides know more than one
+	}
+	if h.at()-l.silentSinceUs >= need && c.connectedUs != 0 &&
 		h.at()-l.silentSinceUs > x.silentUntilUs-x.silentSinceUs {
 		x.silentSinceUs, x.silentUntilUs = l.silentSinceUs, h.at()
 		x.silentSenderSpeaks = l.silentSpoke > 0
