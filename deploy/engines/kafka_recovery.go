@@ -138,7 +138,7 @@ func beginLog(dir string, log *slog.Logger) error {
 		return fmt.Errorf("cannot open the Kafka log: %w", err)
 	}
 	started := time.Now()
-	report, err := recoveryReport{}, error(nil)
+	report, err := recoverLog(dir, time.Now())
 	if err != nil {
 		return fmt.Errorf("cannot recover the Kafka log: %w", err)
 	}

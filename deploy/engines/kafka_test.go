@@ -391,6 +391,7 @@ func TestTornFilesAreMended(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		killKafka(t, s) // now what was written behind the torn end has to be read from the disk
 		if got := values(committed(t, s.KafkaAddr(), "torn")); !slices.Equal(got, want) {
 			t.Fatalf("round %d: %q, want %q", round, got, want)
 		}
@@ -401,7 +402,6 @@ func TestTornFilesAreMended(t *testing.T) {
 		if o, ok := offsets.Lookup("torn", 0); !ok || o.At != int64(len(want)) {
 			t.Fatalf("round %d: the group is at %d, want %d", round, o.At, len(want))
 		}
-		killKafka(t, s)
 		s.Stop()
 		config.Metrics = nil
 		// As after a kill in the middle of each write.
