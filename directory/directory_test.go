@@ -19,17 +19,29 @@ import (
 	"github.com/earshot/earshot/directory/postgrestest"
 )
 
-var postgres *postgrestest.Server
+// postgres is started by the first test that needs it: fuzzing does not.
+var postgres = sync.OnceValues(postgrestest.Start)
+
+var started bool
 
 func TestMain(m *testing.M) {
-	var err error
-	if postgres, err = postgrestest.Start(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
 	code := m.Run()
-	postgres.Stop()
+	if started {
+		if server, err := postgres(); err == nil {
+			server.Stop()
+		}
+	}
 	os.Exit(code)
+}
+
+func newPostgres(t *testing.T) string {
+	t.Helper()
+	started = true
+	server, err := postgres()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return server.NewDatabase(t)
 }
 
 // onBoth runs a test on SQLite and on PostgreSQL, each new and empty but for
@@ -37,7 +49,7 @@ func TestMain(m *testing.M) {
 func onBoth(t *testing.T, test func(t *testing.T, d *directory.Directory)) {
 	for name, dsn := range map[string]func(t *testing.T) string{
 		"sqlite":   func(t *testing.T) string { return "" },
-		"postgres": func(t *testing.T) string { return postgres.NewDatabase(t) },
+		"postgres": newPostgres,
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "a b%3F?") // a path that needs escaping
