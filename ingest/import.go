@@ -198,7 +198,7 @@ type fileImport struct {
 	name       string
 	open       func() (io.ReadCloser, error)
 	emit       func(*telemetry.Record) error
-	warn       func(error)
+	warn       func(error) // may be nil
 	receivedUs int64
 	waiting    WaitingConfig
 	bindings   BindingsConfig
@@ -298,7 +298,9 @@ func (f *fileImport) survey(sum hash.Hash) (format, *mediaHistory, error) {
 			}
 			return nil
 		}); errors.Is(err, pcap.ErrCorrupt) {
-			f.warn(err)
+			if f.warn != nil {
+				f.warn(err)
+			}
 		} else if err != nil {
 			return kind, nil, err
 		}

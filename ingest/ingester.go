@@ -102,11 +102,7 @@ func New(cfg Config, deps Deps) (*Ingester, error) {
 
 func (in *Ingester) listen() (err error) {
 	if in.cfg.HEP.Listen != "" {
-		if in.hepUDP, err = listenUDP("ingest.hep.listen", in.cfg.HEP.Listen, in.cfg.HEP.ReceiveBytes, in.log); err != nil {
-			return err
-		}
-		// One setting, one port: where it is 0 TCP takes the one that UDP got.
-		if in.hepTCP, err = listenTCP("ingest.hep.listen", in.cfg.HEP.Listen, in.hepUDP.LocalAddr(), in.cfg.HEP.TLS); err != nil {
+		if in.hepUDP, in.hepTCP, err = listenBoth("ingest.hep.listen", in.cfg.HEP.Listen, in.cfg.HEP.ReceiveBytes, in.cfg.HEP.TLS, in.log); err != nil {
 			return err
 		}
 	}
@@ -116,13 +112,8 @@ func (in *Ingester) listen() (err error) {
 		}
 	}
 	if in.cfg.SIP.Listen != "" {
-		udp, err := listenUDP("ingest.sip.listen", in.cfg.SIP.Listen, in.cfg.HEP.ReceiveBytes, in.log)
+		udp, tcp, err := listenBoth("ingest.sip.listen", in.cfg.SIP.Listen, in.cfg.HEP.ReceiveBytes, TLSConfig{}, in.log)
 		if err != nil {
-			return err
-		}
-		tcp, err := listenTCP("ingest.sip.listen", in.cfg.SIP.Listen, udp.LocalAddr(), TLSConfig{})
-		if err != nil {
-			udp.Close()
 			return err
 		}
 		in.registrar, err = registrar.New(registrar.Config{

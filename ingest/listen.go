@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/earshot/earshot/ingest/hep"
@@ -35,11 +36,32 @@ func listenUDP(setting, address string, receiveBytes int, log *slog.Logger) (*ne
 	return conn, nil
 }
 
-// listenTCP binds the TCP side of a setting that UDP is bound for already.
-func listenTCP(setting, address string, udp net.Addr, secure TLSConfig) (net.Listener, error) {
-	if host, port, err := net.SplitHostPort(address); err == nil && (port == "0" || port == "") {
-		address = net.JoinHostPort(host, fmt.Sprint(udp.(*net.UDPAddr).Port))
+// listenBoth binds one setting for UDP and TCP on one port.
+func listenBoth(setting, address string, receiveBytes int, secure TLSConfig, log *slog.Logger) (*net.UDPConn, net.Listener, error) {
+	host, port, err := net.SplitHostPort(address)
+	anyPort := err == nil && (port == "0" || port == "")
+	for attempt := 1; ; attempt++ {
+		udp, err := listenUDP(setting, address, receiveBytes, log)
+		if err != nil {
+			return nil, nil, err
+		}
+		tcpAddress := address
+		if anyPort {
+			tcpAddress = net.JoinHostPort(host, fmt.Sprint(udp.LocalAddr().(*net.UDPAddr).Port))
+		}
+		tcp, err := listenTCP(setting, tcpAddress, secure)
+		if err == nil {
+			return udp, tcp, nil
+		}
+		udp.Close()
+		// The port that UDP was given may be in use for TCP: another one may not be.
+		if !anyPort || !errors.Is(err, syscall.EADDRINUSE) || attempt == 20 {
+			return nil, nil, err
+		}
 	}
+}
+
+func listenTCP(setting, address string, secure TLSConfig) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, &ListenError{setting, address, err}
