@@ -101,6 +101,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	d.mirror = &mirror{agent: d.agent, ours: map[string]bool{}}
+	sip.SetDefaultLogger(slog.New(slog.DiscardHandler)) // it reports every retransmission
 	sip.SIPDebug = true
 	sip.SIPDebugTracer(d.mirror)
 	if err := d.createPeople(ctx); err != nil {
@@ -203,6 +204,7 @@ func (d *demo) lapse(ctx context.Context) error {
 }
 
 func (d *demo) createPeople(ctx context.Context) error {
+	fresh := false
 	for _, p := range people {
 		user := map[string]any{
 			"id": p.id, "name": p.name, "email": p.id + "@" + domain, "state": "active",
@@ -212,8 +214,16 @@ func (d *demo) createPeople(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("cannot create the demo's users: %w", err)
 		}
+		fresh = fresh || status == http.StatusCreated
 		if status != http.StatusCreated && status != http.StatusOK && status != http.StatusConflict {
 			return fmt.Errorf("cannot create the demo's user %s: status %d: %s", p.id, status, body)
+		}
+	}
+	if fresh {
+		// Ingesters learn of new owners of numbers within two seconds.
+		select {
+		case <-ctx.Done():
+		case <-time.After(3 * time.Second):
 		}
 	}
 	return nil

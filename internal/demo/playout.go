@@ -24,8 +24,8 @@ type playout struct {
 	waiting  bool   // filling up to the target before the first frame
 	resync   bool   // after a long silence: the next packet is played next
 	buffered map[uint16]arrival
-	lateness []time.Duration // relative arrival delays of late packets, newest last
-	base     time.Time       // arrival of the fastest packet, as a clock for the stream
+	lateness []time.Duration // arrival delays relative to base, newest last
+	base     time.Time       // arrival of the first packet, as a clock for the stream
 	baseSeq  uint16
 
 	ssrc        uint32
@@ -85,12 +85,8 @@ func (p *playout) receive(packet *rtp.Packet, at time.Time) {
 	p.received++
 	p.bytes += uint64(len(packet.Payload))
 
-	// How much later than the fastest packet so far, on the sender's clock.
-	late := at.Sub(p.base) - time.Duration(int16(seq-p.baseSeq))*frameDuration
-	if late < 0 {
-		p.base, p.baseSeq, late = at, seq, 0
-	}
-	p.lateness = append(p.lateness, late)
+	// How much later than the first packet, on the sender's clock.
+	p.lateness = append(p.lateness, at.Sub(p.base)-time.Duration(int16(seq-p.baseSeq))*frameDuration)
 	if len(p.lateness) > 250 {
 		p.lateness = p.lateness[len(p.lateness)-250:]
 	}
@@ -104,14 +100,15 @@ func (p *playout) receive(packet *rtp.Packet, at time.Time) {
 	p.buffered[seq] = arrival{at: at, payload: packet.Payload}
 }
 
-// target is the delay the buffer wants: what 95 % of recent packets need, and a frame.
+// target is the delay the buffer wants: what 95 % of recent packets need, beyond
+// the fastest of them, and two frames.
 func (p *playout) target() time.Duration {
 	if len(p.lateness) == 0 {
 		return 2 * frameDuration
 	}
 	sorted := append([]time.Duration(nil), p.lateness...)
 	sort.Slice(sorted, func(i, j int) bool { return sorted[i] < sorted[j] })
-	return min(sorted[len(sorted)*95/100]+2*frameDuration, 500*time.Millisecond)
+	return min(sorted[len(sorted)*95/100]-sorted[0]+2*frameDuration, 500*time.Millisecond)
 }
 
 // play emits one frame; it is called every 20 ms.

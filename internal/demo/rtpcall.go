@@ -64,32 +64,34 @@ func (s *speaker) talk(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { _ = s.conn.Close() })
 	defer stop()
 	go s.listen()
-	frames := time.NewTicker(frameDuration)
-	defer frames.Stop()
+	go pace(ctx, s.speak)
 	reports := time.NewTicker(reportInterval)
 	defer reports.Stop()
-	for n := 0; ; n++ {
+	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-frames.C:
-			f := s.voice.talk(n, s.first)
-			packet := rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: s.seq, Timestamp: s.ts, SSRC: s.ssrc}, Payload: f.pcmu}
-			s.seq++
-			s.ts += pcmuFrame
-			if raw, err := packet.Marshal(); err == nil {
-				_, _ = s.conn.WriteToUDPAddrPort(raw, s.to)
-			}
-			s.mu.Lock()
-			s.sent++
-			s.octets += uint32(len(f.pcmu))
-			s.mu.Unlock()
 		case now := <-reports.C:
 			if raw, err := s.report(now); err == nil {
 				_, _ = s.conn.WriteToUDPAddrPort(raw, s.to)
 			}
 		}
 	}
+}
+
+// speak sends one frame.
+func (s *speaker) speak(n int, _ time.Time) {
+	f := s.voice.talk(n, s.first)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	packet := rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: s.seq, Timestamp: s.ts, SSRC: s.ssrc}, Payload: f.pcmu}
+	s.seq++
+	s.ts += pcmuFrame
+	if raw, err := packet.Marshal(); err == nil {
+		_, _ = s.conn.WriteToUDPAddrPort(raw, s.to)
+	}
+	s.sent++
+	s.octets += uint32(len(f.pcmu))
 }
 
 func (s *speaker) listen() {

@@ -2,9 +2,7 @@ package demo
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -39,25 +37,25 @@ type phone struct {
 }
 
 func newPhone(ctx context.Context, p *phone, log *slog.Logger) (*phone, error) {
-	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	addr, err := freeAddr()
 	if err != nil {
-		return nil, fmt.Errorf("cannot open a demo phone's port: %w", err)
+		return nil, fmt.Errorf("cannot find a demo phone's port: %w", err)
 	}
-	p.addr = conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	p.addr = addr
 	p.open = map[string]*sipgo.DialogServerSession{}
 	p.answers = map[string]func(*sipgo.DialogServerSession){}
 	p.callID = fmt.Sprintf("reg-%s-%d@%s", p.user, p.addr.Port(), p.domain)
 	if p.agent, err = sipgo.NewUA(sipgo.WithUserAgent(p.user), sipgo.WithUserAgentHostname(p.domain)); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot make a demo phone: %w", err), conn.Close())
+		return nil, fmt.Errorf("cannot make a demo phone: %w", err)
 	}
-	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+	quiet := slog.New(slog.DiscardHandler)
 	server, err := sipgo.NewServer(p.agent, sipgo.WithServerLogger(quiet))
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot make a demo phone: %w", err), conn.Close())
+		return nil, fmt.Errorf("cannot make a demo phone: %w", err)
 	}
 	if p.client, err = sipgo.NewClient(p.agent, sipgo.WithClientLogger(quiet),
 		sipgo.WithClientConnectionAddr(p.addr.String()), sipgo.WithClientHostname(p.addr.Addr().String()), sipgo.WithClientPort(int(p.addr.Port()))); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot make a demo phone: %w", err), conn.Close())
+		return nil, fmt.Errorf("cannot make a demo phone: %w", err)
 	}
 	p.dialogs = &sipgo.DialogUA{Client: p.client, ContactHDR: sip.ContactHeader{Address: p.contact()}}
 	server.OnInvite(func(req *sip.Request, tx sip.ServerTransaction) {
@@ -90,9 +88,28 @@ func newPhone(ctx context.Context, p *phone, log *slog.Logger) (*phone, error) {
 			p.mu.Unlock()
 		}
 	})
-	go func() { _ = server.ServeUDP(conn) }()
-	context.AfterFunc(ctx, func() { _ = p.agent.Close(); _ = conn.Close() })
-	return p, nil
+	// The client shares the server's socket, so that has to be there first.
+	ready := make(chan struct{})
+	failed := make(chan error, 1)
+	listening := context.WithValue(ctx, sipgo.ListenReadyCtxKey, sipgo.ListenReadyCtxValue(ready))
+	go func() { failed <- server.ListenAndServe(listening, "udp", p.addr.String()) }()
+	context.AfterFunc(ctx, func() { _ = p.agent.Close() })
+	select {
+	case <-ready:
+		return p, nil
+	case err := <-failed:
+		return nil, fmt.Errorf("cannot open a demo phone's port: %w", err)
+	}
+}
+
+// freeAddr finds a free port by taking one for a moment.
+func freeAddr() (netip.AddrPort, error) {
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	defer conn.Close()
+	return conn.LocalAddr().(*net.UDPAddr).AddrPort(), nil
 }
 
 func (p *phone) dialog(req *sip.Request) *sipgo.DialogServerSession {
