@@ -248,7 +248,7 @@ func (u undisturbed) add(r *kgo.Record) {
 
 // rig is a cluster and processors on it.
 type rig struct {
-	t       *testing.T
+	t       testing.TB
 	bus     bus.Config
 	cluster *kfake.Cluster
 	client  *kgo.Client
@@ -266,7 +266,7 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-func newRigOn(t *testing.T, brokers []string) *rig {
+func newRigOn(t testing.TB, brokers []string) *rig {
 	t.Helper()
 	r := &rig{t: t, bus: bus.Config{Brokers: brokers, Partitions: testPartitions, Replication: 1}}
 	if err := bus.EnsureTopics(t.Context(), r.bus); err != nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/earshot/earshot/internal/failpoint"
@@ -214,4 +215,67 @@ func TestApacheKafka(t *testing.T) {
 	b.shutdown(t)
 	r.verify(records)
 	t.Logf("%d kills, %d records, 0 lost, 0 duplicated", 2*len(steps)-1, len(records))
+}
+
+// A process dies for good with its transaction open; another, which was there
+// already, takes its partitions over and waits for what is not decided yet.
+func TestTakeover(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	records := input(17, 100)
+	r.produce(records)
+	b := r.start(testConfig("b"), nil)
+	r.settled()
+	var hits atomic.Int64
+	a := r.start(testConfig("a"), func(step string) error {
+		if step == StepBeforeCommit && hits.Add(1) == 2 {
+			runtime.Goexit()
+		}
+		return nil
+	})
+	for gone := false; !gone; {
+		select {
+		case <-a.done:
+			gone = true
+		default:
+			more := input(uint64(len(records)), 10)
+			r.produce(more)
+			records = append(records, more...)
+		}
+	}
+	more := input(18, 50)
+	r.produce(more)
+	records = append(records, more...)
+	r.settled()
+	b.shutdown(t)
+	r.verify(records)
+}
+
+// BenchmarkProcess is how many records per second go through the runtime with a
+// machine that does next to nothing, one outcome each.
+func BenchmarkProcess(b *testing.B) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer cluster.Close()
+	r := newRigOn(b, cluster.ListenAddrs())
+	var records []*kgo.Record
+	for seed := uint64(1); len(records) < 50_000; seed++ {
+		records = append(records, input(seed, 2000)...)
+	}
+	for b.Loop() {
+		b.StopTimer()
+		r.produce(records)
+		b.StartTimer()
+		cfg := DefaultConfig()
+		cfg.Instance = "a"
+		run := r.start(cfg, nil)
+		r.settled()
+		b.StopTimer()
+		run.stop()
+		<-run.done
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(b.N*len(records))/b.Elapsed().Seconds(), "records/s")
 }
