@@ -18,6 +18,8 @@ const (
 	stats    = "../../testdata/webrtc"
 )
 
+func newMachine() *calls.Machine { return calls.New(calls.DefaultRules()) }
+
 // records reads a recording as the importer does.
 func records(t testing.TB, elem ...string) []*telemetry.Record {
 	t.Helper()
@@ -193,7 +195,7 @@ func TestRecordings(t *testing.T) {
 	}
 	for name, want := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := last(t, play(t, calls.New(calls.DefaultRules()), records(t, want.file...)))
+			c := last(t, play(t, newMachine(), records(t, want.file...)))
 			want.check(t, c)
 			if t.Failed() {
 				t.Log(explain(c))
@@ -285,7 +287,7 @@ func (want *expectation) check(t *testing.T, c *telemetry.Call) {
 // TestOutcomesOfACapture counts what comes out: nothing twice, nothing missing.
 func TestOutcomesOfACapture(t *testing.T) {
 	in := records(t, captures, "clean_twoway", "mid.pcap")
-	out := play(t, calls.New(calls.DefaultRules()), in)
+	out := play(t, newMachine(), in)
 	count := map[string]int{}
 	version := uint32(0)
 	for _, o := range out {
@@ -336,8 +338,8 @@ func TestTwice(t *testing.T) {
 				twice = append(twice, proto.Clone(r).(*telemetry.Record))
 			}
 		}
-		a := play(t, calls.New(calls.DefaultRules()), once)
-		b := play(t, calls.New(calls.DefaultRules()), twice)
+		a := play(t, newMachine(), once)
+		b := play(t, newMachine(), twice)
 		if len(a) != len(b) {
 			t.Fatalf("%s: %d outcomes, %d where each record came twice", elem[1], len(a), len(b))
 		}
