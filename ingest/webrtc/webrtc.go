@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/earshot/earshot/telemetry"
@@ -121,7 +122,8 @@ func Decode(b []byte) (*Item, error) {
 			return nil
 		case "stats":
 			hasStats = true
-			r := report{}
+			r := newReport()
+			defer r.free()
 			if err := r.read(s); err != nil {
 				return err
 			}
@@ -165,7 +167,8 @@ func Decode(b []byte) (*Item, error) {
 // timestamp in it, Unix microseconds, 0 if it has none.
 func Reduce(stats []byte, sample *telemetry.WebRTCSample) (atUs int64, err error) {
 	s := &scanner{b: stats}
-	r := report{}
+	r := newReport()
+	defer r.free()
 	if err := r.read(s); err != nil {
 		return 0, itemError(err)
 	}
@@ -241,6 +244,17 @@ type stat struct {
 
 // report is one getStats() result in document order.
 type report struct{ stats []stat }
+
+// reports are used again: a report is some 50 kB, and gone as soon as it is reduced.
+var reports = sync.Pool{New: func() any { return &report{} }}
+
+func newReport() *report { return reports.Get().(*report) }
+
+func (r *report) free() {
+	clear(r.stats)
+	r.stats = r.stats[:0]
+	reports.Put(r)
+}
 
 func (r *report) read(s *scanner) error {
 	switch s.peek() {

@@ -1,9 +1,12 @@
 package webrtc
 
 import (
+	"bufio"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"math"
+	"os"
 	"testing"
 	"unicode/utf8"
 
@@ -174,6 +177,36 @@ func BenchmarkDecode(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := Decode(item); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// A report as a browser gives it: about 60 objects, 20 KB.
+func BenchmarkReduceBrowser(b *testing.B) {
+	file, err := os.Open("../../testdata/webrtc/w1_clean.jsonl.gz")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer file.Close()
+	z, err := gzip.NewReader(file)
+	if err != nil {
+		b.Fatal(err)
+	}
+	lines := bufio.NewScanner(z)
+	lines.Buffer(nil, 1<<20)
+	lines.Scan()
+	lines.Scan()
+	var entry struct {
+		Report json.RawMessage `json:"report"`
+	}
+	if err := json.Unmarshal(lines.Bytes(), &entry); err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(entry.Report)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Reduce(entry.Report, &telemetry.WebRTCSample{}); err != nil {
 			b.Fatal(err)
 		}
 	}
