@@ -165,7 +165,6 @@ func (h *handler) rejectedByPlatform(e *telemetry.CallEvent) {
 // signalling, never the other way, and status and Reason header are kept.
 func (h *handler) rejection(leg string, byEvent bool, r *telemetry.Rejection) {
 	c := h.c
-	user := r.Agent.GetUserId()
 	var same *rejection
 	for i := range c.rejected {
 		k := &c.rejected[i]
@@ -173,7 +172,7 @@ func (h *handler) rejection(leg string, byEvent bool, r *telemetry.Rejection) {
 			same = k
 			break
 		}
-		if k.byEvent != byEvent && (k.userID != "" && k.userID == user || byEvent && user == "" && len(c.rejected) == 1) {
+		if k.byEvent != byEvent && sameAgent(k.out.Agent, r.Agent, len(c.rejected) == 1) {
 			same = k
 		}
 	}
@@ -196,7 +195,6 @@ func (h *handler) rejection(leg string, byEvent bool, r *telemetry.Rejection) {
 			}
 		}
 		same.out = merged
-		same.userID = merged.Agent.GetUserId()
 		h.emitRejection(merged)
 		return
 	}
@@ -206,8 +204,20 @@ func (h *handler) rejection(leg string, byEvent bool, r *telemetry.Rejection) {
 	if len(c.rejected) == maxRejected {
 		c.rejected = append(c.rejected[:0], c.rejected[1:]...)
 	}
-	c.rejected = append(c.rejected, rejection{leg: leg, userID: user, byEvent: byEvent, out: r})
+	c.rejected = append(c.rejected, rejection{leg: leg, byEvent: byEvent, out: r})
 	h.emitRejection(r)
+}
+
+// sameAgent says whether two sources speak of the same refusal: of the same user
+// or number, or of nobody in particular where there is only one.
+func sameAgent(a, b *telemetry.Identity, only bool) bool {
+	if a.GetUserId() != "" && b.GetUserId() != "" {
+		return a.GetUserId() == b.GetUserId()
+	}
+	if a.GetNumber() != "" && b.GetNumber() != "" {
+		return a.GetNumber() == b.GetNumber()
+	}
+	return only
 }
 
 func (h *handler) emitRejection(r *telemetry.Rejection) {

@@ -129,7 +129,6 @@ type invite struct {
 // hop, or told by the platform, does not count again.
 type rejection struct {
 	leg     string
-	userID  string
 	byEvent bool
 	out     *telemetry.Rejection
 }
@@ -504,7 +503,6 @@ func (c *call) code(x *coder) {
 	})
 	list(x, &c.rejected, func(r *rejection) {
 		x.str(&r.leg)
-		x.str(&r.userID)
 		x.flag(&r.byEvent)
 		message(x, &r.out)
 		if r.out == nil {

@@ -33,6 +33,14 @@ func fromF(p *float64) float64 {
 	return *p
 }
 
+// gauge is a value that cannot be negative: some senders say -1 for "none".
+func gauge(p *float64) float64 {
+	if p == nil || !(*p >= 0) {
+		return math.NaN()
+	}
+	return *p
+}
+
 func fromI(p *int64) float64 {
 	if p == nil {
 		return math.NaN()
@@ -55,9 +63,9 @@ func InboundOf(in *telemetry.InboundRTP) Inbound {
 		Samples:            fromU(in.TotalSamplesReceived),
 		Energy:             fromF(in.TotalAudioEnergy),
 		DurationS:          fromF(in.TotalSamplesDurationS),
-		JitterMs:           fromF(in.JitterS) * 1000,
-		BufferMs:           fromF(in.JitterBufferMs),
-		BufferPreferredMs:  fromF(in.JitterBufferPreferredMs),
+		JitterMs:           gauge(in.JitterS) * 1000,
+		BufferMs:           gauge(in.JitterBufferMs),
+		BufferPreferredMs:  gauge(in.JitterBufferPreferredMs),
 		LevelGauge:         fromF(in.AudioLevel),
 	}
 }
