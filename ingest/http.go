@@ -51,6 +51,8 @@ type problem struct {
 	Status int    `json:"status"`
 	Detail string `json:"detail,omitempty"`
 	Field  string `json:"field,omitempty"`
+	// Rejected lists the items where all of a batch were refused.
+	Rejected []Refusal `json:"rejected,omitempty"`
 }
 
 func (p *problem) Error() string { return p.Title + ": " + p.Detail }
@@ -122,9 +124,14 @@ func (in *Ingester) take(w http.ResponseWriter, r *http.Request, tally *Tally, c
 	if prepare != nil {
 		prepare(records)
 	}
-	if len(records) == 0 && len(items) == 1 {
-		only := receipt.Rejected[0]
-		writeProblem(w, &problem{Status: http.StatusBadRequest, Detail: only.Detail, Field: only.Field})
+	if len(records) == 0 {
+		p := &problem{Status: http.StatusBadRequest}
+		if p.Detail = "no item can be taken"; len(receipt.Rejected) == 1 {
+			p.Detail, p.Field = receipt.Rejected[0].Detail, receipt.Rejected[0].Field
+		} else {
+			p.Rejected = receipt.Rejected
+		}
+		writeProblem(w, p)
 		return
 	}
 	if err := in.producer.ProduceAll(r.Context(), in.cfg.HTTP.AckTimeout, records...); err != nil {
@@ -244,7 +251,7 @@ func split(body []byte, contentType string, maxItem int) ([][]byte, error) {
 			return nil, malformed(err, 0)
 		}
 	}
-	items := [][]byte{}
+	var items [][]byte
 	for !array || decoder.More() {
 		var item json.RawMessage
 		err := decoder.Decode(&item)
@@ -264,6 +271,9 @@ func split(body []byte, contentType string, maxItem int) ([][]byte, error) {
 	}
 	if _, err := decoder.Token(); err != io.EOF {
 		return nil, malformed(errors.New("data after the array"), len(items))
+	}
+	if len(items) == 0 {
+		return nil, &problem{Status: http.StatusBadRequest, Detail: "the array is empty"}
 	}
 	return items, nil
 }

@@ -55,6 +55,8 @@ type Ingester struct {
 	agents  map[agentKey]*agent
 	replays map[string]*timeline
 
+	ending sync.WaitGroup // ends of replays that are being written
+
 	legs legClocks
 
 	hepUDP, rtcpUDP *net.UDPConn
@@ -214,6 +216,7 @@ func (in *Ingester) Run(ctx context.Context) error {
 		group.Go(func() error { return in.runBindings(ctx) })
 	}
 	err := group.Wait()
+	in.ending.Wait()
 	in.finish()
 	return err
 }
@@ -273,10 +276,14 @@ func (in *Ingester) runTicks(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
+		// None pile up while Kafka is away: the next one that gets through moves
+		// time just as far.
+		if in.producer.marks.Load() > 0 {
+			continue
+		}
 		now := in.now().UnixMicro()
 		tick := &telemetry.Record{AtUs: now, ReceivedUs: now, Timeline: &telemetry.Timeline{}, Body: &telemetry.Record_Tick{Tick: &telemetry.Tick{}},
 			EventId: telemetry.EventID("", "", string(in.instance), now)}
-		// The next tick waits for this one: none pile up while Kafka is away.
 		attempt, cancel := context.WithTimeout(ctx, 10*time.Second)
 		err := in.producer.Everywhere(attempt, tick)
 		cancel()
@@ -335,8 +342,15 @@ func (in *Ingester) upkeep(ctx context.Context, nowUs int64, write sink) {
 	}
 	in.mu.Unlock()
 	for _, tl := range silent {
-		in.log.Info("replayed capture ended", "timeline", tl.id, "records", tl.seq)
-		tl.end(ctx, in.producer, write, in.log)
+		in.log.Info("replayed capture ended", "timeline", tl.id)
+		// Kafka may be away for long; time must go on for the others.
+		in.ending.Go(func() {
+			if !tl.end(ctx, in.producer, write, in.log) {
+				in.mu.Lock()
+				defer in.mu.Unlock()
+				in.replays[tl.id] = tl // for finish to try once more
+			}
+		})
 	}
 }
 

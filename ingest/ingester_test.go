@@ -576,6 +576,8 @@ func TestHTTP(t *testing.T) {
 		{"/ingest/v1/events", "[" + fmt.Sprintf(event, "b") + "," + fmt.Sprintf(event, "c") + "]", "application/cloudevents-batch+json; charset=utf-8", "", "Bearer k", 202, `"accepted":2`},
 		{"/ingest/v1/webrtc", sample, "application/json", "", "Bearer wrong", 401, `"status":401`},
 		{"/ingest/v1/webrtc", "", "application/json", "", "Bearer k", 400, "empty"},
+		{"/ingest/v1/webrtc", "[]", "application/json", "", "Bearer k", 400, "empty"},
+		{"/ingest/v1/webrtc", `[{"stats":{}},{"call_id":"x"}]`, "application/json", "", "Bearer k", 400, `"rejected":[{"index":0,"field":"call_id","detail":"missing"},{"index":1,"field":"stats"`},
 		{"/ingest/v1/webrtc", "[" + sample, "application/json", "", "Bearer k", 400, `"field":"[1]"`},
 		{"/ingest/v1/webrtc", "[" + sample + "] x", "application/json", "", "Bearer k", 400, `"field":"[1]"`},
 		{"/ingest/v1/webrtc", `{"call_id":"c"}`, "application/json", "", "Bearer k", 400, `"field":"stats"`},

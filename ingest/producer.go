@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,6 +32,7 @@ type Producer struct {
 	client *kgo.Client
 	admin  *kadm.Client
 	room   room
+	marks  atomic.Int64 // ticks and ends that Kafka has not acknowledged yet
 
 	mu         sync.Mutex
 	partitions map[string]int32
@@ -326,8 +328,12 @@ func (p *Producer) Everywhere(ctx context.Context, r *telemetry.Record) error {
 		}
 	}
 	results := make(chan error, len(records))
+	p.marks.Add(int64(len(records)))
 	for _, k := range records {
-		p.client.Produce(context.Background(), k, func(_ *kgo.Record, err error) { results <- err })
+		p.client.Produce(context.Background(), k, func(_ *kgo.Record, err error) {
+			p.marks.Add(-1)
+			results <- err
+		})
 	}
 	var failed error
 	for range records {

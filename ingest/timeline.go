@@ -24,7 +24,6 @@ type timeline struct {
 	seq            uint64
 	lastAtUs       int64
 	lastReceivedUs int64
-	ended          bool
 }
 
 func newTimeline(id string, cfg Config) *timeline {
@@ -147,20 +146,15 @@ func (tl *timeline) drain(nowUs int64, write sink) {
 	tl.correlated(write, func() []*telemetry.Record { return tl.correlator.Drain(nowUs) })
 }
 
-// end closes the timeline of a replay. Kafka may be away: it is tried until ctx ends.
-func (tl *timeline) end(ctx context.Context, p *Producer, write sink, log *slog.Logger) {
+// end closes the timeline of a replay. Kafka may be away: it is tried until ctx
+// ends. It reports whether the end was written.
+func (tl *timeline) end(ctx context.Context, p *Producer, write sink, log *slog.Logger) bool {
 	tl.mu.Lock()
-	if tl.ended {
-		tl.mu.Unlock()
-		return
-	}
-	tl.ended = true
-	at := tl.lastAtUs
+	at, received := tl.lastAtUs, tl.lastReceivedUs
 	tl.mu.Unlock()
 	tl.drain(at, write)
 	tl.mu.Lock()
-	tl.seq++
-	end := &telemetry.Record{AtUs: at, ReceivedUs: tl.lastReceivedUs, Timeline: &telemetry.Timeline{Id: tl.id, Seq: tl.seq},
+	end := &telemetry.Record{AtUs: at, ReceivedUs: received, Timeline: &telemetry.Timeline{Id: tl.id, Seq: tl.seq + 1},
 		EventId: telemetry.EventID("", tl.id, "end", at), Body: &telemetry.Record_End{End: &telemetry.TimelineEnd{}}}
 	tl.mu.Unlock()
 	for {
@@ -168,11 +162,12 @@ func (tl *timeline) end(ctx context.Context, p *Producer, write sink, log *slog.
 		err := p.Everywhere(attempt, end)
 		cancel()
 		if err == nil || ctx.Err() != nil {
-			return
+			return err == nil
 		}
 		log.Warn("cannot end replayed capture, trying again", "timeline", tl.id, "error", err)
 		select {
 		case <-ctx.Done():
+			return false
 		case <-time.After(time.Second):
 		}
 	}
