@@ -383,7 +383,8 @@ func TestBadInput(t *testing.T) {
 				check("body of another type", s.as(s.operator, method, at, `["`+secret+`"]`, header...), 422)
 				check("unknown member", s.as(s.operator, method, at, `{"nosuch":"`+secret+`"}`, header...), 422).names(t, "body.nosuch")
 				check("content type", s.as(s.operator, method, at, `a,b`, append([]string{"Content-Type", "text/csv"}, header...)...), 400, 415, 422)
-				check("huge body", s.as(s.operator, method, at, `{"name":"`+strings.Repeat("4155550199", 200_000)+`"}`, header...), 413)
+				// A little over the limit: the server reads that little before it closes.
+				check("huge body", s.as(s.operator, method, at, `{"name":"`+strings.Repeat("4155550199", 110_000)+`"}`, header...), 413)
 			}
 		}
 	}
