@@ -49,13 +49,7 @@ func ServeKafka(ctx context.Context, args KafkaArgs, stdin io.Reader) error {
 		waitForStop(ctx, stdin, nil)
 		close(stop)
 	}()
-	b := &broker{args: args, log: slog.New(slog.NewTextHandler(os.Stderr, nil)), staged: map[int64]*staging{}}
-	for again := true; again; {
-		if again, err = b.serve(stop); err != nil {
-			return err
-		}
-	}
-	return nil
+	return newBroker(args, slog.New(slog.NewTextHandler(os.Stderr, nil))).run(stop)
 }
 
 // broker is kfake with what it lacks to be trusted with a log: see kafka_recovery.go and kafka_compaction.go.
@@ -68,8 +62,25 @@ type broker struct {
 	staged map[int64]*staging
 	topics map[[16]byte]string // names by id
 
+	upkeepPeriod     time.Duration
+	minCompactBytes  int64
+	liveCompactBytes int64
+
 	mu       sync.Mutex
 	saveFail bool // kfake reported that it could not write its state
+}
+
+func newBroker(args KafkaArgs, log *slog.Logger) *broker {
+	return &broker{args: args, log: log, staged: map[int64]*staging{},
+		upkeepPeriod: upkeepPeriod, minCompactBytes: minCompactBytes, liveCompactBytes: liveCompactBytes}
+}
+
+func (b *broker) run(stop <-chan struct{}) error {
+	for {
+		if again, err := b.serve(stop); err != nil || !again {
+			return err
+		}
+	}
 }
 
 type staging struct {
@@ -83,7 +94,7 @@ func (b *broker) serve(stop <-chan struct{}) (again bool, err error) {
 	if err := beginLog(dir, b.log); err != nil {
 		return false, err
 	}
-	if gained, err := compactLog(dir, time.Now(), minCompactBytes); err != nil {
+	if gained, err := compactLog(dir, time.Now(), b.minCompactBytes); err != nil {
 		return false, fmt.Errorf("cannot compact the Kafka log: %w", err)
 	} else if gained > 0 {
 		b.log.Info("the Kafka log has been compacted", "gained_bytes", gained)
@@ -108,7 +119,7 @@ func (b *broker) serve(stop <-chan struct{}) (again bool, err error) {
 	cluster.ControlKey(int16(kmsg.TxnOffsetCommit), b.noteOffsets)
 	cluster.ControlKey(int16(kmsg.EndTxn), b.noteCommit)
 
-	ticker := time.NewTicker(upkeepPeriod)
+	ticker := time.NewTicker(b.upkeepPeriod)
 	defer ticker.Stop()
 	for !again {
 		select {
@@ -121,7 +132,7 @@ func (b *broker) serve(stop <-chan struct{}) (again bool, err error) {
 			if err != nil {
 				b.log.Error("cannot see the size of the Kafka log", "error", err)
 			}
-			again = size-clean > liveCompactBytes && size > 3*clean
+			again = size-clean > b.liveCompactBytes && size > 3*clean
 			continue
 		}
 		break

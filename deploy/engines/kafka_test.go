@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -583,6 +584,80 @@ func TestCompactionKeepsTheNewestCommittedRecords(t *testing.T) {
 		if left, err := filepath.Glob(part + ".*"); err != nil || len(left) > 0 {
 			t.Errorf("%s: left behind: %v, %v", name, left, err)
 		}
+	}
+}
+
+// The broker closes for a moment to compact; its clients notice no more than a broken connection, and a transaction that
+// was open goes on.
+func TestBrokerCompactsWhileItServes(t *testing.T) {
+	ctx := context.Background()
+	port, err := choosePort(0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBroker(KafkaArgs{Dir: t.TempDir(), Port: port}, slog.New(slog.NewTextHandler(testWriter{t}, nil)))
+	b.upkeepPeriod, b.minCompactBytes, b.liveCompactBytes = 20*time.Millisecond, 0, 200_000
+	stop, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- b.run(stop) }()
+	addr := loopback(port)
+	compact := "compact"
+	createTopic(t, kafkaClient(t, addr), "state", 1, map[string]*string{"cleanup.policy": &compact})
+	createTopic(t, kafkaClient(t, addr), "in", 1, nil)
+
+	// A transaction that is open while the log is compacted.
+	open := kafkaClient(t, addr, kgo.TransactionalID("open"), kgo.DefaultProduceTopic("in"))
+	if err := open.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	if err := open.ProduceSync(ctx, kgo.StringRecord("before")).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	client := kafkaClient(t, addr, kgo.DefaultProduceTopic("state"))
+	random := rand.New(rand.NewPCG(1, 2))
+	want := map[string]string{}
+	compacted := func() bool {
+		n, err := compactedBytes(b.args.Dir)
+		return err == nil && len(want) > 0 && n < 100_000
+	}
+	written := 0
+	for written < 300 || !compacted() && written < 20_000 {
+		value := make([]byte, 1000)
+		for i := range value {
+			value[i] = byte(random.Uint32())
+		}
+		r := &kgo.Record{Key: []byte(strconv.Itoa(written % 7)), Value: value}
+		if err := client.ProduceSync(ctx, r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		want[string(r.Key)] = string(value)
+		written++
+	}
+	if !compacted() {
+		t.Fatalf("nothing was compacted in %d records", written)
+	}
+	if err := open.ProduceSync(ctx, kgo.StringRecord("after")).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if err := open.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		t.Fatal(err)
+	}
+	if got := values(committed(t, addr, "in")); !slices.Equal(got, []string{"before", "after"}) {
+		t.Errorf("the open transaction: %q", got)
+	}
+	records := committed(t, addr, "state")[0]
+	got := map[string]string{}
+	for _, r := range records {
+		got[string(r.Key)] = string(r.Value)
+	}
+	if !maps.Equal(got, want) {
+		t.Error("the newest records are not those that were written")
+	}
+	if end := records[len(records)-1].Offset + 1; end != int64(written) || len(records) == written {
+		t.Errorf("%d records are left, the next offset is %d; %d were written", len(records), end, written)
+	}
+	close(stop)
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -73,6 +73,7 @@ func findLibrary(goos, goarch, explicit string, dirs ...string) (string, error) 
 			filepath.Join(dir, "lib", "libchdb.so"),
 			filepath.Join(dir, "deploy", "engines", "node_modules", filepath.FromSlash(pkg), "libchdb.so"),
 			filepath.Join(dir, "node_modules", filepath.FromSlash(pkg), "libchdb.so"),
+			filepath.Join(dir, filepath.FromSlash(pkg), "libchdb.so"),
 		} {
 			if isFile(candidate) {
 				return filepath.Abs(candidate)
@@ -80,7 +81,7 @@ func findLibrary(goos, goarch, explicit string, dirs ...string) (string, error) 
 			tried = append(tried, candidate)
 		}
 	}
-	return "", fmt.Errorf("%w: run `%s`, or set clickhouse.library or %s to libchdb.so, or clickhouse.addr to a server (looked at %s)",
+	return "", fmt.Errorf("%w: run `%s`, or set engines.library or %s to libchdb.so, or clickhouse.addr to a server (looked at %s)",
 		ErrLibraryMissing, InstallCommand, LibraryEnv, strings.Join(tried, ", "))
 }
 
