@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"regexp"
 	"time"
 
@@ -79,6 +80,8 @@ func (c Config) tlsConfig() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12}
 }
 
+const dialTimeout = 5 * time.Second
+
 // Open gives a connection pool for DDL and questions. It does not connect yet,
 // and the database need not exist yet.
 func Open(c Config) (driver.Conn, error) { return c.open(c.Database) }
@@ -87,15 +90,20 @@ func (c Config) open(database string) (driver.Conn, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	conn, err := chdriver.Open(&chdriver.Options{
+	options := &chdriver.Options{
 		Addr:             c.Addr,
 		Auth:             chdriver.Auth{Database: database, Username: c.User, Password: c.Password},
 		TLS:              c.tlsConfig(),
-		DialTimeout:      5 * time.Second,
+		DialTimeout:      dialTimeout,
 		MaxOpenConns:     16,
 		MaxIdleConns:     8,
 		ConnOpenStrategy: chdriver.ConnOpenInOrder,
-	})
+	}
+	if !c.TLS {
+		d := &dialer{net.Dialer{Timeout: dialTimeout}}
+		options.DialContext = func(ctx context.Context, addr string) (net.Conn, error) { return d.DialContext(ctx, "tcp", addr) }
+	}
+	conn, err := chdriver.Open(options)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open ClickHouse: %w", err)
 	}

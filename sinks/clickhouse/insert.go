@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -59,18 +60,22 @@ func (i *inserter) connect(ctx context.Context) error {
 	var errs []error
 	// Always in the configured order: only replicas share the memory of tokens.
 	for _, addr := range i.config.Addr {
-		client, err := ch.Dial(ctx, ch.Options{
+		options := ch.Options{
 			Address:          addr,
 			Database:         i.config.Database,
 			User:             i.config.User,
 			Password:         i.config.Password,
 			ClientName:       "earshot-sink",
 			TLS:              i.config.tlsConfig(),
-			DialTimeout:      5 * time.Second,
+			DialTimeout:      dialTimeout,
 			HandshakeTimeout: 10 * time.Second,
 			ReadTimeout:      i.config.Timeout,
 			Compression:      compression(addr),
-		})
+		}
+		if !i.config.TLS {
+			options.Dialer = &dialer{net.Dialer{Timeout: dialTimeout}}
+		}
+		client, err := ch.Dial(ctx, options)
 		if err == nil {
 			i.client = client
 			return nil

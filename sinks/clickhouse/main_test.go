@@ -30,7 +30,10 @@ import (
 // child, or "sink", a sink process that can be killed.
 const childEnv = "EARSHOT_CLICKHOUSE_TEST_CHILD"
 
-var server *engines.Set
+// addrEnv names another ClickHouse to test against than the embedded engine.
+const addrEnv = "EARSHOT_TEST_CLICKHOUSE_ADDR"
+
+var serverAddr = os.Getenv(addrEnv)
 
 func TestMain(m *testing.M) {
 	switch {
@@ -51,6 +54,9 @@ func exit(err error) {
 }
 
 func runWithClickHouse(m *testing.M) int {
+	if serverAddr != "" {
+		return m.Run()
+	}
 	data, err := os.MkdirTemp("", "earshot-clickhouse-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -64,14 +70,16 @@ func runWithClickHouse(m *testing.M) int {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	server, err = engines.Start(ctx, engines.Config{
+	server, err := engines.Start(ctx, engines.Config{
 		Data: data, ClickHouse: true, Library: library, MinFreeBytes: 1, Env: []string{childEnv + "=engine"},
+		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer server.Stop()
+	serverAddr = server.ClickHouseAddr()
 	return m.Run()
 }
 
@@ -142,7 +150,7 @@ func newBench(t *testing.T, partitions int32) *bench {
 
 func testConfig() Config {
 	c := DefaultConfig()
-	c.Addr = []string{server.ClickHouseAddr()}
+	c.Addr = []string{serverAddr}
 	c.Database = fmt.Sprintf("test_%d_%d", os.Getpid(), databases.Add(1))
 	c.Batch.Linger = 20 * time.Millisecond
 	return c
@@ -261,7 +269,7 @@ func (b *bench) start(c Config, log *slog.Logger) func() {
 // eventually waits for a state that other processes bring about.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(4 * time.Minute)
 	for !ok() {
 		if time.Now().After(deadline) {
 			t.Fatalf("it never happened that %s", what)
