@@ -52,7 +52,12 @@ func (c Config) Options() ([]kgo.Opt, error) {
 	if len(c.Brokers) == 0 {
 		return nil, errors.New("kafka.brokers is empty")
 	}
-	opts := []kgo.Opt{kgo.SeedBrokers(c.Brokers...), kgo.ClientID("earshot")}
+	opts := []kgo.Opt{
+		kgo.SeedBrokers(c.Brokers...), kgo.ClientID("earshot"),
+		// A broker that was restarted is found again in moments; the library's
+		// defaults would wait for seconds each time.
+		kgo.MetadataMinAge(250 * time.Millisecond), kgo.RetryBackoffFn(backoff),
+	}
 	if c.TLS.Enabled {
 		t := &tls.Config{MinVersion: tls.VersionTLS12}
 		if c.TLS.CA != "" {
@@ -86,6 +91,11 @@ func (c Config) Options() ([]kgo.Opt, error) {
 		return nil, fmt.Errorf("kafka.sasl.mechanism %q is none of plain, scram-sha-256, scram-sha-512", c.SASL.Mechanism)
 	}
 	return opts, nil
+}
+
+// backoff grows from 50 ms to 2 s.
+func backoff(tries int) time.Duration {
+	return min(50*time.Millisecond<<min(tries, 6), 2*time.Second)
 }
 
 // EnsureTopics creates what is missing and refuses a cluster whose
