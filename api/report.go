@@ -235,7 +235,7 @@ func (r report) markdown(out io.Writer) error {
 		for i, s := range v.Sources {
 			parts[i] = fmt.Sprintf("%s at the %s (%d)", s.Kind, or(s.Side, "unknown side"), s.Samples)
 		}
-		line("Based on", "", strings.Join(parts, ", "))
+		b.WriteString("| Based on | | " + strings.Join(parts, ", ") + " |\n")
 	}
 
 	if len(r.Evidence) > 0 {
