@@ -1,0 +1,179 @@
+package ingest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/earshot/earshot/ingest/hep"
+	"github.com/earshot/earshot/telemetry"
+)
+
+// bench is an Ingester without sockets and Kafka, and what it writes.
+type bench struct {
+	in      *Ingester
+	records []*telemetry.Record
+	now     time.Time
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	cfg := DefaultConfig()
+	cfg.HEP.Listen, cfg.RTCP.Listen, cfg.SIP.Listen, cfg.Bindings.Share = "", "", "", false
+	in, err := New(cfg, Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &bench{in: in, now: time.Unix(1_700_000_000, 0)}
+}
+
+func (b *bench) write(r *telemetry.Record, done func(error)) {
+	b.records = append(b.records, r)
+	done(nil)
+}
+
+func (b *bench) hep(kind uint8, src, dst, correlationID, payload string) {
+	p := hep.Packet{Version: 3, Family: 2, Protocol: hep.ProtocolUDP, Src: addr4(src), Dst: addr4(dst), Time: b.now, AgentID: 1,
+		PayloadType: kind, CorrelationID: []byte(correlationID), Payload: []byte(payload)}
+	b.in.observeHEP(hep.Append(nil, &p), ListenerHEPUDP, addr4("192.0.2.1:9"), b.now, b.write)
+}
+
+func invite(callID, address string, port string, extra ...string) string {
+	return "INVITE sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: " + callID + "\r\nCSeq: 1 INVITE\r\nContent-Type: application/sdp\r\n\r\n" +
+		"v=0\r\no=- 1 1 IN IP4 " + address + "\r\ns=-\r\nc=IN IP4 " + address + "\r\nt=0 0\r\nm=audio " + port + " RTP/AVP 0\r\n" + strings.Join(extra, "\r\n")
+}
+
+const rtcpJSON = `{"ssrc":1,"type":200,"report_count":1,"sender_information":{"ntp_timestamp_sec":3913056000,"ntp_timestamp_usec":1,"rtp_timestamp":1,"packets":10,"octets":100},` +
+	`"report_blocks":[{"source_ssrc":2,"fraction_lost":0,"packets_lost":0,"highest_seq_no":5,"ia_jitter":3,"lsr":0,"dlsr":0}]}`
+
+// The correlation id of HEP wins where it is a Call-ID that was seen; then the
+// addresses; then, for RTCP as JSON, whatever the agent says.
+func TestHEPCorrelationID(t *testing.T) {
+	b := newBench(t)
+	b.hep(hep.TypeSIP, "10.0.0.1:5060", "10.0.0.2:5060", "", invite("known", "10.0.0.1", "4000"))
+	b.hep(hep.TypeSIP, "10.0.0.3:5060", "10.0.0.2:5060", "", invite("other", "10.0.0.3", "4000"))
+	for i, tc := range []struct{ src, id, want string }{
+		{"10.0.0.3:4001", "known", "known"},         // a relay's address, but the agent knows the call
+		{"10.0.0.3:4001", "SIP/peer-0001", "other"}, // Asterisk's channel name: addresses know better
+		{"10.9.9.9:4001", "later@pbx", "later@pbx"},
+	} {
+		b.hep(hep.TypeRTCPJSON, tc.src, "10.8.8.8:6001", tc.id, rtcpJSON)
+		if r := b.records[len(b.records)-1]; len(b.records) != 3+i || r.CallKey != tc.want || r.GetRtcp() == nil {
+			t.Errorf("%+v: %d records, last %v", tc, len(b.records), r)
+		}
+	}
+	// Binary RTCP of an agent that gives ids of its own waits for its SDP.
+	b.hep(hep.TypeRTCP, "10.9.9.7:4001", "10.8.8.7:6001", "whatever", "\x80\xc9\x00\x01\x00\x00\x00\x07")
+	if len(b.records) != 5 {
+		t.Fatalf("%d records", len(b.records))
+	}
+	b.in.upkeep(t.Context(), b.now.Add(30*time.Second).UnixMicro(), b.write)
+	if r := b.records[len(b.records)-1]; len(b.records) != 6 || !strings.HasPrefix(r.CallKey, "rtcp:") {
+		t.Errorf("%d records, last %v", len(b.records), r)
+	}
+}
+
+func TestHEPVideoIsNoAudio(t *testing.T) {
+	b := newBench(t)
+	b.hep(hep.TypeSIP, "10.0.0.1:5060", "10.0.0.2:5060", "", invite("c", "10.0.0.1", "4000", "m=video 5000 RTP/AVP 96\r\n"))
+	b.hep(hep.TypeRTCP, "10.0.0.1:5001", "10.0.0.2:5001", "", "\x80\xc9\x00\x01\x00\x00\x00\x07")
+	b.hep(hep.TypeRTCP, "10.0.0.1:4001", "10.0.0.2:4001", "", "\x80\xc9\x00\x01\x00\x00\x00\x08")
+	if len(b.records) != 2 || b.records[1].GetRtcp().SenderSsrc != 8 {
+		t.Errorf("records %v", b.records)
+	}
+}
+
+func TestHEPQualityReport(t *testing.T) {
+	b := newBench(t)
+	b.hep(hep.TypeVQ, "10.0.0.1:5060", "10.0.0.2:5060", "", vqBodyText)
+	// Without a Call-ID the media addresses in the report tell the call.
+	b.hep(hep.TypeSIP, "10.0.0.1:5060", "10.0.0.2:5060", "", invite("c", "10.0.0.1", "5000"))
+	b.hep(hep.TypeVQ, "10.0.0.1:5060", "10.0.0.2:5060", "", strings.Replace(vqBodyText, "CallID: vq-call-1\r\n", "", 1))
+	if len(b.records) != 3 || b.records[0].CallKey != "vq-call-1" || b.records[2].CallKey != "c" || b.records[2].GetVq() == nil {
+		t.Errorf("records %v", b.records)
+	}
+}
+
+// The same observation has the same id, another one has another.
+func TestEventIDs(t *testing.T) {
+	b := newBench(t)
+	for range 2 {
+		b.hep(hep.TypeSIP, "10.0.0.1:5060", "10.0.0.2:5060", "", invite("c", "10.0.0.1", "5000"))
+	}
+	b.hep(hep.TypeSIP, "10.0.0.1:5060", "10.0.0.3:5060", "", invite("c", "10.0.0.1", "5000"))
+	ids := []string{string(b.records[0].EventId), string(b.records[1].EventId), string(b.records[2].EventId)}
+	if ids[0] != ids[1] || ids[0] == ids[2] {
+		t.Errorf("ids %x", ids)
+	}
+}
+
+func TestHEPOverTLS(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for name, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: cert}, keyFile: {Type: "PRIVATE KEY", Bytes: keyDER}} {
+		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := newRig(t, func(c *Config, _ *Deps) { c.HEP.TLS = TLSConfig{Cert: certFile, Key: keyFile} })
+	roots := x509.NewCertPool()
+	parsed, err := x509.ParseCertificate(cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots.AddCert(parsed)
+	conn, err := tls.Dial("tcp", r.ingester.Addrs().HEPTCP.String(), &tls.Config{RootCAs: roots})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, p := range callPackets(t, time.Now()) {
+		send(t, conn, hep.Append(nil, &p))
+	}
+	r.wait(20, isRTCP)
+}
+
+func FuzzSplit(f *testing.F) {
+	f.Add([]byte(`[{"a":1},{"b":[2,"]"]}]`), "application/json")
+	f.Add([]byte("{\"a\":1}\n{bad\n{}"), "application/x-ndjson")
+	f.Add([]byte(`{"a":1} {"b":2}`), "")
+	f.Fuzz(func(t *testing.T, body []byte, contentType string) {
+		items, err := split(body, contentType, 1000)
+		if err != nil {
+			return
+		}
+		if len(items) == 0 {
+			t.Fatal("no items and no error")
+		}
+		lines := strings.Contains(contentType, "jsonl") || strings.Contains(contentType, "ndjson")
+		for _, item := range items {
+			if len(item) == 0 || len(item) > 1000 || !lines && !json.Valid(item) {
+				t.Fatalf("item %q", item)
+			}
+		}
+	})
+}
