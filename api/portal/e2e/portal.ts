@@ -111,8 +111,9 @@ export async function awaitCall(request: APIRequestContext, c: string, what: str
 const has = (call: Call, kind: string, side?: string) =>
   !!call.verdict?.sources?.some((s) => s.kind === kind && (side === undefined || s.side === side) && (s.samples ?? 0) > 5);
 
-export const withWebRTC = (call: Call) => call.state === 'ended' && has(call, 'webrtc', 'target');
-export const withoutWebRTC = (call: Call) => call.state === 'ended' && !call.verdict?.sources?.some((s) => s.kind === 'webrtc');
+export const withWebRTC = (call: Call) => call.state === 'ended' && !!call.verdict?.final && has(call, 'webrtc', 'target');
+export const withoutWebRTC = (call: Call) =>
+  call.state === 'ended' && !!call.verdict?.sources?.some((s) => s.kind === 'sip') && !call.verdict.sources.some((s) => s.kind === 'webrtc');
 
 export async function someUser(request: APIRequestContext, c: string): Promise<User> {
   const list = await get<List<User>>(request, `/api/v1/companies/${c}/users?state=active`);

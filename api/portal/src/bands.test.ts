@@ -47,7 +47,20 @@ describe('headline', () => {
     [verdict('unacceptable', { delay: { band: 'unacceptable' }, loss: { band: 'unacceptable' } }), 'Unacceptable: delay, packet loss'],
     [verdict('unacceptable', { one_way_audio: { state: 'confirmed', direction: 'both' } }), 'No audio'],
     [verdict('bad', { one_way_audio: { state: 'suspected', direction: 'target_to_contact' } }), 'One-way audio suspected'],
-  ])('%o', (v, want) => expect(headline(v)).toBe(want));
+  ])('%o', (v, want) => expect(headline({ ...call, verdict: v })).toBe(want));
+});
+
+describe('a call that was not answered', () => {
+  const unanswered: Call = { ...call, connected_at: null, verdict: { overall: 'unknown', final: true } };
+  it('has no audio to judge', () => {
+    expect(oneWaySentence({ state: 'unknown' }, unanswered)).toBe('The call was not answered: there is no audio to judge.');
+    expect(tally([unanswered])).toEqual([]);
+  });
+  it.each<[Partial<Call>, string]>([
+    [{}, 'Not answered'],
+    [{ state: 'live' }, 'Ringing'],
+    [{ rejections: [{ reason: 'do_not_disturb', at: call.started_at }] }, 'Rejected: do not disturb'],
+  ])('%o', (more, want) => expect(headline({ ...unanswered, ...more })).toBe(want));
 });
 
 it('never calls an unknown one-way state good', () => {

@@ -1,5 +1,5 @@
-import type { Band, Call, OneWayAudio, Verdict } from './api';
-import { offset, phone, secondsBetween } from './format';
+import type { Band, Call, OneWayAudio } from './api';
+import { offset, phone, secondsBetween, title, words } from './format';
 
 /** rttBands are the four bands of round trips, in ms, with what they mean to the people talking. */
 export const rttBands: { band: Band; from: number; to: number; label: string }[] = [
@@ -19,10 +19,11 @@ export function rttBand(ms: number | null | undefined): Band {
 
 const order: Band[] = ['good', 'acceptable', 'bad', 'unacceptable'];
 
-/** tally counts calls by verdict, in the order in which they are shown. */
+/** tally counts answered calls by verdict, in the order in which they are shown. */
 export function tally(calls: Call[]): { band: Band; count: number }[] {
   const counts = new Map<Band, number>();
   for (const call of calls) {
+    if (answer(call) !== 'answered') continue;
     const band = call.verdict?.overall ?? 'unknown';
     counts.set(band, (counts.get(band) ?? 0) + 1);
   }
@@ -57,6 +58,7 @@ export function shortName(side: string | null | undefined, call: Call): string {
 
 /** oneWaySentence says in words who cannot be heard by whom, since when, and how sure that is. */
 export function oneWaySentence(one: OneWayAudio | null | undefined, call: Call): string {
+  if (!call.connected_at) return call.state === 'live' ? 'The call has not been answered yet.' : 'The call was not answered: there is no audio to judge.';
   if (!one || one.state === 'unknown') return 'One-way audio could not be judged: a direction was not observed long enough.';
   if (one.state === 'none') return 'Both sides could be heard.';
   const since = secondsBetween(callStart(call), one.since);
@@ -72,8 +74,19 @@ export function oneWaySentence(one: OneWayAudio | null | undefined, call: Call):
   return `${from} ${probably ? 'can probably not' : 'cannot'} be heard by ${to}${when}${sure}.`;
 }
 
-/** headline says the verdict in one line. */
-export function headline(verdict: Verdict | null | undefined): string {
+/** answer says what became of a call without audio: nothing that a band could judge. */
+export function answer(call: Call): 'answered' | 'ringing' | 'not answered' {
+  if (call.connected_at) return 'answered';
+  return call.state === 'live' ? 'ringing' : 'not answered';
+}
+
+/** headline says in one line what became of a call. */
+export function headline(call: Call): string {
+  const { verdict } = call;
+  if (answer(call) !== 'answered') {
+    const reason = call.rejections?.[0]?.reason;
+    return reason ? `Rejected: ${words(reason)}` : title(answer(call));
+  }
   if (!verdict) return 'No verdict yet';
   const one = verdict.one_way_audio;
   if (one && (one.state === 'confirmed' || one.state === 'suspected')) {
@@ -98,8 +111,6 @@ export function headline(verdict: Verdict | null | undefined): string {
     }
   }
 }
-
-const title = (s: string) => s.charAt(0).toUpperCase() + s.slice(1);
 
 /** oneWayBand is the colour of one-way audio beside the other dimensions. */
 export function oneWayBand(one: OneWayAudio | null | undefined): Band {

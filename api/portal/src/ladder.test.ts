@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Message } from './api';
-import { describe as describeMessage, holds, holdState, lanes, tone } from './ladder';
+import { describe as describeMessage, holds, holdState, lanes, ordered, tone } from './ladder';
 
-const sdp = (direction: string, connection = '10.0.0.5') =>
-  `INVITE sip:b@example.com SIP/2.0\r\nContent-Type: application/sdp\r\n\r\nv=0\r\no=- 1 1 IN IP4 10.0.0.5\r\ns=-\r\nc=IN IP4 ${connection}\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n${direction ? `a=${direction}\r\n` : ''}`;
+const sdp = (direction: string, connection = '10.0.0.5', to = '<sip:b@example.com>') =>
+  `INVITE sip:b@example.com SIP/2.0\r\nTo: ${to}\r\nContent-Type: application/sdp\r\n\r\nv=0\r\no=- 1 1 IN IP4 10.0.0.5\r\ns=-\r\nc=IN IP4 ${connection}\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n${direction ? `a=${direction}\r\n` : ''}`;
 
 const message = (second: number, more: Partial<Message>): Message => ({
   at: new Date(Date.UTC(2026, 10, 2, 12, 0, second)).toISOString(), src: 'a', dst: 'b', method: 'INVITE', status: 0, raw: '', ...more,
@@ -39,6 +39,14 @@ describe('holds', () => {
   });
 });
 
+it('puts messages of the same millisecond in the order of the protocol', () => {
+  const m = (method: string, status: number, cseq = 1, second = 0) => message(second, { method, status, cseq, call_id: 'x' });
+  const shuffled = [m('BYE', 200, 2), m('INVITE', 487), m('CANCEL', 200), m('ACK', 0), m('INVITE', 180), m('BYE', 0, 2), m('CANCEL', 0), m('INVITE', 0), m('OPTIONS', 0, 9, 1)];
+  expect(ordered(shuffled).map((x) => `${x.method} ${x.status}`)).toEqual([
+    'INVITE 0', 'INVITE 180', 'CANCEL 0', 'CANCEL 200', 'INVITE 487', 'ACK 0', 'BYE 0', 'BYE 200', 'OPTIONS 0',
+  ]);
+});
+
 it('keeps lanes in the order in which they spoke', () => {
   expect(lanes([message(0, { src: 'a', dst: 'p' }), message(1, { src: 'p', dst: 'b' }), message(2, { src: 'b', dst: 'p' })])).toEqual(['a', 'p', 'b']);
 });
@@ -49,6 +57,7 @@ it.each([
 
 it('names messages shortly', () => {
   expect(describeMessage(message(0, { status: 486, reason_phrase: 'Busy Here' }))).toBe('486 Busy Here');
-  expect(describeMessage(message(0, { raw: sdp('sendonly') }))).toBe('INVITE (hold)');
+  expect(describeMessage(message(0, { raw: sdp('sendonly', '10.0.0.5', '<sip:b@example.com>;tag=x') }))).toBe('INVITE (hold)');
+  expect(describeMessage(message(0, { raw: sdp('inactive') })), 'the first offer holds nothing').toBe('INVITE');
   expect(describeMessage(message(0, { method: 'BYE' }))).toBe('BYE');
 });

@@ -8,10 +8,28 @@ export function lanes(messages: Message[]): string[] {
   return seen;
 }
 
+// Where a message stands among those of its transaction.
+function step(m: Message): number {
+  if (m.status === 0) return m.method === 'ACK' ? 9 : m.method === 'CANCEL' ? 3 : 0;
+  if (m.method === 'CANCEL') return 4;
+  return m.status < 200 ? 1 : 6;
+}
+
+/**
+ * ordered sorts messages by time. Those of the same millisecond, whose order the capture may have lost, stand as the
+ * protocol demands: a request before its responses, the ACK after them.
+ */
+export function ordered(messages: Message[]): Message[] {
+  return [...messages].sort(
+    (a, b) => Date.parse(a.at) - Date.parse(b.at) || (a.call_id === b.call_id ? (a.cseq ?? 0) - (b.cseq ?? 0) || step(a) - step(b) : 0),
+  );
+}
+
 /** describe is the short text on an arrow. */
 export function describe(m: Message): string {
   if (m.status > 0) return `${m.status} ${m.reason_phrase || ''}`.trim();
-  return m.method + (m.method === 'INVITE' && holdState(m.raw) === true ? ' (hold)' : '');
+  const inDialog = /^(?:to|t)[ \t]*:.*;[ \t]*tag=/im.test(m.raw);
+  return m.method + (m.method === 'INVITE' && inDialog && holdState(m.raw) === true ? ' (hold)' : '');
 }
 
 /** tone groups messages for colouring. */

@@ -1,5 +1,6 @@
 import { Link } from '@tanstack/react-router';
 import type { Call, Party } from '../api';
+import { answer } from '../bands';
 import { duration, phone, quantity, title } from '../format';
 import type { Column } from './DataTable';
 import { BandBadge, Moment, Tag } from './ui';
@@ -53,7 +54,7 @@ export function callColumns(company: string): Column<Call>[] {
       header: 'Verdict',
       cell: (c) => (
         <span className="flags">
-          <BandBadge band={c.verdict?.overall ?? 'unknown'} />
+          {answer(c) === 'answered' ? <BandBadge band={c.verdict?.overall ?? 'unknown'} /> : <BandBadge band="unknown">{title(answer(c))}</BandBadge>}
           <CallFlags call={c} />
         </span>
       ),
@@ -61,7 +62,7 @@ export function callColumns(company: string): Column<Call>[] {
     { id: 'direction', header: 'Direction', cell: (c) => title(c.direction) },
     { id: 'target', header: 'Target', cell: (c) => <PartyCell party={c.target} company={company} /> },
     { id: 'contact', header: 'Contact', cell: (c) => <PartyCell party={c.contact} company={company} /> },
-    { id: 'duration', header: 'Duration', numeric: true, cell: (c) => (c.connected_at ? duration(c.duration_ms) : 'not answered') },
+    { id: 'duration', header: 'Duration', numeric: true, cell: (c) => (c.connected_at ? duration(c.duration_ms) : '–') },
     { id: 'rtt', header: 'RTT p95', numeric: true, cell: (c) => quantity(c.verdict?.delay?.rtt_ms?.p95, 'ms') },
     { id: 'loss', header: 'Loss', numeric: true, cell: (c) => quantity(c.verdict?.loss?.percent, '%') },
     { id: 'mos', header: 'MOS', numeric: true, cell: (c) => quantity(c.verdict?.mos?.avg) },

@@ -9,7 +9,7 @@ import { type Column, DataTable } from '../components/DataTable';
 import { Ladder } from '../components/Ladder';
 import { BandBadge, Choice, Copy, copyText, Empty, Facts, Failure, Id, Loading, Moment, Section, Select, Tag, useTitle } from '../components/ui';
 import { duration, offset, phone, quantity, secondsBetween, title, words } from '../format';
-import { holds } from '../ladder';
+import { holds, ordered } from '../ladder';
 import { type Loaded, loadSamples } from '../samples';
 import { defaultView, hasNetwork, legsOf, networkCharts, sidesWithWebRTC, type Span, type View, webrtcCharts } from '../series';
 
@@ -32,7 +32,7 @@ export function CallPage() {
     queryFn: ({ signal }) => api.call(company, id, signal),
     refetchInterval: (q) => refresh(q.state.data),
   });
-  useTitle(found.data ? `${headline(found.data.verdict)} · call ${id}` : 'Call');
+  useTitle(found.data ? `${headline(found.data)} · call ${id}` : 'Call');
   if (found.isPending) return <Loading what="the call" />;
   if (found.isError && !found.data) return <Failure error={found.error} what="call" retry={() => void found.refetch()} />;
   return <CallView company={company} call={found.data!} />;
@@ -67,7 +67,7 @@ function CallView({ company, call }: { company: string; call: Call }) {
 
   const [mark, setMark] = useState<number | null>(null);
   const rows = useMemo(() => samples.data?.pages.flatMap((p) => p.items) ?? noSamples, [samples.data]);
-  const ladder = messages.data?.items ?? noMessages;
+  const ladder = useMemo(() => ordered(messages.data?.items ?? noMessages), [messages.data]);
   return (
     <div className="page call">
       <p className="crumbs">
@@ -81,7 +81,7 @@ function CallView({ company, call }: { company: string; call: Call }) {
             {name(call, 'target')} <span className="muted">{call.direction === 'inbound' ? '←' : '→'}</span> {name(call, 'contact')}
           </h1>
           <p className="flags">
-            <BandBadge band={call.verdict?.overall ?? 'unknown'}>{headline(call.verdict)}</BandBadge>
+            <BandBadge band={call.verdict?.overall ?? 'unknown'}>{headline(call)}</BandBadge>
             {call.state === 'live' ? <Tag tone="live">Live</Tag> : null}
             <span className="muted">
               <Moment at={call.started_at} full />

@@ -25,7 +25,7 @@ export function CompanyPage() {
   const n = found.data.counts ?? {};
   const calls = recent.data?.items ?? [];
   const live = calls.filter((c) => c.state === 'live');
-  const troubled = calls.filter((c) => c.verdict?.overall === 'bad' || c.verdict?.overall === 'unacceptable').slice(0, 8);
+  const troubled = calls.filter((c) => c.state === 'ended' && (c.verdict?.overall === 'bad' || c.verdict?.overall === 'unacceptable')).slice(0, 8);
   const shares = tally(calls.filter((c) => c.state === 'ended'));
   const judged = shares.reduce((sum, s) => sum + s.count, 0);
   const columns = callColumns(company);
@@ -65,11 +65,11 @@ export function CompanyPage() {
         </Tile>
       </nav>
 
-      <Section heading="Health" aside={<span className="muted">last {judged} ended calls</span>}>
+      <Section heading="Health" aside={<span className="muted">last {judged} answered calls</span>}>
         {recent.isPending ? <Loading what="calls" /> : null}
         {recent.isError ? <Failure error={recent.error} what="calls" retry={() => void recent.refetch()} /> : null}
         {recent.isSuccess && judged === 0 ? (
-          <Empty>No call has ended yet. Point a capture agent, a phone or an app at Earshot, or import a capture.</Empty>
+          <Empty>No answered call has ended yet. Point a capture agent, a phone or an app at Earshot, or import a capture.</Empty>
         ) : null}
         {judged > 0 ? (
           <>
