@@ -397,9 +397,10 @@ func (s *server) observe(c *gin.Context) {
 	}
 	s.requests.WithLabelValues(route, method, strconv.Itoa(c.Writer.Status())).Inc()
 	s.seconds.WithLabelValues(route).Observe(took.Seconds())
-	level := slog.LevelInfo
-	if route == "portal" || strings.HasPrefix(route, "/ingest/") {
-		level = slog.LevelDebug
+	// The portal asks every other second: what went well is in the metrics.
+	level := slog.LevelDebug
+	if c.Writer.Status() >= http.StatusInternalServerError {
+		level = slog.LevelWarn
 	}
 	s.log.Log(c.Request.Context(), level, "request", "request_id", requestID(c.Request.Context()), "method", method, "route", route,
 		"status", c.Writer.Status(), "bytes", max(c.Writer.Size(), 0), "took_ms", float64(took.Microseconds())/1000)

@@ -166,7 +166,7 @@ func (p *process) startIngester(ctx context.Context, cfg ingest.Config) error {
 	auth := api.NewAuthenticator(p.s.API, p.dir)
 	in, err := ingest.New(cfg, ingest.Deps{
 		Producer: producer, Kafka: p.s.Kafka, Resolver: p.resolver, Tenancy: tenancy,
-		Authenticate: func(r *http.Request) (string, bool) { return postedFor(auth, r) },
+		Authenticate: func(r *http.Request) (string, bool) { return postedFor(auth, p.dir, r) },
 		Registerer:   p.registry, Logger: p.log.With("role", "ingest"),
 	})
 	if err != nil {
@@ -183,7 +183,7 @@ func (p *process) startIngester(ctx context.Context, cfg ingest.Config) error {
 
 // postedFor is the company that a request to HTTP ingest brings telemetry of:
 // that of its key; an operator may name one.
-func postedFor(auth *api.Authenticator, r *http.Request) (string, bool) {
+func postedFor(auth *api.Authenticator, d *directory.Directory, r *http.Request) (string, bool) {
 	who, err := auth.Authenticate(r)
 	if err != nil {
 		return "", false
@@ -191,10 +191,12 @@ func postedFor(auth *api.Authenticator, r *http.Request) (string, bool) {
 	if who.Company != "" {
 		return who.Company, true
 	}
-	if named := r.URL.Query().Get("company"); named != "" {
-		return named, true
+	named := r.URL.Query().Get("company")
+	if named == "" {
+		return directory.DefaultCompany, true
 	}
-	return directory.DefaultCompany, true
+	_, err = d.Company(r.Context(), named)
+	return named, err == nil
 }
 
 // withoutListeners is HTTP ingest alone.
@@ -259,6 +261,7 @@ func (p *process) startAPI(ctx context.Context) error {
 		return fmt.Errorf("cannot listen on api.listen %s: %w", p.s.API.Listen, err)
 	}
 	p.apiAddr = listener.Addr().String()
+	closing := make(chan struct{})
 	if p.ingest == nil {
 		if err := p.startIngester(ctx, withoutListeners(p.s.Ingest)); err != nil {
 			return errors.Join(err, listener.Close())
@@ -266,7 +269,7 @@ func (p *process) startAPI(ctx context.Context) error {
 	}
 	handler, err := api.New(p.s.API, api.Deps{
 		Directory: p.dir, Query: store, Ingest: p.ingest.HTTPHandler(), Portal: portal.Handler(),
-		Log: p.log.With("role", "api"), Registerer: p.registry, Version: version,
+		Log: p.log.With("role", "api"), Registerer: p.registry, Version: version, Closing: closing,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -281,10 +284,11 @@ func (p *process) startAPI(ctx context.Context) error {
 			return nil
 		})
 		<-ctx.Done()
+		close(closing)
 		drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		if err := server.Shutdown(drain); err != nil {
-			_ = server.Close() // streams that do not end by themselves
+			_ = server.Close() // what did not end by itself
 		}
 		return errors.Join(g.Wait(), conn.Close())
 	})
