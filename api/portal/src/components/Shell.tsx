@@ -90,7 +90,7 @@ function SignIn() {
           Where Earshot was started with <code>make run</code>, the link stands in the terminal, below the portal’s address.
         </li>
         <li>
-          Otherwise whoever runs Earshot makes one with <code>earshot keys</code> and sends it to you.
+          Otherwise whoever runs Earshot makes one with <code>earshot keys signin</code> and sends it to you.
         </li>
       </ul>
       <p className="muted">A link works once. When it has signed you in, come back to this address.</p>
