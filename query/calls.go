@@ -84,7 +84,7 @@ func (c Company) callCandidates(ctx context.Context, f CallFilter, after *cursor
 		s.and("started_at <= "+at, "started_at < "+at+" OR call_id < {after_id:String}")
 	}
 	p.integer("limit", int64(limit))
-	s.with("ORDER BY started_at DESC, call_id DESC LIMIT 1 BY call_id LIMIT {limit:UInt32}")
+	s.with("ORDER BY started_at DESC, call_id DESC LIMIT 1 BY started_at, call_id LIMIT {limit:UInt32}")
 	var out []callAt
 	err := c.rows(ctx, s, func(scan func(...any) error) error {
 		var a callAt
