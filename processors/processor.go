@@ -82,7 +82,8 @@ type Processor struct {
 	metrics *metrics
 	opts    []kgo.Opt // of every client
 
-	parts map[topicPartition]*partition // owned by Run
+	parts    map[topicPartition]*partition // owned by Run
+	progress bool                          // whether the session has committed anything
 
 	mu   sync.Mutex
 	lost map[topicPartition]struct{} // taken away since Run last looked
@@ -134,13 +135,15 @@ func New(cfg Config, deps Deps) (*Processor, error) {
 // returns nil. What goes wrong with the brokers is tried again; only a process
 // that has been replaced by another returns ErrFenced.
 func (p *Processor) Run(ctx context.Context) error {
-	const longest = 30 * time.Second
-	wait := time.Second
+	const shortest, longest = 250 * time.Millisecond, 15 * time.Second
+	wait := shortest
 	for {
-		began := time.Now()
+		p.progress = false
 		err := p.session(ctx)
 		p.forgetAll()
-		if errors.Is(err, kerr.FencedInstanceID) || errors.Is(err, kerr.ProducerFenced) {
+		// A producer alone is also fenced by a broker that has lost its memory in
+		// a crash, so only the group's word counts.
+		if errors.Is(err, kerr.FencedInstanceID) {
 			return fmt.Errorf("%w: %w", ErrFenced, err)
 		}
 		if ctx.Err() != nil {
@@ -150,8 +153,8 @@ func (p *Processor) Run(ctx context.Context) error {
 			return nil
 		}
 		p.metrics.restarts.Inc()
-		if time.Since(began) > longest {
-			wait = time.Second
+		if p.progress {
+			wait = shortest
 		}
 		p.log.Error("processors lost their session and begin another", "error", err, "after", wait)
 		select {
@@ -381,6 +384,7 @@ func (p *Processor) transact(ctx context.Context, s *kgo.GroupTransactSession, b
 		}
 		return nil
 	}
+	p.progress = true
 	p.metrics.transactions.WithLabelValues("committed").Inc()
 	p.metrics.committed(batches)
 	for _, b := range batches {

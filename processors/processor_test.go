@@ -27,6 +27,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/earshot/earshot/deploy/engines"
 	"github.com/earshot/earshot/internal/bus"
 	"github.com/earshot/earshot/internal/failpoint"
 	"github.com/earshot/earshot/telemetry"
@@ -403,9 +404,7 @@ func (r *rig) produced(topic string) []*kgo.Record {
 			continue
 		}
 		err = p.read(r.t.Context(), topicPartition{topic, n}, start, end, func(rec *kgo.Record) {
-			if !rec.Attrs.IsControl() {
-				all = append(all, rec)
-			}
+			all = append(all, rec)
 		})
 		if err != nil {
 			r.t.Fatal(err)
@@ -457,8 +456,6 @@ func (r *rig) verify(records []*kgo.Record) {
 			r.t.Fatal(err)
 		}
 		end, _ := ends.Lookup(key.topic, key.partition)
-		// One more record, so that there is one to replay up to.
-		r.produce([]*kgo.Record{{Topic: key.topic, Partition: key.partition, Value: []byte("beyond the end")}})
 		part, err := p.recover(r.t.Context(), key, end.Offset)
 		if err != nil {
 			r.t.Fatal(err)
@@ -595,7 +592,7 @@ func TestCrashAtEachStep(t *testing.T) {
 	}
 }
 
-// The child that TestKillAtEachStep kills.
+// The children that tests kill: a processor, or a broker.
 func TestMain(m *testing.M) {
 	if broker := os.Getenv("PROCESSORS_CHILD_BROKER"); broker != "" {
 		cfg := testConfig("a")
@@ -605,6 +602,11 @@ func TestMain(m *testing.M) {
 			err = p.Run(context.Background())
 		}
 		fmt.Fprintln(os.Stderr, "the child was not killed:", err)
+		os.Exit(3)
+	}
+	if dir := os.Getenv("PROCESSORS_CHILD_DIR"); dir != "" {
+		err := engines.Serve(context.Background(), []string{engines.Kafka, "--dir", dir, "--port", os.Getenv("PROCESSORS_CHILD_PORT")}, os.Stdin)
+		fmt.Fprintln(os.Stderr, "the broker was not killed:", err)
 		os.Exit(3)
 	}
 	os.Exit(m.Run())

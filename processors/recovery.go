@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/earshot/earshot/telemetry"
 )
@@ -81,9 +82,7 @@ func (p *Processor) readCheckpoint(ctx context.Context, key topicPartition) (sav
 	}
 	prefix := checkpointPrefix(key.topic, key.partition)
 	err = p.read(ctx, topicPartition{telemetry.TopicCheckpoints, key.partition}, start, end, func(r *kgo.Record) {
-		if !r.Attrs.IsControl() {
-			saved.add(prefix, r)
-		}
+		saved.add(prefix, r)
 	})
 	return saved, err
 }
@@ -107,12 +106,9 @@ func (p *Processor) replay(ctx context.Context, part *partition, first int64) (r
 		part.next = first
 		return 0, truncated, nil
 	}
-	// The record at first exists, it was delivered. So does the end of reading.
-	err = p.read(ctx, key, from, first+1, func(r *kgo.Record) {
-		if r.Offset < first && !r.Attrs.IsControl() {
-			part.apply(r, nil)
-			replayed++
-		}
+	err = p.read(ctx, key, from, first, func(r *kgo.Record) {
+		part.apply(r, nil)
+		replayed++
 	})
 	return replayed, truncated, err
 }
@@ -164,41 +160,81 @@ func (p *Processor) offsets(ctx context.Context, topic string, partition int32, 
 	return o.Offset, nil
 }
 
-// read gives the committed records from offset from up to end, exclusive,
-// control records among them: the last offset may be one.
+// read gives the committed records from offset from up to end, exclusive.
+//
+// It sends the fetches itself, because a consumer does not tell how far it has
+// read: where a range ends in records of an aborted transaction, or in what
+// compaction has removed, it would wait for ever.
 func (p *Processor) read(ctx context.Context, key topicPartition, from, end int64, take func(*kgo.Record)) error {
-	client, err := kgo.NewClient(append(slices.Clone(p.opts),
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{key.topic: {key.partition: kgo.NewOffset().At(from)}}),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.FetchMaxBytes(p.cfg.FetchBytes),
-		kgo.FetchMaxPartitionBytes(p.cfg.FetchBytes),
-		kgo.KeepControlRecords(),
-	)...)
+	client, err := kgo.NewClient(p.opts...)
 	if err != nil {
 		return fmt.Errorf("cannot make a Kafka client: %w", err)
 	}
 	defer client.Close()
-	for {
-		fetches := client.PollRecords(ctx, 10_000)
-		if err := ctx.Err(); err != nil {
-			return err
+	topics, err := kadm.NewClient(client).ListTopics(ctx, key.topic)
+	if err != nil {
+		return fmt.Errorf("cannot read %s: %w", key, err)
+	}
+	detail := topics[key.topic].Partitions[key.partition]
+	if err := errors.Join(topics[key.topic].Err, detail.Err); err != nil {
+		return fmt.Errorf("cannot read %s: %w", key, err)
+	}
+	leader := client.Broker(int(detail.Leader))
+	for at := from; at < end; {
+		part, err := p.fetch(ctx, leader, key, topics[key.topic].ID, at)
+		if err != nil {
+			return fmt.Errorf("cannot read %s at %d: %w", key, at, err)
 		}
-		reached := false
-		fetches.EachRecord(func(r *kgo.Record) {
+		got, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+			Offset: at, IsolationLevel: kgo.ReadCommitted(), Topic: key.topic, Partition: key.partition,
+		}, part, kgo.DefaultDecompressor(), nil)
+		switch {
+		case errors.Is(got.Err, kerr.OffsetOutOfRange) && got.LogStartOffset > at:
+			at = got.LogStartOffset // retention was faster
+			continue
+		case got.Err != nil:
+			return fmt.Errorf("cannot read %s at %d: %w", key, at, got.Err)
+		}
+		for _, r := range got.Records {
 			if r.Offset < end {
 				take(r)
 			}
-			reached = reached || r.Offset >= end-1
-		})
-		if reached {
-			return nil
 		}
-		for _, e := range fetches.Errors() {
-			var lossy *kgo.ErrDataLoss
-			if !errors.As(e.Err, &lossy) {
-				return fmt.Errorf("cannot read %s/%d: %w", key.topic, key.partition, e.Err)
-			}
+		if next <= at && got.LastStableOffset >= end {
+			return nil // nothing is left up to the end
 		}
+		at = max(at, next)
+	}
+	return nil
+}
+
+// fetch asks the leader once. An answer without records is one from a broker
+// that has none.
+func (p *Processor) fetch(ctx context.Context, leader *kgo.Broker, key topicPartition, id kadm.TopicID, at int64) (*kmsg.FetchResponseTopicPartition, error) {
+	part := kmsg.NewFetchRequestTopicPartition()
+	part.Partition, part.FetchOffset, part.PartitionMaxBytes = key.partition, at, p.cfg.FetchBytes
+	topic := kmsg.NewFetchRequestTopic()
+	topic.Topic, topic.TopicID, topic.Partitions = key.topic, id, []kmsg.FetchRequestTopicPartition{part}
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.IsolationLevel = 500, 1, p.cfg.FetchBytes, 1
+	req.SessionEpoch = -1 // no fetch session
+	req.Topics = []kmsg.FetchRequestTopic{topic}
+	for {
+		answer, err := leader.RetriableRequest(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		resp := answer.(*kmsg.FetchResponse)
+		if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+			return nil, err
+		}
+		if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+			return nil, errors.New("the broker answered for another partition")
+		}
+		got := &resp.Topics[0].Partitions[0]
+		if len(got.RecordBatches) == 0 && resp.ThrottleMillis > 0 {
+			continue // held back by a quota; the client waits before the next request
+		}
+		return got, nil
 	}
 }

@@ -3,6 +3,7 @@ package processors
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -10,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -249,6 +251,73 @@ func TestTakeover(t *testing.T) {
 	r.settled()
 	b.shutdown(t)
 	r.verify(records)
+}
+
+// The embedded broker is killed and comes back, again and again.
+func TestBrokerKilled(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().(*net.TCPAddr)
+	l.Close()
+	broker := func() (kill func()) {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "PROCESSORS_CHILD_DIR="+dir, fmt.Sprint("PROCESSORS_CHILD_PORT=", addr.Port))
+		cmd.Stderr = os.Stderr
+		// The broker serves until its standard input ends.
+		if _, err := cmd.StdinPipe(); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for { // until it listens
+			if c, err := net.Dial("tcp", addr.String()); err == nil {
+				c.Close()
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		return func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+	}
+	kill := broker()
+	defer func() { kill() }()
+	r := newRigOn(t, []string{addr.String()})
+	var records []*kgo.Record
+	transactions := make(chan struct{}, 1000)
+	cfg := testConfig("a")
+	cfg.SessionTimeout = kafkaSession
+	run := r.start(cfg, func(step string) error {
+		if step == StepBeforeCommit {
+			transactions <- struct{}{}
+		}
+		return nil
+	})
+	for i := range 4 {
+		more := input(uint64(500+i), 150)
+		r.produce(more)
+		records = append(records, more...)
+		// Not before it works again, and then in the middle of it.
+		for range 1 + i {
+			select {
+			case <-transactions:
+			case <-time.After(testTimeout):
+				t.Fatal("the processor does not go on after a kill of the broker")
+			}
+		}
+		kill()
+		kill = broker()
+	}
+	r.settled()
+	run.shutdown(t)
+	r.verify(records)
+	t.Logf("4 kills of the broker, %d records, 0 lost, 0 duplicated", len(records))
 }
 
 // BenchmarkProcess is how many records per second go through the runtime with a
