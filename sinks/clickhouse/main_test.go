@@ -112,26 +112,31 @@ func sinkProcess() error {
 // bench is a database, a broker with the topics, and what was produced.
 type bench struct {
 	*testing.T
-	config  Config
-	bus     bus.Config
-	cluster *kfake.Cluster
-	conn    driver.Conn
-	client  *kgo.Client
-	made    int64
-	want    map[string]uint64 // rows by table
+	config Config
+	bus    bus.Config
+	conn   driver.Conn
+	client *kgo.Client
+	made   int64
+	want   map[string]uint64 // rows by table
 }
 
 var databases atomic.Int64
 
 func newBench(t *testing.T, partitions int32) *bench {
 	t.Helper()
-	ctx := context.Background()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
 	require.NoError(t, err)
 	t.Cleanup(cluster.Close)
-	b := &bench{T: t, cluster: cluster, want: map[string]uint64{}}
+	return newBenchAt(t, cluster.ListenAddrs(), partitions)
+}
+
+func newBenchAt(t *testing.T, brokers []string, partitions int32) *bench {
+	t.Helper()
+	ctx := context.Background()
+	var err error
+	b := &bench{T: t, want: map[string]uint64{}}
 	b.bus = bus.DefaultConfig()
-	b.bus.Brokers, b.bus.Partitions = cluster.ListenAddrs(), partitions
+	b.bus.Brokers, b.bus.Partitions = brokers, partitions
 	require.NoError(t, bus.EnsureTopics(ctx, b.bus))
 	b.config = testConfig()
 	require.NoError(t, Migrate(ctx, b.config))

@@ -19,10 +19,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/earshot/earshot/internal/bus"
 	"github.com/earshot/earshot/internal/failpoint"
+	"github.com/earshot/earshot/internal/kafkatest"
 	"github.com/earshot/earshot/telemetry"
 )
 
@@ -124,6 +127,52 @@ func TestKilledAtEveryStepNothingIsLostOrTwice(t *testing.T) {
 	at, err := kadm.NewClient(b.client).FetchOffsets(context.Background(), Group)
 	require.NoError(t, err)
 	at.Each(func(o kadm.OffsetResponse) { require.Empty(t, o.Metadata, "nothing is pending at the end") })
+}
+
+// Offsets with metadata, static members and the fencing of commits as Apache
+// Kafka does them, with the broker itself killed in the middle.
+func TestKilledAgainstApacheKafka(t *testing.T) {
+	broker := kafkatest.Start(t)
+	b := newBenchAt(t, []string{broker.Addr}, 2)
+	for _, point := range []string{"sink.after-pending", "sink.after-insert:2", "sink.after-commit"} {
+		b.produce(400)
+		cmd := b.child(t, b.config, point)
+		err := cmd.Wait()
+		require.True(t, killed(err), "%s: %v", point, err)
+	}
+	b.child(t, b.config, "")
+	b.produce(400)
+	broker.Kill()
+	require.NoError(t, broker.Run())
+	b.produce(400)
+	b.requireExact()
+}
+
+// The embedded broker keeps the identity of a topic, which is part of every
+// token, when it starts again over its log.
+func TestTokensOutliveARestartOfTheBroker(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	name := ""
+	for range 2 {
+		cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.DataDir(dir))
+		require.NoError(t, err)
+		b := bus.DefaultConfig()
+		b.Brokers = cluster.ListenAddrs()
+		require.NoError(t, bus.EnsureTopics(ctx, b))
+		client, err := kgo.NewClient(kgo.SeedBrokers(b.Brokers...))
+		require.NoError(t, err)
+		s, err := NewSink(testConfig(), Deps{Bus: b})
+		require.NoError(t, err)
+		require.NoError(t, s.readTopic(ctx, kadm.NewClient(client)))
+		if name == "" {
+			name = s.topic
+		}
+		require.Equal(t, name, s.topic)
+		require.NotEqual(t, telemetry.TopicOutcomes, s.topic, "the broker has topic ids")
+		client.Close()
+		cluster.Close()
+	}
 }
 
 // The range that a killed sink left is what the next one inserts first, however
