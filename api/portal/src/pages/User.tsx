@@ -40,7 +40,7 @@ export function UserPage() {
             [
               'Numbers',
               u.numbers?.length ? (
-                <span className="stack">
+                <span key="numbers" className="stack">
                   {u.numbers.map((n) => (
                     <span key={n} className="id num">
                       <Link to="/c/$company/numbers" params={{ company }} search={{ q: n }}>
@@ -52,8 +52,8 @@ export function UserPage() {
                 </span>
               ) : null,
             ],
-            ['Email', u.email ? <span className="break">{u.email}</span> : null],
-            ['SIP addresses', u.aors?.length ? <span className="stack break">{u.aors.map((a) => <span key={a}>{a}</span>)}</span> : null],
+            ['Email', u.email ? <span key="email" className="break">{u.email}</span> : null],
+            ['SIP addresses', u.aors?.length ? <span key="aors" className="stack break">{u.aors.map((a) => <span key={a}>{a}</span>)}</span> : null],
             ['App versions', u.app_versions?.join(', ')],
             ['Office', u.office],
             ['Departments', u.departments?.join(', ')],
