@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 
@@ -210,8 +209,9 @@ func (p *phone) cancel(dialog *sipgo.DialogClientSession, reason string) error {
 	return nil
 }
 
-// mirror is a capture agent beside the phones: what one of them writes to
-// another goes to Earshot's HEP listener too.
+// mirror is a capture agent beside the phones: what one of them reads from
+// another goes to Earshot's HEP listener too. Reading and not writing, because
+// a phone answers only after it has read: so the copies keep the order.
 type mirror struct {
 	agent *agent
 	mu    sync.Mutex
@@ -224,20 +224,20 @@ func (m *mirror) add(addr netip.AddrPort) {
 	m.ours[addr.String()] = true
 }
 
-// SIPTraceRead ignores what was read: its sender has reported it.
-func (m *mirror) SIPTraceRead(string, string, string, []byte) {}
+// SIPTraceWrite ignores what was written: its reader reports it.
+func (m *mirror) SIPTraceWrite(string, string, string, []byte) {}
 
-// SIPTraceWrite reports a message between phones. REGISTER goes to Earshot's
-// own registrar, which sees it itp.
-func (m *mirror) SIPTraceWrite(_, laddr, raddr string, message []byte) {
+// SIPTraceRead reports a message between phones. What Earshot's own registrar
+// answers it has seen itself.
+func (m *mirror) SIPTraceRead(_, laddr, raddr string, message []byte) {
 	m.mu.Lock()
 	both := m.ours[laddr] && m.ours[raddr]
 	m.mu.Unlock()
-	if !both || strings.HasPrefix(string(message), "REGISTER ") {
+	if !both {
 		return
 	}
-	src, err1 := netip.ParseAddrPort(laddr)
-	dst, err2 := netip.ParseAddrPort(raddr)
+	src, err1 := netip.ParseAddrPort(raddr)
+	dst, err2 := netip.ParseAddrPort(laddr)
 	if err1 != nil || err2 != nil {
 		return
 	}
