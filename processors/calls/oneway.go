@@ -61,8 +61,13 @@ func (h *handler) dead(d int, w witness, e death) {
 	if same {
 		e.contra, e.contraBy = old.contra, old.contraBy
 	}
-	// Somebody else saw packets arrive in the very time.
+	// Somebody else saw packets arrive in the very time. Fresh remote statistics
+	// of the sender are no such thing where the receiver itself counts nothing:
+	// some receivers go on reporting on a stream that has stopped.
 	for o := witness(0); o < witnesses && !e.contra; o++ {
+		if o == byRemote && w == byReceiver {
+			continue
+		}
 		if l := &x.life[o]; o != w && l.count > 0 && l.lastFromUs >= e.sinceUs {
 			e.contra, e.contraBy = true, o
 		}
