@@ -206,7 +206,10 @@ func (h *handler) close(atUs int64) {
 
 func (h *handler) outcome(o *telemetry.Outcome) {
 	o.Company = h.c.id.company
-	o.CallId = telemetry.CallID(h.c.id.key)
+	if h.c.publicID == "" {
+		h.c.publicID = telemetry.CallID(h.c.id.key)
+	}
+	o.CallId = h.c.publicID
 	o.Timeline = h.c.id.timeline
 	o.ReceivedUs = h.c.receivedUs
 	if h.rec != nil {

@@ -91,6 +91,7 @@ type call struct {
 	codecs     []codec // payload types of the newest SDPs
 
 	// Bookkeeping of the machine, not part of the state.
+	publicID  string // of id.key
 	due       int64
 	heapIndex int
 	dirty     bool

@@ -14,6 +14,8 @@ const (
 	otherLegUs = 3 * second
 	// The other leg reports itself: then what it receives needs no guess.
 	otherReportsUs = 10 * second
+	// Polls come a little early or late.
+	pollSlackUs = second / 2
 	// remote-inbound with less than this is no acknowledgement yet.
 	minRemotePolls = 1
 )
@@ -555,7 +557,9 @@ func (h *handler) watch(l *leg, packets float64, known bool, sent float64, prevU
 	case l.senderSilent > 0 && l.senderSent == 0:
 		e.senderQuiet = true
 	}
-	if h.open(d, e.sinceUs) && h.at()-max(e.sinceUs, x.clearUs) >= rules.Dead.Microseconds() {
+	// A sign of life of ICE from within the run: where the connection died with
+	// the audio, it is the connection that is dead.
+	if l.iceUs > e.sinceUs && h.open(d, e.sinceUs) && h.at()-max(e.sinceUs, x.clearUs) >= rules.Dead.Microseconds() {
 		h.dead(d, byReceiver, e)
 	}
 }
@@ -577,7 +581,7 @@ func (h *handler) watchSilence(l *leg, other *leg, prevUs int64) {
 	if other != nil && other.micLevel >= rules.SpeechLevel {
 		l.silentSpoke++
 	}
-	need := rules.SilentPayload.Microseconds()
+	need := rules.SilentPayload.Microseconds() - pollSlackUs
 	if l.silentSpoke > 0 {
 		need = rules.Dead.Microseconds() // both sides know more than one
 	}
