@@ -29,7 +29,7 @@ import (
 
 var (
 	killSeed  = flag.Uint64("kill.seed", 0, "seed of the kill test; 0: a new one")
-	killCount = flag.Int("kill.count", 12, "kills in the kill test")
+	killCount = flag.Int("kill.count", 18, "kills in the kill test")
 )
 
 // corpus writes n variants of the captures, each a call of its own, and gives the files.
@@ -114,6 +114,15 @@ func (f *fleet) finish() {
 		p.Restart()
 	}
 	Eventually(f.t, 120*time.Second, "all is stored", func() error { return f.lag() })
+}
+
+// stop ends the roles and then the engines.
+func (f *fleet) stop() {
+	f.t.Helper()
+	for _, name := range []string{"process", "sink"} {
+		f.roles[name].Stop()
+	}
+	f.up.Stop()
 }
 
 // lag is nil when the processors and the sink have taken everything there is.
@@ -221,12 +230,12 @@ func TestKillsChangeNothing(t *testing.T) {
 	}
 	t.Logf("seed %d: repeat with go test ./internal/apptest -run TestKillsChangeNothing -args -kill.seed=%d", seed, seed)
 	random := rand.New(rand.NewPCG(seed, 1))
-	files := corpus(t, 24)
+	files := corpus(t, 160)
 
 	calm := startFleet(t, files)
 	calm.finish()
 	want := calm.rows()
-	calm.up.Stop()
+	calm.stop()
 	require.NotEmpty(t, want["table samples"])
 	require.NotEmpty(t, want["table calls"])
 
