@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -27,38 +28,32 @@ func (c Company) Calls(ctx context.Context, f CallFilter, p Page) (List[Call], e
 	out := List[Call]{Items: []Call{}}
 	// An item of the index may be stale: its call's newest version begins at
 	// another time or does not pass the filter. Read on until the page is full.
-	for len(out.Items) < limit {
-		want := limit - len(out.Items) + 1
-		candidates, err := c.callCandidates(ctx, f, after, want)
+	for {
+		need := limit - len(out.Items)
+		candidates, more, err := c.callCandidates(ctx, f, after, need)
 		if err != nil {
 			return List[Call]{}, err
 		}
-		more := len(candidates) == want
-		if more {
-			candidates = candidates[:want-1]
-		}
-		if len(candidates) == 0 {
-			break
-		}
-		found, err := c.callsByID(ctx, f, candidates)
-		if err != nil {
-			return List[Call]{}, err
-		}
-		for _, at := range candidates {
-			if call, ok := found[at.id]; ok && call.StartedAt.Micros() == at.startedUs {
-				out.Items = append(out.Items, call)
+		if len(candidates) > 0 {
+			found, err := c.callsByID(ctx, f, candidates)
+			if err != nil {
+				return List[Call]{}, err
 			}
+			for _, at := range candidates {
+				if call, ok := found[at.id]; ok && call.StartedAt.Micros() == at.startedUs {
+					out.Items = append(out.Items, call)
+				}
+			}
+			last := candidates[len(candidates)-1]
+			after = &cursor{List: "calls", At: last.startedUs, Keys: []string{last.id}}
 		}
-		last := candidates[len(candidates)-1]
-		after = &cursor{List: "calls", At: last.startedUs, Keys: []string{last.id}}
-		if !more {
+		if !more || len(out.Items) == limit {
+			if more {
+				out.NextCursor = after.encode()
+			}
 			return out, c.attach(ctx, out.Items)
 		}
 	}
-	if len(out.Items) > 0 {
-		out.NextCursor = after.encode()
-	}
-	return out, c.attach(ctx, out.Items)
 }
 
 // LiveCalls lists calls that run now, the newest first.
@@ -71,11 +66,14 @@ type callAt struct {
 	startedUs int64
 }
 
-func (c Company) callCandidates(ctx context.Context, f CallFilter, after *cursor, limit int) ([]callAt, error) {
+// callCandidates reads up to need items of the index behind after, and whether
+// there are more. Versions of a call that were not yet merged are neighbours;
+// LIMIT BY would remove them too, but keeps the server from reading in order.
+func (c Company) callCandidates(ctx context.Context, f CallFilter, after *cursor, need int) ([]callAt, bool, error) {
 	p := newParams()
 	s := c.from("call_times", p).get("call_id, toUnixTimestamp64Micro(started_at)")
 	if err := c.filterCalls(s, f); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if after != nil {
 		p.integer("after_at", after.At)
@@ -83,18 +81,27 @@ func (c Company) callCandidates(ctx context.Context, f CallFilter, after *cursor
 		const at = "fromUnixTimestamp64Micro({after_at:Int64}, 'UTC')"
 		s.and("started_at <= "+at, "started_at < "+at+" OR call_id < {after_id:String}")
 	}
+	limit := 2*need + 16
 	p.integer("limit", int64(limit))
-	s.with("ORDER BY started_at DESC, call_id DESC LIMIT 1 BY started_at, call_id LIMIT {limit:UInt32}")
+	s.with("ORDER BY started_at DESC, call_id DESC LIMIT {limit:UInt32}")
 	var out []callAt
+	read, more := 0, false
 	err := c.rows(ctx, s, func(scan func(...any) error) error {
 		var a callAt
 		if err := scan(&a.id, &a.startedUs); err != nil {
 			return err
 		}
-		out = append(out, a)
+		read++
+		switch {
+		case len(out) > 0 && out[len(out)-1] == a:
+		case len(out) == need:
+			more = true
+		default:
+			out = append(out, a)
+		}
 		return nil
 	})
-	return out, err
+	return out, more || read == limit, err
 }
 
 // filterCalls adds conditions on columns that calls and call_times both have.
@@ -153,9 +160,12 @@ func (c Company) filterCalls(s *statement, f CallFilter) error {
 	}
 	if f.Q != "" {
 		p.text("q", f.Q)
-		s.and("call_id IN (" + c.from("calls", p).get("call_id").and(
-			"call_id = {q:String} OR has(sip_call_ids, {q:String}) OR has(leg_ids, {q:String}) OR has(device_ids, {q:String})",
-		).String() + ")" +
+		// One SELECT for each column: an OR would not use their indexes.
+		var byID []string
+		for _, is := range []string{"call_id = {q:String}", "has(sip_call_ids, {q:String})", "has(leg_ids, {q:String})", "has(device_ids, {q:String})"} {
+			byID = append(byID, c.from("calls", p).get("call_id").and(is).String())
+		}
+		s.and("call_id IN (" + strings.Join(byID, " UNION ALL ") + ")" +
 			" OR target_user_id = {q:String} OR contact_user_id = {q:String}" +
 			" OR target_number IN ({q:String}, concat('+', {q:String})) OR contact_number IN ({q:String}, concat('+', {q:String}))")
 	}

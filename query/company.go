@@ -22,21 +22,22 @@ func (c Company) Counts(ctx context.Context, loc *time.Location) (Counts, error)
 	now := c.store.now()
 	y, m, d := now.In(loc).Date()
 	midnight := time.Date(y, m, d, 0, 0, 0, 0, loc)
-	since := now.Add(-liveWindow)
-	if midnight.Before(since) {
-		since = midnight
-	}
-	// Index rows of several versions: the newest says what the call is.
 	p = newParams()
-	p.integer("since", since.UnixMicro())
 	p.integer("midnight", midnight.UnixMicro())
-	p.integer("live_since", now.Add(-liveWindow).UnixMicro())
-	s = c.from("call_times", p).
-		get("argMax((toUnixTimestamp64Micro(started_at), toString(state), toString(timeline)), seq) AS newest").
-		and("started_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')").
-		with("GROUP BY call_id").
-		inside("SELECT countIf(newest.1 >= {midnight:Int64}), countIf(newest.2 = 'live' AND newest.3 = '' AND newest.1 >= {live_since:Int64})", "")
-	if err := c.one(ctx, s, &out.CallsToday, &out.LiveCalls); err != nil {
+	// Ids, not rows: a call whose start was corrected has two.
+	s = c.from("call_times", p).get("uniqExact(cityHash64(call_id))").and("started_at >= fromUnixTimestamp64Micro({midnight:Int64}, 'UTC')")
+	if err := c.one(ctx, s, &out.CallsToday); err != nil {
+		return Counts{}, err
+	}
+	candidates := c.from("call_times", p).newest().get("call_id")
+	s = c.from("calls", p).newest().get("count()")
+	for _, one := range []*statement{candidates, s} {
+		if err := c.filterCalls(one, CallFilter{State: "live"}); err != nil {
+			return Counts{}, err
+		}
+	}
+	s.and("call_id IN (" + candidates.String() + ")")
+	if err := c.one(ctx, s, &out.LiveCalls); err != nil {
 		return Counts{}, err
 	}
 	s = c.from("rejections", p).newest().get("count()").and("at >= fromUnixTimestamp64Micro({midnight:Int64}, 'UTC')")
@@ -81,7 +82,9 @@ func (c Company) Any(ctx context.Context, q string) ([]Hit, error) {
 		c.from("calls", p).newest().get("'call', call_id, " + describe + ", toUnixTimestamp64Micro(started_at)").
 			and("call_id = {q:String} OR startsWith(call_id, {q:String})").with("ORDER BY call_id = {q:String} DESC, started_at DESC LIMIT {limit:UInt32}"),
 		c.from("calls", p).newest().get("'call', call_id, " + describe + ", toUnixTimestamp64Micro(started_at)").
-			and("has(sip_call_ids, {q:String}) OR has(leg_ids, {q:String})").with("ORDER BY started_at DESC LIMIT {limit:UInt32}"),
+			and("has(sip_call_ids, {q:String})").with("ORDER BY started_at DESC LIMIT {limit:UInt32}"),
+		c.from("calls", p).newest().get("'call', call_id, " + describe + ", toUnixTimestamp64Micro(started_at)").
+			and("has(leg_ids, {q:String})").with("ORDER BY started_at DESC LIMIT {limit:UInt32}"),
 		c.bindings(p).get("*").inside(`SELECT multiIf(user_id = {q:String}, 'user', device_id = {q:String}, 'device', 'aor') AS kind,
 multiIf(kind = 'user', user_id, kind = 'device', device_id, aor), multiIf(kind = 'aor', user_name, aor), toUnixTimestamp64Micro(at)`,
 			"WHERE aor = {q:String} OR device_id = {q:String} OR user_id = {q:String} OR startsWith(aor, {q:String}) OR startsWith(aor, concat('sip:', {q:String}))"+
