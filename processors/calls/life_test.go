@@ -315,6 +315,48 @@ func TestPoison(t *testing.T) {
 	}
 }
 
+// TestAnswerNotSeen: where the beginning was not captured, a call that has media
+// or ends with BYE was answered all the same.
+func TestAnswerNotSeen(t *testing.T) {
+	s := newScript(t)
+	s.answered().talk(6, 36)
+	s.bye(40, 0)
+	c := last(t, live(t, newMachine(), s.records[4:], 60)) // RTCP and BYE
+	if c.ConnectedUs == 0 || c.Verdict.OneWayAudio.State != "none" || c.End.By != "target" {
+		t.Error(explain(c))
+	}
+	s = newScript(t)
+	s.reinvite(3, 1, 7, "sendrecv", "sendrecv")
+	s.talk(6, 36)
+	s.bye(40, 0)
+	c = last(t, s.run(20))
+	if c.ConnectedUs == 0 || c.Verdict.OneWayAudio.State != "none" {
+		t.Error(explain(c))
+	}
+}
+
+// TestEventsWithoutAnAnswer: the platform tells of start and end only.
+func TestEventsWithoutAnAnswer(t *testing.T) {
+	s := newScript(t)
+	s.event(0, "started", func(e *telemetry.CallEvent) { e.From, e.To, e.Direction = someA, agentB, "inbound" })
+	first := int64(0)
+	for _, r := range records(t, stats, "w1_clean.jsonl.gz") {
+		if r.GetWebrtc() == nil {
+			continue
+		}
+		if first == 0 {
+			first = r.AtUs
+		}
+		r.CallKey, r.Timeline, r.AtUs = s.key, nil, r.AtUs-first+startUs+1_000_000
+		s.records = append(s.records, r)
+	}
+	s.event(40, "ended", func(e *telemetry.CallEvent) { e.Side = "contact" })
+	c := last(t, s.run(20))
+	if c.Verdict.Overall != "good" || c.Direction != "inbound" || c.Target.GetIdentity().GetUserId() != "bob" || c.End.By != "contact" {
+		t.Error(explain(c))
+	}
+}
+
 // TestRatingAlone: a rating days later opens no call.
 func TestRatingAlone(t *testing.T) {
 	s := newScript(t)

@@ -2,7 +2,6 @@ package calls
 
 import (
 	"math"
-	"strings"
 
 	"github.com/earshot/earshot/processors/quality"
 	"github.com/earshot/earshot/telemetry"
@@ -112,13 +111,24 @@ func (d *direction) stream(ssrc uint32, atUs int64) *stream {
 	return old
 }
 
-// media marks that media was seen of a call; without signalling this is the answer.
+// media marks that media was seen of a call. Where nobody could tell of the
+// answer, because no signalling or only its end was captured, this is it.
 func (h *handler) media() {
 	h.live()
 	h.c.hasMedia = true
-	if !h.c.hasSIP && !h.c.hasEvents && strings.HasPrefix(h.c.id.key, "rtcp:") {
+	if !h.c.hasEvents && !h.c.offered() {
 		h.connect(h.at())
 	}
+}
+
+// offered says whether the beginning of the dialog was seen.
+func (c *call) offered() bool {
+	for i := range c.invites {
+		if c.invites[i].initial {
+			return true
+		}
+	}
+	return false
 }
 
 // settled says whether what is measured now counts for the bands.

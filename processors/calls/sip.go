@@ -35,6 +35,9 @@ func (h *handler) sip(m *telemetry.SIPMessage) {
 	}
 	h.identify(m)
 	from := c.sender(m)
+	if m.Status == 0 && m.Method != "CANCEL" && m.To.GetTag() != "" && !c.offered() {
+		h.connect(h.at()) // a request within a dialog whose beginning was not captured
+	}
 	switch {
 	case m.Status == 0 && m.Method == "INVITE":
 		h.invite(m, from)

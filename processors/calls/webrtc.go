@@ -144,7 +144,10 @@ func (h *handler) webrtc(s *telemetry.WebRTCSample) {
 	}
 
 	sent, sentTotal := h.outbound(l, s, first)
-	if !c.hasSIP && !c.hasEvents && c.connectedUs == 0 && (sentTotal > 0 || receivedTotal(s) > 0) {
+	// Without signalling, packets are the answer; where the platform tells of
+	// the call but not of its answer, packets both ways.
+	if received := receivedTotal(s); !c.hasSIP && c.connectedUs == 0 &&
+		(sentTotal > 0 && received > 0 || !c.hasEvents && (sentTotal > 0 || received > 0)) {
 		h.connect(h.at())
 	}
 	h.ice(l, s)
