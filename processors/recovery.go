@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -69,7 +70,11 @@ func (p *Processor) recover(ctx context.Context, key topicPartition, first int64
 	p.metrics.restores.WithLabelValues(key.topic, result).Inc()
 	p.metrics.restoreSeconds.Observe(took.Seconds())
 	p.metrics.replayed.WithLabelValues(key.topic).Add(float64(replayed))
-	log.Info("a partition is recovered", "result", result, "entries", len(saved), "replayed", replayed, "took", took)
+	level := slog.LevelInfo
+	if result == "empty" {
+		level = slog.LevelDebug // there was nothing to recover
+	}
+	log.Log(ctx, level, "a partition is recovered", "result", result, "entries", len(saved), "replayed", replayed, "took", took)
 	return part, nil
 }
 

@@ -77,7 +77,7 @@ func examine(ctx context.Context, s *settings) []finding {
 	switch {
 	case err == nil && run.Alive:
 		add("earshot up", fmt.Sprintf("runs as process %d since %s", run.PID, run.StartedAt.Local().Format(time.DateTime)), "", nil)
-		s.useEngines(run)
+		s.useStores(run)
 		add(readiness(ctx, run.Admin))
 	case err == nil || errors.Is(err, engines.ErrNotRunning):
 		add("earshot up", "does not run on "+s.Data, "", nil)

@@ -45,7 +45,7 @@ keeps its own clock. Importing a file again, or after a kill, changes nothing.`,
 			if err != nil {
 				return err
 			}
-			i := importer{s: s, cmd: cmd, company: company, wait: wait}
+			i := importer{s: s, cmd: cmd, company: company, wait: wait, drawn: isTerminal(os.Stderr)}
 			calls, err := i.run(cmd.Context(), files)
 			if err != nil {
 				return err
@@ -65,13 +65,14 @@ type importer struct {
 	company string
 	wait    bool
 	apiAddr string
+	drawn   bool // progress is drawn: standard error is a terminal
 }
 
 func (i *importer) run(ctx context.Context, files []string) ([]ingest.ImportedCall, error) {
 	run, err := engines.ReadRun(i.s.Data)
 	alive := err == nil && run.Alive
 	if alive {
-		i.s.useEngines(run)
+		i.s.useStores(run)
 		i.apiAddr = run.API
 	}
 	// Somebody else's port must not stand in the way of an import.
@@ -83,9 +84,6 @@ func (i *importer) run(ctx context.Context, files []string) ([]ingest.ImportedCa
 	defer p.shutdown()
 	configured := len(i.s.Kafka.Brokers) > 0 && len(i.s.ClickHouse.Addr) > 0
 	if !configured {
-		if alive {
-			return nil, fmt.Errorf("the `earshot up` on %s uses engines from elsewhere: configure kafka.brokers and clickhouse.addr as it does", i.s.Data)
-		}
 		i.progress("No Earshot runs on %s: starting its engines …\n", i.s.Data)
 		set, err := engines.Start(ctx, engines.Config{
 			Data: i.s.Data, ClickHouse: len(i.s.ClickHouse.Addr) == 0, Kafka: len(i.s.Kafka.Brokers) == 0,
@@ -95,7 +93,9 @@ func (i *importer) run(ctx context.Context, files []string) ([]ingest.ImportedCa
 			return nil, err
 		}
 		p.start("engines", func(ctx context.Context) error { <-ctx.Done(); set.Stop(); return nil })
-		i.s.useEngines(set.Run())
+		if err := i.s.useEngines(set); err != nil {
+			return nil, err
+		}
 	}
 	if err := p.prepare(ctx); err != nil {
 		return nil, err
@@ -131,17 +131,16 @@ func (i *importer) run(ctx context.Context, files []string) ([]ingest.ImportedCa
 	return calls, nil
 }
 
-// progress writes to standard error, so that --json stays clean.
+// progress draws on standard error, where somebody looks; --json stays clean.
 func (i *importer) progress(format string, args ...any) {
+	if !i.drawn {
+		return
+	}
 	fmt.Fprintf(i.cmd.ErrOrStderr(), format, args...)
 }
 
 // show draws one line that is renewed, where somebody looks.
 func (i *importer) show(files int) func(ingest.ImportProgress) {
-	info, err := os.Stderr.Stat()
-	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return nil
-	}
 	var last time.Time
 	seen := map[string]bool{}
 	return func(p ingest.ImportProgress) {
@@ -217,6 +216,11 @@ func passed(ctx context.Context, adm *kadm.Client, group string, topics ...strin
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // link is where the portal shows a call.

@@ -115,19 +115,17 @@ func (s *settings) findEngines() error {
 	if err != nil || !run.Alive {
 		return fmt.Errorf("kafka.brokers and clickhouse.addr are not both configured and no `earshot up` runs on %s", s.Data)
 	}
-	s.useEngines(run)
-	if len(s.Kafka.Brokers) == 0 || len(s.ClickHouse.Addr) == 0 {
-		return fmt.Errorf("the `earshot up` on %s uses engines from elsewhere: configure kafka.brokers and clickhouse.addr as it does", s.Data)
-	}
+	s.useStores(run)
 	return nil
 }
 
-func (s *settings) useEngines(run engines.Run) {
-	if len(s.Kafka.Brokers) == 0 && run.Engines.Kafka != nil {
-		s.Kafka.Brokers = []string{run.Engines.Kafka.Addr}
+// useStores takes what is not configured from a running `up`.
+func (s *settings) useStores(run engines.Run) {
+	if len(s.Kafka.Brokers) == 0 {
+		s.Kafka.Brokers = run.Brokers
 	}
-	if len(s.ClickHouse.Addr) == 0 && run.Engines.ClickHouse != nil {
-		s.ClickHouse.Addr = []string{run.Engines.ClickHouse.Addr}
+	if len(s.ClickHouse.Addr) == 0 {
+		s.ClickHouse.Addr = run.ClickHouse
 	}
 }
 

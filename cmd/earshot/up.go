@@ -68,7 +68,9 @@ func up(cmd *cobra.Command, s *settings, roles []string, withDemo bool) error {
 		return err
 	}
 	p.start("engines", func(ctx context.Context) error { <-ctx.Done(); set.Stop(); return nil })
-	s.useEngines(set.Run())
+	if err := s.useEngines(set); err != nil {
+		return err
+	}
 	for _, h := range set.Health() {
 		name := h.Engine
 		p.admin.Add("engine "+name, func(context.Context) error {
@@ -127,6 +129,17 @@ func up(cmd *cobra.Command, s *settings, roles []string, withDemo bool) error {
 	err = p.wait(ctx, set.Failed(), set.Err)
 	say("Stopping …")
 	return err
+}
+
+// useEngines points the settings at the embedded engines.
+func (s *settings) useEngines(set *engines.Set) error {
+	if len(s.Kafka.Brokers) == 0 {
+		s.Kafka.Brokers = []string{set.KafkaAddr()}
+	}
+	if len(s.ClickHouse.Addr) == 0 {
+		s.ClickHouse.Addr = []string{set.ClickHouseAddr()}
+	}
+	return set.SetStores(s.Kafka.Brokers, s.ClickHouse.Addr)
 }
 
 func (p *process) signinLink(ctx context.Context) (string, error) {

@@ -282,6 +282,14 @@ func (s *Set) SetListeners(api, admin string, ingest map[string]string) error {
 	return writeRun(s.config.Data, s.run)
 }
 
+// SetStores writes where Kafka and ClickHouse are, embedded or not, to DATA/run.json.
+func (s *Set) SetStores(brokers, clickhouse []string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.run.Brokers, s.run.ClickHouse = brokers, clickhouse
+	return writeRun(s.config.Data, s.run)
+}
+
 // Run is what DATA/run.json says.
 func (s *Set) Run() Run {
 	s.mu.Lock()

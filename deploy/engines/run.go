@@ -18,6 +18,9 @@ type Run struct {
 	Admin     string            `json:"admin,omitempty"`  // host:port
 	Ingest    map[string]string `json:"ingest,omitempty"` // host:port by listener: hep, rtcp, sip
 	Engines   RunEngines        `json:"engines"`
+	// Where the stores are, embedded or not; secrets are not here.
+	Brokers    []string `json:"brokers,omitempty"`
+	ClickHouse []string `json:"clickhouse,omitempty"`
 
 	// Alive says that the process that wrote the file still holds the data directory.
 	Alive bool `json:"-"`

@@ -107,6 +107,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := d.createPeople(ctx); err != nil {
 		return err
 	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, p := range people {
 		if p.phone == "" {
@@ -122,9 +124,15 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	g.Go(func() error { return d.lapse(ctx) })
 	slots := make(chan struct{}, cfg.Parallel)
+	var rounds sync.WaitGroup
 	for _, s := range scenarios {
-		g.Go(func() error { return d.repeat(ctx, s, slots) })
+		rounds.Go(func() { d.repeat(ctx, s, slots) })
 	}
+	g.Go(func() error {
+		rounds.Wait()
+		stop() // and with the calls their phones
+		return nil
+	})
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -132,13 +140,13 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 }
 
 // repeat runs a scenario again and again; one that fails is reported and does not end the others.
-func (d *demo) repeat(ctx context.Context, s scenario, slots chan struct{}) error {
+func (d *demo) repeat(ctx context.Context, s scenario, slots chan struct{}) {
 	for round := 1; ; round++ {
 		if s.media {
 			select {
 			case slots <- struct{}{}:
 			case <-ctx.Done():
-				return nil
+				return
 			}
 		}
 		id := d.callID(s.name)
@@ -150,11 +158,11 @@ func (d *demo) repeat(ctx context.Context, s scenario, slots chan struct{}) erro
 			<-slots
 		}
 		if d.cfg.Rounds > 0 && round >= d.cfg.Rounds {
-			return nil
+			return
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-time.After(s.pause + time.Duration(rand.Int64N(int64(s.pause/2)+1))):
 		}
 	}
