@@ -106,6 +106,22 @@ func ServeClickHouse(ctx context.Context, args ClickHouseArgs, stdin io.Reader) 
 			return err
 		}
 	}
+	// Only the relay knows the engine's own ports.
+	for i, port := range []*int{&args.TCPPort, &args.HTTPPort} {
+		if *port == 0 {
+			continue
+		}
+		own, err := choosePort(0, 0, args.TCPPort, args.HTTPPort)
+		if err != nil {
+			return err
+		}
+		listener, err := startRelay(*port, own, i == 0)
+		if err != nil {
+			return err
+		}
+		defer listener.Close()
+		*port = own
+	}
 	var config bytes.Buffer
 	// The pid lets a client tell this server from another one that may answer on the port.
 	values := struct {
