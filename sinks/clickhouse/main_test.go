@@ -33,7 +33,10 @@ const childEnv = "EARSHOT_CLICKHOUSE_TEST_CHILD"
 // addrEnv names another ClickHouse to test against than the embedded engine.
 const addrEnv = "EARSHOT_TEST_CLICKHOUSE_ADDR"
 
-var serverAddr = os.Getenv(addrEnv)
+var (
+	serverAddr = os.Getenv(addrEnv)
+	serverPID  = func() int { return 0 } // of the embedded engine
+)
 
 func TestMain(m *testing.M) {
 	switch {
@@ -80,6 +83,12 @@ func runWithClickHouse(m *testing.M) int {
 	}
 	defer server.Stop()
 	serverAddr = server.ClickHouseAddr()
+	serverPID = func() int {
+		if h := server.Health()[0]; h.Ready {
+			return h.PID
+		}
+		return 0
+	}
 	return m.Run()
 }
 
@@ -146,6 +155,8 @@ func newBenchAt(t *testing.T, brokers []string, partitions int32) *bench {
 	// A merge would remove the second copy of a row before it is counted.
 	for _, table := range newBlocks().tables() {
 		require.NoError(t, b.conn.Exec(ctx, "SYSTEM STOP MERGES "+b.config.Database+"."+table.name))
+		// The same for an engine that starts again.
+		require.NoError(t, b.conn.Exec(ctx, "ALTER TABLE "+table.name+" MODIFY SETTING max_bytes_to_merge_at_max_space_in_pool = 1"))
 	}
 	b.client, err = kgo.NewClient(kgo.SeedBrokers(b.bus.Brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	require.NoError(t, err)

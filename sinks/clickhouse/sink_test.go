@@ -340,6 +340,28 @@ func TestClickHouseAwayForAWhile(t *testing.T) {
 	require.Zero(t, s.buffered, "what was held is accounted for")
 }
 
+// ClickHouse itself is killed while it takes rows, and starts again over what
+// it had written. Merges stay off, so two copies would be seen.
+func TestClickHouseKilledWhileItInserts(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	b := newBench(t, 3)
+	c := b.config
+	c.Batch.Rows = 300
+	b.start(c, nil)
+	const kills = 5
+	for range kills {
+		b.produce(3000)
+		time.Sleep(time.Duration(random.IntN(250)) * time.Millisecond)
+		pid := serverPID()
+		require.NotZero(t, pid, "the embedded engine runs")
+		require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+		eventually(t, "the engine is back", func() bool { now := serverPID(); return now != 0 && now != pid })
+	}
+	b.requireExact()
+}
+
 // logText is a log that can be read while it is written.
 type logText struct {
 	mu   sync.Mutex
