@@ -28,7 +28,7 @@ run: build engines ## build, start Earshot with demo traffic, print a sign-in li
 	@exec bin/earshot up --demo
 
 .PHONY: test
-test: test-needs lint test-go test-portal test-browser ## install what tests need, then run everything
+test: test-quick test-app ## install what tests need, then run everything
 
 .PHONY: build
 build: portal bin/earshot ## the program, at bin/earshot
@@ -90,20 +90,23 @@ debian-packages:
 	  printf 'The tests need these packages; install them as root, then run make test again:\n  apt-get install %s\n' "$${missing[*]}" >&2; exit 1; \
 	fi
 
+.PHONY: test-quick
+test-quick: lint test-go test-portal ## all but the tests of the whole program: a few minutes
+
 .PHONY: test-go
 test-go: test-needs portal ## Go tests with the race detector
 	$(call step,Go tests)
-	@CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
+	@CGO_ENABLED=1 $(GO) test -race -timeout 30m $$($(GO) list ./... | grep -v -e /internal/apptest -e /benchmarks)
 
 .PHONY: test-portal
-test-portal: portal ## the portal's unit tests
+test-portal: portal ## the portal's unit tests and linter
 	$(call step,Portal unit tests)
-	@cd api/portal && $(NPM) test --silent
+	@cd api/portal && $(NPM) run --silent lint && $(NPM) test --silent
 
-.PHONY: test-browser
-test-browser: test-needs build ## the pages in Chromium, against a running Earshot with demo traffic
-	$(call step,Browser tests)
-	@cd api/portal && $(NPM) run --silent e2e
+.PHONY: test-app
+test-app: test-needs portal ## the program from the outside: imports, phones, demo, kills, Apache Kafka, the pages in Chromium
+	$(call step,Tests of the whole program (about ten minutes))
+	@$(GO) test -timeout 40m -v ./internal/apptest | grep --line-buffered -E '^ *(---|ok|FAIL|PASS|panic)|_test\.go:|seed'
 
 .PHONY: lint
 lint: ## go vet, staticcheck, gofmt, TypeScript

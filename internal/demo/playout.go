@@ -101,14 +101,15 @@ func (p *playout) receive(packet *rtp.Packet, at time.Time) {
 }
 
 // target is the delay the buffer wants: what 95 % of recent packets need, beyond
-// the fastest of them, and two frames.
+// the fastest of them, and three frames: one that is being played, one that is
+// due, and one for the clock's grain.
 func (p *playout) target() time.Duration {
 	if len(p.lateness) == 0 {
-		return 2 * frameDuration
+		return 3 * frameDuration
 	}
 	sorted := append([]time.Duration(nil), p.lateness...)
 	sort.Slice(sorted, func(i, j int) bool { return sorted[i] < sorted[j] })
-	return min(sorted[len(sorted)*95/100]-sorted[0]+2*frameDuration, 500*time.Millisecond)
+	return min(sorted[len(sorted)*95/100]-sorted[0]+3*frameDuration, 500*time.Millisecond)
 }
 
 // play emits one frame; it is called every 20 ms.

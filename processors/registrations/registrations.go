@@ -433,6 +433,9 @@ func (a *account) accepted(atUs int64, req, resp *message, e *emitter) {
 		switch {
 		case slices.ContainsFunc(req.Contacts, func(c contact) bool { return c.URI == "*" }):
 			a.unbind(atUs, b, Unregistered, "all contacts of the address were unregistered", d, e)
+		case b.ExpiresUs <= atUs:
+			// Within the grace time, but the registrar has said that it is over.
+			a.unbind(atUs, b, Lapsed, "no refresh; it expired at "+telemetry.Time(b.ExpiresUs).Format(time.RFC3339)+" and is no longer listed", d, e)
 		case bound.ID != "":
 			a.unbind(atUs, b, Replaced, "replaced by "+bound.Contact, d, e)
 		default:
