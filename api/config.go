@@ -9,7 +9,7 @@ type Config struct {
 	SessionTTL time.Duration `koanf:"session_ttl" doc:"how long a sign-in to the portal lasts"`
 }
 
-// Defaults is a Config that works on one machine.
-func Defaults() Config {
+// DefaultConfig is a Config that works on one machine.
+func DefaultConfig() Config {
 	return Config{Listen: "127.0.0.1:8080", SessionTTL: 12 * time.Hour}
 }

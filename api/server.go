@@ -38,10 +38,10 @@ type Deps struct {
 	// Ingest answers below /ingest/v1/; nil where another role does.
 	Ingest http.Handler
 	// Portal answers every path that is nobody else's.
-	Portal     http.Handler
-	Log        *slog.Logger
-	Registerer prometheus.Registerer
-	Version    string // of the program, for the OpenAPI document
+	Portal  http.Handler
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+	Version string // of the program, for the OpenAPI document
 	// Closing is closed when the server begins to stop: live views end then, which
 	// http.Server.Shutdown would wait for. nil: they end with their clients.
 	Closing <-chan struct{}
@@ -64,7 +64,7 @@ func New(cfg Config, deps Deps) (http.Handler, error) {
 	}
 	cfg.PublicURL = strings.TrimSuffix(cfg.PublicURL, "/")
 	if cfg.SessionTTL <= 0 {
-		cfg.SessionTTL = Defaults().SessionTTL
+		cfg.SessionTTL = DefaultConfig().SessionTTL
 	}
 	if deps.Auth == nil {
 		deps.Auth = NewAuthenticator(cfg, deps.Directory)
@@ -81,9 +81,9 @@ func New(cfg Config, deps Deps) (http.Handler, error) {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}, []string{"route"}),
 	}
-	if deps.Registerer != nil {
+	if deps.Metrics != nil {
 		for _, c := range []prometheus.Collector{s.requests, s.seconds} {
-			if err := deps.Registerer.Register(c); err != nil {
+			if err := deps.Metrics.Register(c); err != nil {
 				return nil, err
 			}
 		}

@@ -103,7 +103,7 @@ func newSite(t *testing.T, store *query.Store) *site {
 		t.Fatal(err)
 	}
 	h, err := api.New(api.Config{PublicURL: "https://earshot.example.com/"}, api.Deps{
-		Directory: d, Query: store, Registerer: out.registry, Closing: out.closing,
+		Directory: d, Query: store, Metrics: out.registry, Closing: out.closing,
 		Ingest: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "ingest "+r.URL.Path) }),
 		Portal: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/panic" {

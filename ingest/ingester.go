@@ -34,8 +34,8 @@ type Deps struct {
 	Tenancy  *Tenancy // nil: everything belongs to DefaultCompany
 	// Authenticate gives the company that a request may post for.
 	Authenticate func(r *http.Request) (company string, ok bool)
-	Registerer   prometheus.Registerer
-	Logger       *slog.Logger
+	Metrics      prometheus.Registerer
+	Log          *slog.Logger
 	Now          func() time.Time // nil: time.Now
 }
 
@@ -80,25 +80,25 @@ func New(cfg Config, deps Deps) (*Ingester, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	if deps.Logger == nil {
-		deps.Logger = slog.New(slog.DiscardHandler)
+	if deps.Log == nil {
+		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	if deps.Registerer == nil {
-		deps.Registerer = prometheus.NewRegistry()
+	if deps.Metrics == nil {
+		deps.Metrics = prometheus.NewRegistry()
 	}
 	if deps.Authenticate == nil {
 		deps.Authenticate = func(*http.Request) (string, bool) { return "", false }
 	}
 	in := &Ingester{
-		cfg: cfg, deps: deps, log: deps.Logger, now: deps.Now, producer: deps.Producer,
-		accounting: NewAccounting(deps.Registerer), live: newTimeline("", cfg), instance: []byte(rand.Text()),
+		cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, producer: deps.Producer,
+		accounting: NewAccounting(deps.Metrics), live: newTimeline("", cfg), instance: []byte(rand.Text()),
 		agents: map[agentKey]*agent{}, replays: map[string]*timeline{}, legs: legClocks{clocks: map[legKey]*legClock{}},
 	}
 	if err := in.listen(); err != nil {
 		in.close()
 		return nil, err
 	}
-	in.metrics(deps.Registerer)
+	in.metrics(deps.Metrics)
 	return in, nil
 }
 

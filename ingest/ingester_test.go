@@ -63,7 +63,7 @@ func newRig(t *testing.T, tune ...func(*Config, *Deps)) *rig {
 	}
 	cfg := DefaultConfig()
 	cfg.HEP.Listen, cfg.RTCP.Listen, cfg.SIP.Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
-	deps := Deps{Kafka: r.kafka, Registerer: r.registry,
+	deps := Deps{Kafka: r.kafka, Metrics: r.registry,
 		Authenticate: func(q *http.Request) (string, bool) { return "acme", q.Header.Get("Authorization") == "Bearer k" }}
 	for _, f := range tune {
 		f(&cfg, &deps)

@@ -171,7 +171,7 @@ func FuzzObserveHEP(f *testing.F) {
 		cfg := DefaultConfig()
 		cfg.HEP.Listen, cfg.RTCP.Listen, cfg.SIP.Listen, cfg.Bindings.Share = "", "", "", false
 		registry := prometheus.NewRegistry()
-		in, err := New(cfg, Deps{Registerer: registry})
+		in, err := New(cfg, Deps{Metrics: registry})
 		if err != nil {
 			t.Fatal(err)
 		}

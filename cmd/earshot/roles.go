@@ -167,7 +167,7 @@ func (p *process) startIngester(ctx context.Context, cfg ingest.Config) error {
 	in, err := ingest.New(cfg, ingest.Deps{
 		Producer: producer, Kafka: p.s.Kafka, Resolver: p.resolver, Tenancy: tenancy,
 		Authenticate: func(r *http.Request) (string, bool) { return postedFor(auth, p.dir, r) },
-		Registerer:   p.registry, Logger: p.log.With("role", "ingest"),
+		Metrics:      p.registry, Log: p.log.With("role", "ingest"),
 	})
 	if err != nil {
 		producer.Close()
@@ -269,7 +269,7 @@ func (p *process) startAPI(ctx context.Context) error {
 	}
 	handler, err := api.New(p.s.API, api.Deps{
 		Directory: p.dir, Query: store, Ingest: p.ingest.HTTPHandler(), Portal: portal.Handler(),
-		Log: p.log.With("role", "api"), Registerer: p.registry, Version: version, Closing: closing,
+		Log: p.log.With("role", "api"), Metrics: p.registry, Version: version, Closing: closing,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())

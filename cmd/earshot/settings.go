@@ -57,7 +57,7 @@ func defaultSettings() *settings {
 		Data:       "./earshot-data",
 		Log:        logSettings{Level: slog.LevelInfo, Format: "text"},
 		Admin:      adminSettings{Listen: "127.0.0.1:8081"},
-		API:        api.Defaults(),
+		API:        api.DefaultConfig(),
 		Ingest:     ingest.DefaultConfig(),
 		Processors: processors.DefaultConfig(),
 		Kafka:      bus.DefaultConfig(),
