@@ -176,15 +176,34 @@ func (c *lowColumn) Append(v string) {
 	}
 	key, known := c.keys[v]
 	if !known {
-		key = len(c.keys)
-		c.keys[v] = key
-		c.dictionary.Append(v)
-		if key == 1<<16 {
-			c.widen()
-		}
+		key = c.learn(v)
 	}
 	c.last, c.lastKey = v, key
 	c.AppendKey(key)
+}
+
+// AppendBytes adds a row, and copies v only where it is new.
+func (c *lowColumn) AppendBytes(v []byte) {
+	if len(c.keys) > 0 && string(v) == c.last {
+		c.AppendKey(c.lastKey)
+		return
+	}
+	if key, known := c.keys[string(v)]; known {
+		// last stays: remembering v would copy it.
+		c.AppendKey(key)
+		return
+	}
+	c.Append(string(v))
+}
+
+func (c *lowColumn) learn(v string) int {
+	key := len(c.keys)
+	c.keys[v] = key
+	c.dictionary.Append(v)
+	if key == 1<<16 {
+		c.widen()
+	}
+	return key
 }
 
 func (c *lowColumn) widen() {

@@ -34,6 +34,7 @@ var (
 // that of the outcomes, so that the same range gives the same blocks.
 type blocks struct {
 	outcome telemetry.Outcome // reused
+	wire    wireSample        // reused
 
 	samples       *samplesTable
 	messages      *messagesTable
@@ -77,6 +78,17 @@ func (b *blocks) reset() {
 // never can; nothing was added then. writtenUs is when the record was written
 // to Kafka, which stands in for a missing reception time: retention counts from it.
 func (b *blocks) add(value []byte, writtenUs int64) error {
+	if b.wire.read(value) {
+		if b.wire.received <= 0 {
+			b.wire.received = writtenUs
+		}
+		b.samples.addWire(&b.wire)
+		return nil
+	}
+	return b.addAny(value, writtenUs)
+}
+
+func (b *blocks) addAny(value []byte, writtenUs int64) error {
 	o := &b.outcome
 	if err := gproto.Unmarshal(value, o); err != nil {
 		return &poisonError{"undecodable", fmt.Errorf("cannot decode the outcome: %w", err)}
