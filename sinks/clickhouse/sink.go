@@ -22,7 +22,7 @@ const Group = "earshot-sink-clickhouse"
 const (
 	sessionTimeout = 10 * time.Second // how long partitions of a dead member wait
 	revokeGrace    = 5 * time.Second  // how long a partition's batch may finish when it is taken away
-	pollRecords    = 20_000
+	pollRecords    = 5_000
 )
 
 // Deps is what a Sink needs beside its configuration.
