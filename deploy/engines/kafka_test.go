@@ -230,7 +230,7 @@ func TestTransactionsAreExactWhileTheBrokerIsKilled(t *testing.T) {
 func copyRecords(ctx context.Context, t testing.TB, addr string, stop <-chan struct{}) bool {
 	session, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(addr), kgo.MetadataMinAge(50*time.Millisecond),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }), kgo.FetchMaxWait(100*time.Millisecond),
-		kgo.TransactionalID("copy"), kgo.ConsumerGroup("copy"), kgo.ConsumeTopics("in"), kgo.RequireStableFetchOffsets(),
+		kgo.TransactionalID("copy"), kgo.ConsumerGroup("copy"), kgo.ConsumeTopics("in"),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.SessionTimeout(10*time.Second), kgo.HeartbeatInterval(500*time.Millisecond))
 	if err != nil {

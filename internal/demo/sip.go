@@ -90,6 +90,7 @@ func newPhone(ctx context.Context, p *phone, log *slog.Logger) (*phone, error) {
 	// The client shares the server's socket, so that has to be there first.
 	ready := make(chan struct{})
 	failed := make(chan error, 1)
+	//lint:ignore SA1029 the key is sipgo's
 	listening := context.WithValue(ctx, sipgo.ListenReadyCtxKey, sipgo.ListenReadyCtxValue(ready))
 	go func() { failed <- server.ListenAndServe(listening, "udp", p.addr.String()) }()
 	context.AfterFunc(ctx, func() { _ = p.agent.Close() })

@@ -107,9 +107,9 @@ func (b *Broker) Run() error {
 		}
 		select {
 		case <-exited:
-			return fmt.Errorf("Kafka exited at once:\n%s", b.tail())
+			return fmt.Errorf("the broker exited at once:\n%s", b.tail())
 		case <-deadline:
-			return fmt.Errorf("Kafka did not answer: %w\n%s", err, b.tail())
+			return fmt.Errorf("the broker did not answer: %w\n%s", err, b.tail())
 		case <-time.After(200 * time.Millisecond):
 		}
 	}

@@ -214,15 +214,6 @@ func (s *script) talk(fromS, toS float64) {
 	}
 }
 
-// stats adds one poll of getStats of a leg.
-func (s *script) stats(atS float64, leg string, change func(*telemetry.WebRTCSample)) {
-	s.add(atS, func(r *telemetry.Record) {
-		w := &telemetry.WebRTCSample{CallId: s.key, LegId: leg}
-		change(w)
-		r.Body = &telemetry.Record_Webrtc{Webrtc: w}
-	})
-}
-
 func (s *script) event(atS float64, typ string, change func(*telemetry.CallEvent)) {
 	s.add(atS, func(r *telemetry.Record) {
 		e := &telemetry.CallEvent{Id: fmt.Sprint("event-", s.n), Type: typ, CallId: s.key}
