@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/earshot/earshot/internal/bus"
@@ -24,6 +25,9 @@ const (
 	revokeGrace    = 5 * time.Second  // how long a partition's batch may finish when it is taken away
 	pollRecords    = 5_000
 )
+
+// ErrInstanceTaken says that another process has joined the group under this one's name.
+var ErrInstanceTaken = errors.New("another sink runs under the same instance name")
 
 // Deps is what a Sink needs beside its configuration.
 type Deps struct {
@@ -122,11 +126,19 @@ func (s *Sink) Run(ctx context.Context) error {
 		if fetches.IsClientClosed() {
 			return errors.New("the Kafka client was closed")
 		}
+		var fenced error
 		fetches.EachError(func(topic string, partition int32, err error) {
+			if errors.Is(err, kerr.FencedInstanceID) {
+				fenced = fmt.Errorf("%w: %q: %w", ErrInstanceTaken, s.deps.InstanceID, err)
+				return
+			}
 			if ctx.Err() == nil && !errors.Is(err, context.Canceled) {
 				s.log.Warn("cannot read outcomes, trying again", "topic", topic, "partition", partition, "error", err)
 			}
 		})
+		if fenced != nil {
+			return fenced
+		}
 		s.dispatch(fetches)
 		client.AllowRebalance()
 	}

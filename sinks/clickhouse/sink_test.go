@@ -380,6 +380,27 @@ func (l *logText) contains(s string) bool {
 	return bytes.Contains(l.text.Bytes(), []byte(s))
 }
 
+// A second process under the same name takes the partitions over; the first says so and ends.
+func TestSameInstanceTwice(t *testing.T) {
+	b := newBench(t, 2)
+	run := func() chan error {
+		s, err := NewSink(b.config, Deps{Bus: b.bus, InstanceID: "one"})
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(context.Background())
+		t.Cleanup(cancel)
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		return done
+	}
+	first := run()
+	b.produce(200)
+	b.requireExact()
+	run()
+	b.produce(200)
+	b.requireExact()
+	require.ErrorIs(t, <-first, ErrInstanceTaken)
+}
+
 // Members come and go while outcomes flow; partitions change hands in the
 // middle of batches.
 func TestRebalancesLoseNothing(t *testing.T) {
