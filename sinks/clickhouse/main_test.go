@@ -110,7 +110,7 @@ func sinkProcess() error {
 	b.Brokers = c.Brokers
 	s, err := NewSink(c.ClickHouse, Deps{
 		Bus: b, InstanceID: c.Instance,
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {
 		return err
@@ -265,7 +265,7 @@ func (b *bench) requireExact() {
 // start runs a sink in this process; the returned function ends it and waits.
 func (b *bench) start(c Config, log *slog.Logger) func() {
 	b.Helper()
-	s, err := NewSink(c, Deps{Bus: b.bus, Logger: log})
+	s, err := NewSink(c, Deps{Bus: b.bus, Log: log})
 	require.NoError(b, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -31,9 +31,9 @@ var ErrInstanceTaken = errors.New("another sink runs under the same instance nam
 
 // Deps is what a Sink needs beside its configuration.
 type Deps struct {
-	Bus      bus.Config
-	Logger   *slog.Logger
-	Registry prometheus.Registerer
+	Bus     bus.Config
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
 	// InstanceID makes the member static (KIP-345): a process that was killed
 	// and comes back has its partitions at once instead of after the session
 	// timeout. It must be unique in the group; empty: not static.
@@ -60,19 +60,19 @@ func NewSink(c Config, d Deps) (*Sink, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	if d.Logger == nil {
-		d.Logger = slog.New(slog.DiscardHandler)
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
 	}
-	if d.Registry == nil {
-		d.Registry = prometheus.NewRegistry()
+	if d.Metrics == nil {
+		d.Metrics = prometheus.NewRegistry()
 	}
-	m, err := newMetrics(d.Registry)
+	m, err := newMetrics(d.Metrics)
 	if err != nil {
 		return nil, err
 	}
 	return &Sink{
 		config: c, deps: d, metrics: m,
-		log:     d.Logger.With("component", "clickhouse-sink"),
+		log:     d.Log.With("component", "clickhouse-sink"),
 		workers: map[int32]*worker{},
 		room:    make(chan struct{}, 1),
 	}, nil

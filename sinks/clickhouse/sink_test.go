@@ -309,7 +309,7 @@ func TestClickHouseAwayForAWhile(t *testing.T) {
 	c.Addr = []string{p.listener.Addr().String()}
 	c.Batch.Rows, c.Batch.Buffer = 500, 64<<10
 	log := &logText{}
-	s, err := NewSink(c, Deps{Bus: b.bus, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	s, err := NewSink(c, Deps{Bus: b.bus, Log: slog.New(slog.NewTextHandler(log, nil))})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
