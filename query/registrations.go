@@ -174,7 +174,7 @@ func (c Company) Devices(ctx context.Context, user string) ([]Device, error) {
 		known[r.DeviceID] = true
 		out = append(out, Device{
 			ID: r.DeviceID, UserID: user, AOR: r.AOR, Platform: r.Platform, Endpoint: r.Endpoint, App: r.App, AppVersion: r.AppVersion,
-			UserAgent: r.UserAgent, UpdatedAt: r.UpdatedAt, Registered: &registered, RegisteredAt: r.RegisteredAt, ExpiresAt: r.ExpiresAt,
+			UserAgent: r.UserAgent, UpdatedAt: r.UpdatedAt, Registered: &registered, State: r.State, RegisteredAt: r.RegisteredAt, ExpiresAt: r.ExpiresAt,
 			Contact: r.Contact, Source: r.Source,
 		})
 	}

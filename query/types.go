@@ -330,6 +330,7 @@ type Device struct {
 	UserAgent    string `json:"user_agent"`
 	UpdatedAt    Time   `json:"updated_at"`
 	Registered   *bool  `json:"registered"` // null: it was seen in calls but never registered by SIP
+	State        string `json:"state"`      // registered, unregistered, lapsed, failed; empty where registered is null
 	RegisteredAt Time   `json:"registered_at"`
 	ExpiresAt    Time   `json:"expires_at"`
 	Contact      string `json:"contact"`

@@ -126,9 +126,9 @@ func (p *playout) play(now time.Time) {
 		}
 		p.waiting = false
 	}
-	// More in the buffer than wanted by two frames: skip one, as a player
+	// More in the buffer than wanted: skip a frame, as a player
 	// that catches up would shorten the sound.
-	if time.Duration(len(p.buffered))*frameDuration > target+2*frameDuration {
+	if time.Duration(len(p.buffered))*frameDuration > target+frameDuration/2 {
 		delete(p.buffered, p.next)
 		p.next++
 	}

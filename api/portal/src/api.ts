@@ -58,6 +58,8 @@ export interface Device {
   user_agent?: string | null;
   updated_at?: string | null;
   registered: boolean | null;
+  /** registered, unregistered, lapsed, failed; empty where registered is null. */
+  state: string;
   registered_at?: string | null;
   expires_at?: string | null;
   contact?: string | null;

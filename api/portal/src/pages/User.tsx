@@ -92,7 +92,7 @@ const deviceColumns: Column<Device>[] = [
         <span className="none">never by SIP</span>
       ) : (
         <span className="flags">
-          <StateTag state={d.registered ? 'registered' : 'unregistered'} />
+          <StateTag state={d.state} />
           {d.registered_at ? <Moment at={d.registered_at} /> : null}
         </span>
       ),
