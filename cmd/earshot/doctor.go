@@ -81,10 +81,12 @@ func examine(ctx context.Context, s *settings) []finding {
 		add(readiness(ctx, run.Admin))
 	case err == nil || errors.Is(err, engines.ErrNotRunning):
 		add("earshot up", "does not run on "+s.Data, "", nil)
-		for setting, addr := range map[string]string{"api.listen": s.API.Listen, "admin.listen": s.Admin.Listen,
-			"ingest.hep.listen": s.Ingest.HEP.Listen, "ingest.rtcp.listen": s.Ingest.RTCP.Listen, "ingest.sip.listen": s.Ingest.SIP.Listen} {
-			if addr != "" {
-				add("port", addr+" is free for "+setting, "end what listens there, or set "+setting, freePort(addr))
+		for _, port := range []struct{ setting, addr string }{
+			{"api.listen", s.API.Listen}, {"admin.listen", s.Admin.Listen}, {"ingest.hep.listen", s.Ingest.HEP.Listen},
+			{"ingest.rtcp.listen", s.Ingest.RTCP.Listen}, {"ingest.sip.listen", s.Ingest.SIP.Listen},
+		} {
+			if port.addr != "" {
+				add("port", port.addr+" is free for "+port.setting, "end what listens there, or set "+port.setting, freePort(port.addr))
 			}
 		}
 	default:

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,8 +44,9 @@ type process struct {
 	stages  []*stage
 	failure chan error
 	// Filled by the roles that listen.
-	apiAddr string
-	ingest  *ingest.Ingester
+	apiListener net.Listener
+	apiAddr     string
+	ingest      *ingest.Ingester
 }
 
 // stage is one role: it runs until it is stopped, after all that were started later.
@@ -93,6 +95,9 @@ func (p *process) shutdown() {
 		case <-time.After(30 * time.Second):
 			p.log.Warn("a role did not stop in time; what it had not finished is done by the next start", "role", st.name)
 		}
+	}
+	if p.apiListener != nil {
+		_ = p.apiListener.Close() // where it was never served on
 	}
 	if p.dir != nil {
 		if err := p.dir.Close(); err != nil {
@@ -236,6 +241,22 @@ func (p *process) startSink(ctx context.Context) error {
 	return nil
 }
 
+// listenAPI takes api.listen, once; `up` does so before it starts the engines.
+func (p *process) listenAPI() (net.Listener, error) {
+	if p.apiListener != nil {
+		return p.apiListener, nil
+	}
+	listener, err := net.Listen("tcp", p.s.API.Listen)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("cannot listen on %s: the port is taken by another program; set api.listen to another address", p.s.API.Listen)
+	case err != nil:
+		return nil, fmt.Errorf("cannot listen on %s (api.listen): %w", p.s.API.Listen, err)
+	}
+	p.apiListener, p.apiAddr = listener, listener.Addr().String()
+	return listener, nil
+}
+
 func (p *process) startAPI(ctx context.Context) error {
 	if err := p.openDirectory(ctx); err != nil {
 		return err
@@ -256,15 +277,14 @@ func (p *process) startAPI(ctx context.Context) error {
 	}
 	store := query.New(conn, query.Options{MaxExecution: p.s.ClickHouse.MaxExecution})
 	p.admin.Add("clickhouse", store.Ping)
-	listener, err := net.Listen("tcp", p.s.API.Listen)
+	listener, err := p.listenAPI()
 	if err != nil {
-		return fmt.Errorf("cannot listen on api.listen %s: %w", p.s.API.Listen, err)
+		return err
 	}
-	p.apiAddr = listener.Addr().String()
 	closing := make(chan struct{})
 	if p.ingest == nil {
 		if err := p.startIngester(ctx, withoutListeners(p.s.Ingest)); err != nil {
-			return errors.Join(err, listener.Close())
+			return err
 		}
 	}
 	handler, err := api.New(p.s.API, api.Deps{
@@ -272,7 +292,7 @@ func (p *process) startAPI(ctx context.Context) error {
 		Log: p.log.With("role", "api"), Metrics: p.registry, Version: version, Closing: closing,
 	})
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		return err
 	}
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	p.start("api", func(ctx context.Context) error {

@@ -59,6 +59,11 @@ func up(cmd *cobra.Command, s *settings, roles []string, withDemo bool) error {
 	}
 	defer p.shutdown()
 
+	if slices.Contains(roles, "api") {
+		if _, err := p.listenAPI(); err != nil {
+			return err
+		}
+	}
 	say("Starting the engines in %s …", s.Data)
 	set, err := engines.Start(ctx, engines.Config{
 		Data: s.Data, ClickHouse: len(s.ClickHouse.Addr) == 0, Kafka: len(s.Kafka.Brokers) == 0,

@@ -14,6 +14,7 @@ import (
 	"net/http/pprof"
 	"sort"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,8 +41,11 @@ const checkTimeout = 2 * time.Second
 // Listen takes the address; Run serves on it.
 func Listen(addr string, gatherer prometheus.Gatherer, log *slog.Logger) (*Server, error) {
 	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("cannot listen on admin.listen %s: %w", addr, err)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("cannot listen on %s: the port is taken by another program; set admin.listen to another address", addr)
+	case err != nil:
+		return nil, fmt.Errorf("cannot listen on %s (admin.listen): %w", addr, err)
 	}
 	return &Server{log: log, listener: l, gatherer: gatherer, checks: map[string]Check{}}, nil
 }
