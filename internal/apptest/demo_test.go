@@ -38,11 +38,11 @@ func TestDemoCallsGetTheirLabelsVerdicts(t *testing.T) {
 		return one(scenario)
 	}
 	for scenario, check := range map[string]func(t *testing.T, v query.Verdict){
-		"rtc-clean": func(t *testing.T, v query.Verdict) { require.Equal(t, "good", v.Overall) },
-		"sip-clean": func(t *testing.T, v query.Verdict) { require.Equal(t, "good", v.Overall) },
+		"rtc-clean": clean,
+		"sip-clean": clean,
 		"rtc-delayed": func(t *testing.T, v query.Verdict) {
 			require.Equal(t, "unacceptable", v.Delay.Band)
-			require.InDelta(t, 340, v.Delay.RTTMs.P50, 30)
+			require.InDelta(t, 340, v.Delay.RTTMs.Min, 20)
 		},
 		"rtc-jittery": func(t *testing.T, v query.Verdict) {
 			require.Contains(t, []string{"bad", "unacceptable"}, v.Jitter.Band)
@@ -53,7 +53,8 @@ func TestDemoCallsGetTheirLabelsVerdicts(t *testing.T) {
 		},
 		"sip-lossy": func(t *testing.T, v query.Verdict) {
 			require.Contains(t, []string{"bad", "unacceptable"}, v.Loss.Band)
-			require.Equal(t, "bad", v.Delay.Band)
+			require.Contains(t, []string{"bad", "unacceptable"}, v.Delay.Band)
+			require.InDelta(t, 240, v.Delay.RTTMs.Min, 20)
 		},
 		"rtc-muted": func(t *testing.T, v query.Verdict) {
 			require.NotContains(t, []string{"suspected", "confirmed"}, v.OneWayAudio.State)
@@ -104,6 +105,15 @@ func TestDemoCallsGetTheirLabelsVerdicts(t *testing.T) {
 		}
 		return fmt.Errorf("%+v", list.Items)
 	})
+}
+
+// clean is what nothing was done to. A busy machine delays packets really, and
+// that is measured; but it loses none, and the best round trip stays short.
+func clean(t *testing.T, v query.Verdict) {
+	require.Contains(t, []string{"good", "acceptable"}, v.Overall)
+	require.Equal(t, "good", v.Loss.Band)
+	require.Equal(t, "none", v.OneWayAudio.State)
+	require.Less(t, v.Delay.RTTMs.Min, 60.)
 }
 
 func oneWay(direction string) func(t *testing.T, v query.Verdict) {
