@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/earshot/earshot/benchmarks"
 	"github.com/earshot/earshot/internal/apptest"
+	"github.com/earshot/earshot/telemetry"
 )
 
 const openCalls = 20_000
@@ -52,7 +54,7 @@ func BenchmarkFootprint(b *testing.B) {
 		}
 		require.NoError(b, conn.Close())
 		apptest.Eventually(b, 2*time.Minute, "all calls are open", func() error {
-			if got := metric(b, u, "earshot_calls_open"); got < openCalls {
+			if got := metric(b, u, "earshot_processors_open_states", telemetry.TopicTelemetry); got < openCalls {
 				return fmt.Errorf("%.0f of %d", got, openCalls)
 			}
 			return nil
@@ -85,14 +87,15 @@ func memory(b *testing.B, u *apptest.Up) int64 {
 	return rss
 }
 
-func metric(b *testing.B, u *apptest.Up, name string) (sum float64) {
+// metric sums the series of a name that have a label value.
+func metric(b *testing.B, u *apptest.Up, name, label string) (sum float64) {
 	res, err := http.Get("http://" + u.Run.Admin + "/metrics")
 	require.NoError(b, err)
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
 	require.NoError(b, err)
 	for _, line := range strings.Split(string(text), "\n") {
-		if strings.HasPrefix(line, name) {
+		if strings.HasPrefix(line, name) && strings.Contains(line, strconv.Quote(label)) {
 			var v float64
 			if _, err := fmt.Sscan(line[strings.LastIndexByte(line, ' ')+1:], &v); err == nil {
 				sum += v
