@@ -46,14 +46,19 @@ func CallID(callKey string) string {
 // has the same id.
 func EventID(company, timeline, source string, atMicros int64, payload ...[]byte) []byte {
 	h := sha256.New()
-	for _, s := range []string{company, timeline, source} {
-		_ = binary.Write(h, binary.BigEndian, uint32(len(s)))
-		h.Write([]byte(s))
-	}
-	_ = binary.Write(h, binary.BigEndian, atMicros)
-	for _, p := range payload {
-		_ = binary.Write(h, binary.BigEndian, uint32(len(p)))
+	var head [8]byte
+	field := func(p []byte) {
+		binary.BigEndian.PutUint32(head[:4], uint32(len(p)))
+		h.Write(head[:4])
 		h.Write(p)
+	}
+	for _, s := range []string{company, timeline, source} {
+		field([]byte(s))
+	}
+	binary.BigEndian.PutUint64(head[:], uint64(atMicros))
+	h.Write(head[:])
+	for _, p := range payload {
+		field(p)
 	}
 	return h.Sum(nil)[:16]
 }
