@@ -4,7 +4,10 @@ package benchmarks
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -81,4 +84,23 @@ func Write(title, command, body string) error {
 		return fmt.Errorf("cannot write the result: %w", err)
 	}
 	return nil
+}
+
+// Profile stores a profile of a process that serves net/http/pprof on its admin
+// address; without a file name it does nothing.
+func Profile(admin, kind, file string) error {
+	if file == "" {
+		return nil
+	}
+	res, err := http.Get("http://" + admin + "/debug/pprof/" + kind)
+	if err != nil {
+		return fmt.Errorf("cannot take a profile: %w", err)
+	}
+	defer res.Body.Close()
+	out, err := os.Create(file)
+	if err != nil {
+		return fmt.Errorf("cannot store a profile: %w", err)
+	}
+	_, err = io.Copy(out, res.Body)
+	return errors.Join(err, out.Close())
 }
