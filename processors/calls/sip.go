@@ -6,6 +6,7 @@ import (
 
 	"github.com/earshot/earshot/processors/quality"
 	"github.com/earshot/earshot/processors/rejections"
+	"github.com/earshot/earshot/processors/useragent"
 	"github.com/earshot/earshot/telemetry"
 )
 
@@ -129,7 +130,7 @@ func hostOf(addr string) string {
 func (h *handler) invite(m *telemetry.SIPMessage, from int) {
 	c := h.c
 	if m.UserAgent != "" && c.party[from].userAgent == "" {
-		c.party[from].userAgent = m.UserAgent
+		c.party[from].agent(m.UserAgent)
 	}
 	initial := m.To.GetTag() == ""
 	if initial {
@@ -216,7 +217,7 @@ func (h *handler) inviteResponse(m *telemetry.SIPMessage, from int) {
 		}
 		c.party[from].tag = m.To.GetTag()
 		if m.UserAgent != "" {
-			c.party[from].userAgent = m.UserAgent
+			c.party[from].agent(m.UserAgent)
 		}
 		if c.cancelled {
 			h.revive()
@@ -551,5 +552,15 @@ func (c *call) resetRuns(d int) {
 		} else {
 			l.sentSinceRIN = 0
 		}
+	}
+}
+
+// agent takes what a party's User-Agent says, once; what its app says of itself
+// in getStats is better and stays.
+func (p *party) agent(userAgent string) {
+	p.userAgent = userAgent
+	agent := useragent.Parse(userAgent)
+	if p.endpoint == "" && agent.Endpoint != "" {
+		p.endpoint, p.appVersion, p.platform = agent.Endpoint, agent.Version, agent.Platform
 	}
 }

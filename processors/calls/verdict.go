@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/earshot/earshot/processors/quality"
+	"github.com/earshot/earshot/processors/useragent"
 	"github.com/earshot/earshot/telemetry"
 )
 
@@ -78,7 +79,7 @@ func (c *call) partyOut(p int) *telemetry.Party {
 		out.Identity = proto.Clone(q.identity).(*telemetry.Identity)
 	}
 	if out.Endpoint == "" && c.hasSIP && (q.hasSDP || q.userAgent != "") {
-		out.Endpoint = "sip"
+		out.Endpoint = useragent.EndpointSIP
 	}
 	return out
 }

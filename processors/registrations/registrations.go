@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/earshot/earshot/processors"
+	"github.com/earshot/earshot/processors/useragent"
 	"github.com/earshot/earshot/telemetry"
 )
 
@@ -822,7 +823,7 @@ type emitter struct {
 
 // change emits one change, with what holds after it.
 func (e *emitter) change(atUs int64, kind, text string, d device) {
-	agent := ParseUserAgent(d.UserAgent)
+	agent := useragent.Parse(d.UserAgent)
 	c := &telemetry.RegistrationChange{
 		Aor: e.a.AOR, DeviceId: d.ID, AtUs: atUs, Change: kind, Contact: d.Contact, Source: d.Source, UserAgent: d.UserAgent,
 		App: agent.App, AppVersion: agent.Version, Platform: agent.Platform, Endpoint: agent.Endpoint,

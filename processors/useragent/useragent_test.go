@@ -1,8 +1,8 @@
-package registrations
+package useragent
 
 import "testing"
 
-func TestParseUserAgent(t *testing.T) {
+func TestParse(t *testing.T) {
 	for _, tc := range []struct {
 		ua   string
 		want Agent
@@ -40,22 +40,22 @@ func TestParseUserAgent(t *testing.T) {
 		{"kamailio (5.5.2 (x86_64/linux))", Agent{"kamailio", "", "Linux", "sip"}},
 		{"something", Agent{"something", "", "", "sip"}},
 	} {
-		if got := ParseUserAgent(tc.ua); got != tc.want {
-			t.Errorf("ParseUserAgent(%q) = %+v, want %+v", tc.ua, got, tc.want)
+		if got := Parse(tc.ua); got != tc.want {
+			t.Errorf("Parse(%q) = %+v, want %+v", tc.ua, got, tc.want)
 		}
 	}
 }
 
-func FuzzParseUserAgent(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	for _, s := range []string{"", "Z ", "Mozilla/", "Polycom-UA/", "poly/", "Yealink 1.", "snom", "A/1 (", "Bria 6 release 6.5.1", "((((;;", "Cisco/\xff-7.5"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, ua string) {
-		a := ParseUserAgent(ua)
+		a := Parse(ua)
 		if (a.Endpoint == "") != (a == Agent{}) {
 			t.Errorf("%q: %+v", ua, a)
 		}
-		if a != ParseUserAgent(ua) {
+		if a != Parse(ua) {
 			t.Errorf("%q is read differently a second time", ua)
 		}
 	})

@@ -1,4 +1,6 @@
-package registrations
+// Package useragent reads what a SIP User-Agent header says about app, version
+// and kind of endpoint.
+package useragent
 
 import (
 	"regexp"
@@ -44,8 +46,8 @@ var sipTools = []string{
 	"friendly-scanner", "sipvicious", "sipcli", "3cxphonesystem", "oktell",
 }
 
-// ParseUserAgent reads a User-Agent header. The raw string is kept by the caller.
-func ParseUserAgent(raw string) Agent {
+// Parse reads a User-Agent header. The raw string is kept by the caller.
+func Parse(raw string) Agent {
 	ua := strings.TrimSpace(raw)
 	if len(ua) > 512 {
 		ua = ua[:512]
