@@ -73,15 +73,15 @@ kafka: .engines/kafka/.complete ## Apache Kafka's jars, for tests
 
 # --- tests -------------------------------------------------------------------
 
-# Debian packages that tests run: program to look for, package that has it.
-NEEDS := chromium:chromium baresip:baresip sipp:sip-tester sngrep:sngrep java:default-jre-headless mvn:maven gcc:gcc pg_ctlcluster:postgresql
+# What tests run, as program or file to look for, and the Debian package that has it.
+NEEDS := chromium:chromium baresip:baresip-core sngrep:sngrep java:default-jre-headless mvn:maven gcc:gcc /usr/lib/postgresql/*/bin/initdb:postgresql
 
 .PHONY: test-needs
 test-needs: engines kafka
 .PHONY: debian-packages
 kafka: debian-packages
 debian-packages:
-	@missing=(); for need in $(NEEDS); do command -v "$${need%%:*}" >/dev/null || missing+=("$${need##*:}"); done; \
+	@set -f; missing=(); for need in $(NEEDS); do found=$${need%%:*}; set +f; command -v "$$found" >/dev/null || compgen -G "$$found" >/dev/null || missing+=("$${need##*:}"); set -f; done; \
 	if (( $${#missing[@]} == 0 )); then exit 0; fi; \
 	if [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null; then \
 	  printf '\033[1m==> Installing for the tests: %s\033[0m\n' "$${missing[*]}"; \
