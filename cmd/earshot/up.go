@@ -23,7 +23,9 @@ import (
 // signinTime is how long the printed sign-in link works.
 const signinTime = 24 * time.Hour
 
-var allRoles = []string{"ingest", "process", "sink", "api"}
+// allRoles in the order they start. They stop in the reverse: what brings
+// telemetry before what takes it.
+var allRoles = []string{"sink", "process", "ingest", "api"}
 
 func upCommand() *cobra.Command {
 	var withDemo bool
@@ -91,7 +93,10 @@ func up(cmd *cobra.Command, s *settings, roles []string, withDemo bool) error {
 		return err
 	}
 	ingestAddrs := map[string]string{}
-	for _, role := range roles {
+	for _, role := range allRoles {
+		if !slices.Contains(roles, role) {
+			continue
+		}
 		switch role {
 		case "ingest":
 			err = p.startIngest(ctx)
