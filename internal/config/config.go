@@ -124,6 +124,10 @@ func (t *textValue) Type() string {
 	case "[]string":
 		return "list"
 	}
+	_, name, _ := strings.Cut(t.kind, ".") // slog.Level is a Level to whoever reads --help
+	if name != "" {
+		return strings.ToLower(name)
+	}
 	return t.kind
 }
 
