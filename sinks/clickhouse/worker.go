@@ -234,6 +234,10 @@ func (w *worker) passed(hi int64) bool {
 
 // store makes the batch part of ClickHouse. It tries until it succeeds; an
 // error means that the partition is no longer this member's.
+// keptBytes bounds the batch whose memory is kept for the next one. After a
+// burst every partition would else hold on to the largest it ever had.
+const keptBytes = 1 << 20
+
 func (w *worker) store(b batchRange) error {
 	failpoint.Hit("sink.before-pending")
 	if !b.again {
@@ -268,6 +272,9 @@ func (w *worker) store(b batchRange) error {
 		w.sink.metrics.again.Inc()
 	}
 	w.pending, w.position = nil, b.hi
+	if w.inBatch > keptBytes {
+		w.batch = newBlocks()
+	}
 	w.sink.hold(-w.inBatch)
 	w.inBatch = 0
 	w.mu.Lock()
