@@ -79,7 +79,7 @@ func BenchmarkFootprint(b *testing.B) {
 | growth of its resident memory per open call, with what the garbage collector keeps in hand, bytes | %.0f |
 
 %d calls with signalling and one report of each side. The heap holds, by profile, about 4 KB of state in the processor and 0.6 KB of bindings in the
-ingester per call; the rest is the sink's column buffers, which depend on the size of its blocks and not on the number of calls.
+ingester per call; the rest are buffers of the Kafka clients and of the sink, which do not grow with the number of calls.
 `, strings.Join(ready, ", "), float64(idle)/(1<<20), float64(kafka)/(1<<20), float64(clickhouse)/(1<<20), heapPerCall, perCall, openCalls)
 		b.Log("\n" + body)
 		require.NoError(b, benchmarks.Write("Memory and start-up", "make bench", body))

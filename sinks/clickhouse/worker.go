@@ -232,12 +232,12 @@ func (w *worker) passed(hi int64) bool {
 	return len(w.queue) > 0 && w.queue[0].Offset >= hi
 }
 
-// store makes the batch part of ClickHouse. It tries until it succeeds; an
-// error means that the partition is no longer this member's.
 // keptBytes bounds the batch whose memory is kept for the next one. After a
 // burst every partition would else hold on to the largest it ever had.
 const keptBytes = 1 << 20
 
+// store makes the batch part of ClickHouse. It tries until it succeeds; an
+// error means that the partition is no longer this member's.
 func (w *worker) store(b batchRange) error {
 	failpoint.Hit("sink.before-pending")
 	if !b.again {
