@@ -8,6 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/earshot/earshot/ingest/pcap"
 	"github.com/earshot/earshot/query"
 )
 
@@ -136,11 +137,8 @@ func (s *server) routeCalls() {
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/calls/{call}/messages.pcap", OperationID: "get-messages-pcap", Summary: "The SIP messages of a call as a capture file", Tags: tags, Metadata: map[string]any{metaFormats: []string{pcapType}}},
 		func(ctx context.Context, in *CallInput) (*rawOutput, error) {
 			q := s.deps.Query.Company(in.Company)
-			var buf bytes.Buffer
-			w, err := newCapture(&buf)
-			if err != nil {
-				return nil, err
-			}
+			var datagrams []pcap.Datagram
+			size := 0
 			page := query.Page{Limit: 1000}
 			for {
 				messages, err := q.Messages(ctx, in.Call, page)
@@ -148,14 +146,18 @@ func (s *server) routeCalls() {
 					return nil, err
 				}
 				for _, m := range messages.Items {
-					if err := w.write(m); err != nil {
-						return nil, err
-					}
+					d := datagram(m)
+					datagrams = append(datagrams, d)
+					size += len(d.Payload) + headerBytes
 				}
-				if messages.NextCursor == nil || buf.Len() > maxCaptureBytes {
+				if messages.NextCursor == nil || size > maxCaptureBytes {
 					break
 				}
 				page.Cursor = *messages.NextCursor
+			}
+			var buf bytes.Buffer
+			if err := pcap.WriteUDP(&buf, datagrams); err != nil {
+				return nil, err
 			}
 			return &rawOutput{ContentType: pcapType, Disposition: `attachment; filename="messages.pcap"`, Body: buf.Bytes()}, nil
 		})
