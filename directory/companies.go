@@ -52,12 +52,7 @@ func (d *Directory) Companies(ctx context.Context, only string, page Page) ([]Co
 	if err != nil {
 		return nil, "", err
 	}
-	next := ""
-	if len(out) > page.limit() {
-		out = out[:page.limit()]
-		last := out[len(out)-1]
-		next = encodeCursor(last.Name, last.ID)
-	}
+	out, next := cut(out, page.limit(), func(c Company) []string { return []string{c.Name, c.ID} })
 	return out, next, nil
 }
 
@@ -185,12 +180,7 @@ func (d *Directory) Places(ctx context.Context, company, kind string, page Page)
 	if err != nil {
 		return nil, "", err
 	}
-	next := ""
-	if len(out) > page.limit() {
-		out = out[:page.limit()]
-		last := out[len(out)-1]
-		next = encodeCursor(last.Name, last.ID)
-	}
+	out, next := cut(out, page.limit(), func(p Place) []string { return []string{p.Name, p.ID} })
 	ids := make([]string, len(out))
 	for i := range out {
 		ids[i] = out[i].ID

@@ -328,6 +328,16 @@ func (p Page) limit() int {
 	return p.Limit
 }
 
+// cut takes off what was asked for beyond the limit to see whether there is
+// more, and gives the cursor of what follows, made of the last row's key.
+func cut[T any](rows []T, limit int, key func(last T) []string) ([]T, string) {
+	if len(rows) <= limit {
+		return rows, ""
+	}
+	rows = rows[:limit]
+	return rows, encodeCursor(key(rows[limit-1])...)
+}
+
 // A cursor is the sort key of the last item, so that pages neither repeat nor
 // skip what was there, whatever is added between them.
 func encodeCursor(key ...string) string {

@@ -155,11 +155,7 @@ func (d *Directory) Numbers(ctx context.Context, company string, f NumberFilter)
 	if err != nil {
 		return nil, "", err
 	}
-	next := ""
-	if len(out) > f.limit() {
-		out = out[:f.limit()]
-		next = encodeCursor(out[len(out)-1].Number)
-	}
+	out, next := cut(out, f.limit(), func(n Number) []string { return []string{n.Number} })
 	return out, next, nil
 }
 

@@ -87,12 +87,7 @@ func (d *Directory) Users(ctx context.Context, company string, f UserFilter) ([]
 	if err != nil {
 		return nil, "", err
 	}
-	next := ""
-	if len(out) > f.limit() {
-		out = out[:f.limit()]
-		last := out[len(out)-1]
-		next = encodeCursor(last.Name, last.ID)
-	}
+	out, next := cut(out, f.limit(), func(u User) []string { return []string{u.Name, u.ID} })
 	return out, next, nil
 }
 
