@@ -331,18 +331,7 @@ type snapshotSegment struct {
 
 // writeFileSync writes a new file whose bytes are on the disk when it returns.
 func writeFileSync(path string, content []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	return err
+	return writeSync(path, os.O_TRUNC, content, 0o600)
 }
 
 func syncDir(path string) error {

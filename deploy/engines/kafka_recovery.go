@@ -467,18 +467,7 @@ func cutEntries(path string, report *recoveryReport) ([][]byte, error) {
 }
 
 func appendSync(path string, content []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	return err
+	return writeSync(path, os.O_APPEND, content, 0o600)
 }
 
 func removeIfThere(path string) error {

@@ -93,10 +93,10 @@ func FreeBytes(dir string) (uint64, error) {
 	return uint64(st.Bavail) * uint64(st.Bsize), nil
 }
 
-// writeFileAtomic replaces path so that a reader, or a crash, sees the old content or the new one.
-func writeFileAtomic(path string, content []byte, mode os.FileMode) error {
-	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, mode)
+// writeSync writes to a file, made when missing, and returns when the bytes are on the disk. how is os.O_TRUNC or
+// os.O_APPEND.
+func writeSync(path string, how int, content []byte, mode os.FileMode) error {
+	f, err := os.OpenFile(path, os.O_CREATE|how|os.O_WRONLY, mode)
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,13 @@ func writeFileAtomic(path string, content []byte, mode os.FileMode) error {
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}
-	if err != nil {
+	return err
+}
+
+// writeFileAtomic replaces path so that a reader, or a crash, sees the old content or the new one.
+func writeFileAtomic(path string, content []byte, mode os.FileMode) error {
+	tmp := path + ".tmp"
+	if err := writeSync(tmp, os.O_TRUNC, content, mode); err != nil {
 		os.Remove(tmp)
 		return err
 	}
