@@ -149,9 +149,7 @@ func (s *speaker) receiveReport(raw []byte, now time.Time) {
 func (s *speaker) report(now time.Time) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	const epoch = 2208988800
-	ntp := uint64(now.Unix()+epoch)<<32 | uint64(now.Nanosecond())<<32/1e9
-	sr := &rtcp.SenderReport{SSRC: s.ssrc, NTPTime: ntp, RTPTime: s.ts, PacketCount: s.sent, OctetCount: s.octets}
+	sr := &rtcp.SenderReport{SSRC: s.ssrc, NTPTime: ntp(now), RTPTime: s.ts, PacketCount: s.sent, OctetCount: s.octets}
 	if s.started {
 		expected := s.highest - s.base + 1
 		interval, got := expected-s.priorExpected, s.got-s.priorGot

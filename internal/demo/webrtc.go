@@ -129,7 +129,7 @@ func (p *peer) remoteReport(report rtcp.ReceptionReport, now time.Time) {
 	}
 	// RFC 3550 §6.4.1: A − LSR − DLSR, in 1/65536 s.
 	if report.LastSenderReport != 0 {
-		rtt := float64(int32(ntpMiddle(now)-report.LastSenderReport-report.Delay)) / 65536
+		rtt := float64(int32(uint32(ntp(now)>>16)-report.LastSenderReport-report.Delay)) / 65536
 		if rtt > 0 && rtt < 10 {
 			p.measurements++
 			p.totalRTT += rtt
@@ -141,12 +141,10 @@ func (p *peer) remoteReport(report rtcp.ReceptionReport, now time.Time) {
 	p.remote = stats
 }
 
-// ntpMiddle is the middle 32 bits of the NTP timestamp of t.
-func ntpMiddle(t time.Time) uint32 {
+// ntp is the 64-bit NTP timestamp of t (RFC 3550 §4).
+func ntp(t time.Time) uint64 {
 	const epoch = 2208988800 // 1900 to 1970, s
-	seconds := uint64(t.Unix()) + epoch
-	fraction := uint64(t.Nanosecond()) << 32 / 1e9
-	return uint32(seconds<<16 | fraction>>16)
+	return uint64(t.Unix()+epoch)<<32 | uint64(t.Nanosecond())<<32/1e9
 }
 
 func milliseconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1000 }
