@@ -86,9 +86,6 @@ func (p *Producer) Close() { p.client.Close() }
 // Flush waits until Kafka has taken everything that is buffered.
 func (p *Producer) Flush(ctx context.Context) error { return p.client.Flush(ctx) }
 
-// Ping asks whether Kafka answers.
-func (p *Producer) Ping(ctx context.Context) error { return p.client.Ping(ctx) }
-
 // Topic is where a record goes: REGISTER transactions to the registrations,
 // everything else to the telemetry.
 func Topic(r *telemetry.Record) string {

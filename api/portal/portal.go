@@ -42,12 +42,6 @@ func Handler() http.Handler {
 	return newHandler(files)
 }
 
-// Built says whether the portal was built before the program was.
-func Built() bool {
-	_, err := fs.Stat(dist, "dist/index.html")
-	return err == nil
-}
-
 // contentTypes is fixed here because the system's table differs between machines.
 var contentTypes = map[string]string{
 	".html": "text/html; charset=utf-8",

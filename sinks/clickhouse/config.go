@@ -109,11 +109,3 @@ func (c Config) open(database string) (driver.Conn, error) {
 	}
 	return conn, nil
 }
-
-// Ping asks whether ClickHouse answers with a database that Earshot can use.
-func Ping(ctx context.Context, conn driver.Conn) error {
-	if err := conn.Ping(ctx); err != nil {
-		return fmt.Errorf("cannot reach ClickHouse: %w", err)
-	}
-	return nil
-}
