@@ -127,7 +127,7 @@ fuzz: ## every fuzz target for FUZZTIME (default 30s)
 
 .PHONY: proto
 proto: ## regenerate telemetry/*.pb.go (needs protoc)
-	@GOBIN=$(CURDIR)/.engines/bin $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go
+	@GOBIN=$(CURDIR)/.engines/bin $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go github.com/planetscale/vtprotobuf/cmd/protoc-gen-go-vtproto
 	@PATH=$(CURDIR)/.engines/bin:$$PATH $(GO) generate ./telemetry
 
 .PHONY: clean
