@@ -265,6 +265,8 @@ func acceptable(accept string, offered []string) bool {
 	return false
 }
 
+const ingestOnly = "this key may only bring telemetry"
+
 // authenticate finds out who asks, and whether the company in the path is
 // theirs to see. One that is not looks like one that is not there.
 func (s *server) authenticate(ctx huma.Context, next func(huma.Context)) {
@@ -287,6 +289,10 @@ func (s *server) authenticate(ctx huma.Context, next func(huma.Context)) {
 			}
 			s.refuse(ctx, problem)
 		}
+		return
+	}
+	if p.Role == directory.RoleIngest {
+		s.refuse(ctx, newProblem(http.StatusForbidden, ingestOnly))
 		return
 	}
 	if op.Metadata[metaOperator] == true && p.Role != directory.RoleOperator {

@@ -239,6 +239,27 @@ func TestTenancy(t *testing.T) {
 	}
 }
 
+// A key that stands in a web page is everybody's: it must open nothing.
+func TestIngestKeysSeeNothing(t *testing.T) {
+	s := newSite(t, nil)
+	key, _, err := s.directory.CreateKey(t.Context(), "page", directory.RoleIngest, "default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/api/v1/whoami", "/api/v1/companies", defaultCompany, defaultCompany + "/users", defaultCompany + "/live"} {
+		if a := s.as(key, "GET", path, ""); a.status != http.StatusForbidden {
+			t.Errorf("GET %s: %d %s", path, a.status, a.body)
+		}
+	}
+	if a := s.as(key, "POST", defaultCompany+"/users", `{"name":"N"}`); a.status != http.StatusForbidden {
+		t.Errorf("POST users: %d %s", a.status, a.body)
+	}
+	a := s.do("POST", "/api/v1/session", `{"key":"`+key+`"}`, "Sec-Fetch-Site", "same-origin")
+	if a.status != http.StatusForbidden || a.header.Get("Set-Cookie") != "" {
+		t.Errorf("signing in: %d %v %s", a.status, a.header, a.body)
+	}
+}
+
 func TestSessions(t *testing.T) {
 	s := newSite(t, nil)
 	token, err := s.directory.CreateSigninToken(t.Context(), "link", directory.RoleOperator, "", time.Minute)

@@ -48,6 +48,9 @@ func (s *server) routeSessions() {
 			if err != nil {
 				return nil, err
 			}
+			if p.Role == directory.RoleIngest {
+				return nil, newProblem(http.StatusForbidden, ingestOnly)
+			}
 			session, err := s.deps.Directory.CreateSession(ctx, p, s.cfg.SessionTTL)
 			if err != nil {
 				return nil, err

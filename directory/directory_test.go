@@ -392,6 +392,17 @@ func TestKeysAndSessions(t *testing.T) {
 
 		_, _, err = d.CreateKey(ctx, "x", directory.RoleCompany, "nowhere")
 		wantField(t, err, directory.ErrInvalid, "company")
+		ingest, _, err := d.CreateKey(ctx, "page", directory.RoleIngest, "default")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := must(d.AuthenticateKey(ctx, ingest))(t); p.May("default") || p.Company != "default" {
+			t.Errorf("an ingest key is %+v", p)
+		}
+		_, _, err = d.CreateKey(ctx, "x", directory.RoleIngest, "")
+		wantField(t, err, directory.ErrInvalid, "company")
+		_, err = d.CreateSigninToken(ctx, "x", directory.RoleIngest, "default", time.Hour)
+		wantField(t, err, directory.ErrInvalid, "role")
 		_, _, err = d.CreateKey(ctx, "x", "god", "")
 		wantField(t, err, directory.ErrInvalid, "role")
 

@@ -19,6 +19,9 @@ import (
 const (
 	RoleOperator = "operator" // sees every company
 	RoleCompany  = "company"  // sees its own
+	// RoleIngest is a key's only: it brings telemetry of its company and sees
+	// nothing, so that it can stand in a web page.
+	RoleIngest = "ingest"
 )
 
 // AdminKeyFile is the name of the file in the data folder that holds the
@@ -79,7 +82,7 @@ func (d *Directory) checkScope(ctx context.Context, q querier, role, company str
 		if company != "" {
 			return invalid("company", "cannot be given for an operator")
 		}
-	case RoleCompany:
+	case RoleCompany, RoleIngest:
 		known, err := exists(ctx, q, "SELECT 1 FROM company WHERE id = $1", company)
 		if err != nil {
 			return err
@@ -88,7 +91,7 @@ func (d *Directory) checkScope(ctx context.Context, q querier, role, company str
 			return invalid("company", "is not a known company")
 		}
 	default:
-		return invalid("role", "must be operator or company")
+		return invalid("role", "must be operator, company or ingest")
 	}
 	return nil
 }
@@ -198,6 +201,9 @@ func (d *Directory) AuthenticateKey(ctx context.Context, plain string) (Principa
 
 // CreateSigninToken makes a token that opens one session, once, within ttl.
 func (d *Directory) CreateSigninToken(ctx context.Context, name, role, company string, ttl time.Duration) (string, error) {
+	if role == RoleIngest {
+		return "", invalid("role", "ingest is for keys: it cannot sign in")
+	}
 	if err := d.checkScope(ctx, d.db, role, company); err != nil {
 		return "", err
 	}

@@ -169,10 +169,13 @@ func keysCommand() *cobra.Command {
 			return err
 		}),
 	}
-	for _, c := range []*cobra.Command{create, signin} {
+	for c, roles := range map[*cobra.Command]string{
+		create: "operator; company; or ingest, which may bring telemetry and nothing else: for web pages",
+		signin: "operator or company",
+	} {
 		c.Flags().StringVar(&name, "name", "operator", "whose it is; stands in the audit")
-		c.Flags().StringVar(&role, "role", directory.RoleOperator, "operator or company")
-		c.Flags().StringVar(&company, "company", "", "company that a company key is for")
+		c.Flags().StringVar(&role, "role", directory.RoleOperator, roles)
+		c.Flags().StringVar(&company, "company", "", "company of a role other than operator")
 	}
 	cmd.AddCommand(create, signin,
 		&cobra.Command{
