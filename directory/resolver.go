@@ -32,6 +32,20 @@ type holders struct {
 	byNational map[string]*telemetry.Identity // national digits; nil where two countries share them
 	byAOR      map[string]*telemetry.Identity
 	byUser     map[string]*telemetry.Identity
+	// credentials by address; an empty list is one whose credentials are revoked.
+	credentials map[string][]DeviceCredential
+}
+
+func (s *Snapshot) holders(company string) *holders {
+	h := s.companies[company]
+	if h == nil {
+		h = &holders{
+			byNumber: map[string]*telemetry.Identity{}, byNational: map[string]*telemetry.Identity{}, byAOR: map[string]*telemetry.Identity{},
+			byUser: map[string]*telemetry.Identity{}, credentials: map[string][]DeviceCredential{},
+		}
+		s.companies[company] = h
+	}
+	return h
 }
 
 // Snapshot reads everything that Resolve answers from.
@@ -43,14 +57,7 @@ func (d *Directory) Snapshot(ctx context.Context) (*Snapshot, error) {
 		return nil, err
 	}
 	s := &Snapshot{Version: version, companies: map[string]*holders{}}
-	of := func(company string) *holders {
-		h := s.companies[company]
-		if h == nil {
-			h = &holders{byNumber: map[string]*telemetry.Identity{}, byNational: map[string]*telemetry.Identity{}, byAOR: map[string]*telemetry.Identity{}, byUser: map[string]*telemetry.Identity{}}
-			s.companies[company] = h
-		}
-		return h
-	}
+	of := s.holders
 	err = each(ctx, d.db, func(r *sql.Rows) error {
 		var company, email string
 		var id telemetry.Identity
@@ -141,11 +148,22 @@ func (d *Directory) Snapshot(ctx context.Context) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.addCredentials(ctx, d.db); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
 // Resolve returns whose value it is, or nil. The caller owns what it gets.
 func (s *Snapshot) Resolve(company, kind, value string) *telemetry.Identity {
+	id := s.resolve(company, kind, value)
+	if id == nil {
+		return nil
+	}
+	return proto.CloneOf(id)
+}
+
+func (s *Snapshot) resolve(company, kind, value string) *telemetry.Identity {
 	h := s.companies[company]
 	if h == nil || value == "" {
 		return nil
@@ -168,10 +186,7 @@ func (s *Snapshot) Resolve(company, kind, value string) *telemetry.Identity {
 			id = h.byUser[strings.ToLower(value)]
 		}
 	}
-	if id == nil {
-		return nil
-	}
-	return proto.CloneOf(id)
+	return id
 }
 
 // number finds a number as exchanges signal it: with +, with a country code but
@@ -220,7 +235,7 @@ func (d *Directory) Watch(ctx context.Context, log *slog.Logger) (*Resolver, err
 	if err != nil {
 		return nil, err
 	}
-	r := &Resolver{directory: d, interval: 2 * time.Second, log: log}
+	r := &Resolver{directory: d, interval: time.Second, log: log}
 	r.current.Store(s)
 	return r, nil
 }
