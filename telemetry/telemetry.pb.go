@@ -82,11 +82,61 @@ func (x Source_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Source_Kind.Descriptor instead.
 func (Source_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{2, 0}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{3, 0}
 }
 
-// Record is the value of one Kafka record in the telemetry and registrations
-// topics: one observation, by one source, at one time.
+// Batch is the value of one Kafka record in the telemetry and registrations
+// topics: Records of one partition, in their order. They stand in it as bytes,
+// so that one which cannot be read costs none of its neighbours; see Unpack.
+type Batch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Records       [][]byte               `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Batch) Reset() {
+	*x = Batch{}
+	mi := &file_telemetry_telemetry_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Batch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Batch) ProtoMessage() {}
+
+func (x *Batch) ProtoReflect() protoreflect.Message {
+	mi := &file_telemetry_telemetry_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Batch.ProtoReflect.Descriptor instead.
+func (*Batch) Descriptor() ([]byte, []int) {
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Batch) GetRecords() [][]byte {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+// Record is one observation, by one source, at one time.
+//
+// Its fields may stand in any order, and an ingester appends company, call_key
+// and timeline to a record that was encoded before its call was known: where a
+// field comes twice the last one counts, as protobuf has it.
 type Record struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 16 bytes: hash of company, timeline, source, capture time and payload. The
@@ -118,7 +168,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[0]
+	mi := &file_telemetry_telemetry_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -130,7 +180,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[0]
+	mi := &file_telemetry_telemetry_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -143,7 +193,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{0}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Record) GetEventId() []byte {
@@ -343,7 +393,7 @@ type Timeline struct {
 
 func (x *Timeline) Reset() {
 	*x = Timeline{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[1]
+	mi := &file_telemetry_telemetry_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -355,7 +405,7 @@ func (x *Timeline) String() string {
 func (*Timeline) ProtoMessage() {}
 
 func (x *Timeline) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[1]
+	mi := &file_telemetry_telemetry_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -368,7 +418,7 @@ func (x *Timeline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeline.ProtoReflect.Descriptor instead.
 func (*Timeline) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{1}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Timeline) GetId() string {
@@ -399,7 +449,7 @@ type Source struct {
 
 func (x *Source) Reset() {
 	*x = Source{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[2]
+	mi := &file_telemetry_telemetry_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -411,7 +461,7 @@ func (x *Source) String() string {
 func (*Source) ProtoMessage() {}
 
 func (x *Source) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[2]
+	mi := &file_telemetry_telemetry_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -424,7 +474,7 @@ func (x *Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Source.ProtoReflect.Descriptor instead.
 func (*Source) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{2}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Source) GetKind() Source_Kind {
@@ -458,7 +508,7 @@ type Tick struct {
 
 func (x *Tick) Reset() {
 	*x = Tick{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[3]
+	mi := &file_telemetry_telemetry_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -470,7 +520,7 @@ func (x *Tick) String() string {
 func (*Tick) ProtoMessage() {}
 
 func (x *Tick) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[3]
+	mi := &file_telemetry_telemetry_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -483,7 +533,7 @@ func (x *Tick) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tick.ProtoReflect.Descriptor instead.
 func (*Tick) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{3}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{4}
 }
 
 // TimelineEnd closes a timeline of its own: what is still open on it ends.
@@ -496,7 +546,7 @@ type TimelineEnd struct {
 
 func (x *TimelineEnd) Reset() {
 	*x = TimelineEnd{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[4]
+	mi := &file_telemetry_telemetry_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -508,7 +558,7 @@ func (x *TimelineEnd) String() string {
 func (*TimelineEnd) ProtoMessage() {}
 
 func (x *TimelineEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[4]
+	mi := &file_telemetry_telemetry_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -521,7 +571,7 @@ func (x *TimelineEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimelineEnd.ProtoReflect.Descriptor instead.
 func (*TimelineEnd) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{4}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{5}
 }
 
 // Identity is who a number or address belonged to when it was seen.
@@ -541,7 +591,7 @@ type Identity struct {
 
 func (x *Identity) Reset() {
 	*x = Identity{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[5]
+	mi := &file_telemetry_telemetry_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -553,7 +603,7 @@ func (x *Identity) String() string {
 func (*Identity) ProtoMessage() {}
 
 func (x *Identity) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[5]
+	mi := &file_telemetry_telemetry_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -566,7 +616,7 @@ func (x *Identity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Identity.ProtoReflect.Descriptor instead.
 func (*Identity) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{5}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Identity) GetUserId() string {
@@ -653,7 +703,7 @@ type SIPMessage struct {
 
 func (x *SIPMessage) Reset() {
 	*x = SIPMessage{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[6]
+	mi := &file_telemetry_telemetry_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -665,7 +715,7 @@ func (x *SIPMessage) String() string {
 func (*SIPMessage) ProtoMessage() {}
 
 func (x *SIPMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[6]
+	mi := &file_telemetry_telemetry_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -678,7 +728,7 @@ func (x *SIPMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SIPMessage.ProtoReflect.Descriptor instead.
 func (*SIPMessage) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{6}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SIPMessage) GetSrc() string {
@@ -862,7 +912,7 @@ type NameAddr struct {
 
 func (x *NameAddr) Reset() {
 	*x = NameAddr{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[7]
+	mi := &file_telemetry_telemetry_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +924,7 @@ func (x *NameAddr) String() string {
 func (*NameAddr) ProtoMessage() {}
 
 func (x *NameAddr) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[7]
+	mi := &file_telemetry_telemetry_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +937,7 @@ func (x *NameAddr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NameAddr.ProtoReflect.Descriptor instead.
 func (*NameAddr) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{7}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *NameAddr) GetDisplay() string {
@@ -937,7 +987,7 @@ type Contact struct {
 
 func (x *Contact) Reset() {
 	*x = Contact{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[8]
+	mi := &file_telemetry_telemetry_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -949,7 +999,7 @@ func (x *Contact) String() string {
 func (*Contact) ProtoMessage() {}
 
 func (x *Contact) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[8]
+	mi := &file_telemetry_telemetry_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -962,7 +1012,7 @@ func (x *Contact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contact.ProtoReflect.Descriptor instead.
 func (*Contact) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{8}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Contact) GetUri() string {
@@ -1004,7 +1054,7 @@ type SDP struct {
 
 func (x *SDP) Reset() {
 	*x = SDP{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[9]
+	mi := &file_telemetry_telemetry_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1016,7 +1066,7 @@ func (x *SDP) String() string {
 func (*SDP) ProtoMessage() {}
 
 func (x *SDP) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[9]
+	mi := &file_telemetry_telemetry_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1029,7 +1079,7 @@ func (x *SDP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SDP.ProtoReflect.Descriptor instead.
 func (*SDP) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{9}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SDP) GetOrigin() string {
@@ -1066,7 +1116,7 @@ type Media struct {
 
 func (x *Media) Reset() {
 	*x = Media{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[10]
+	mi := &file_telemetry_telemetry_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1078,7 +1128,7 @@ func (x *Media) String() string {
 func (*Media) ProtoMessage() {}
 
 func (x *Media) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[10]
+	mi := &file_telemetry_telemetry_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1091,7 +1141,7 @@ func (x *Media) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Media.ProtoReflect.Descriptor instead.
 func (*Media) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{10}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Media) GetKind() string {
@@ -1190,7 +1240,7 @@ type Codec struct {
 
 func (x *Codec) Reset() {
 	*x = Codec{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[11]
+	mi := &file_telemetry_telemetry_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1202,7 +1252,7 @@ func (x *Codec) String() string {
 func (*Codec) ProtoMessage() {}
 
 func (x *Codec) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[11]
+	mi := &file_telemetry_telemetry_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1215,7 +1265,7 @@ func (x *Codec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Codec.ProtoReflect.Descriptor instead.
 func (*Codec) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{11}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Codec) GetPayloadType() uint32 {
@@ -1270,14 +1320,21 @@ type RTCPPacket struct {
 	Encrypted bool `protobuf:"varint,12,opt,name=encrypted,proto3" json:"encrypted,omitempty"`
 	// Number of receiver reports (PT 201) in the compound, also empty ones: an
 	// empty report says that its sender receives nothing.
-	ReceiverReports uint32 `protobuf:"varint,13,opt,name=receiver_reports,json=receiverReports,proto3" json:"receiver_reports,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	ReceiverReports uint32               `protobuf:"varint,13,opt,name=receiver_reports,json=receiverReports,proto3" json:"receiver_reports,omitempty"`
+	Statistics      []*StatisticsSummary `protobuf:"bytes,14,rep,name=statistics,proto3" json:"statistics,omitempty"`
+	Metrics         []*XRMetrics         `protobuf:"bytes,15,rep,name=metrics,proto3" json:"metrics,omitempty"`
+	// Packets that generic NACKs asked to be sent again (RFC 4585 §6.2.1).
+	Nacks uint32 `protobuf:"varint,16,opt,name=nacks,proto3" json:"nacks,omitempty"`
+	// Loss and duplicate run-length blocks (RFC 3611 §4.1, §4.2) in the compound:
+	// they were there, their runs are not kept.
+	RunLengths    uint32 `protobuf:"varint,17,opt,name=run_lengths,json=runLengths,proto3" json:"run_lengths,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RTCPPacket) Reset() {
 	*x = RTCPPacket{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[12]
+	mi := &file_telemetry_telemetry_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1289,7 +1346,7 @@ func (x *RTCPPacket) String() string {
 func (*RTCPPacket) ProtoMessage() {}
 
 func (x *RTCPPacket) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[12]
+	mi := &file_telemetry_telemetry_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1302,7 +1359,7 @@ func (x *RTCPPacket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RTCPPacket.ProtoReflect.Descriptor instead.
 func (*RTCPPacket) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{12}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RTCPPacket) GetSrc() string {
@@ -1396,6 +1453,34 @@ func (x *RTCPPacket) GetReceiverReports() uint32 {
 	return 0
 }
 
+func (x *RTCPPacket) GetStatistics() []*StatisticsSummary {
+	if x != nil {
+		return x.Statistics
+	}
+	return nil
+}
+
+func (x *RTCPPacket) GetMetrics() []*XRMetrics {
+	if x != nil {
+		return x.Metrics
+	}
+	return nil
+}
+
+func (x *RTCPPacket) GetNacks() uint32 {
+	if x != nil {
+		return x.Nacks
+	}
+	return 0
+}
+
+func (x *RTCPPacket) GetRunLengths() uint32 {
+	if x != nil {
+		return x.RunLengths
+	}
+	return 0
+}
+
 type SenderReport struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Ssrc          uint32                 `protobuf:"varint,1,opt,name=ssrc,proto3" json:"ssrc,omitempty"`
@@ -1409,7 +1494,7 @@ type SenderReport struct {
 
 func (x *SenderReport) Reset() {
 	*x = SenderReport{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[13]
+	mi := &file_telemetry_telemetry_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1421,7 +1506,7 @@ func (x *SenderReport) String() string {
 func (*SenderReport) ProtoMessage() {}
 
 func (x *SenderReport) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[13]
+	mi := &file_telemetry_telemetry_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1434,7 +1519,7 @@ func (x *SenderReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SenderReport.ProtoReflect.Descriptor instead.
 func (*SenderReport) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{13}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SenderReport) GetSsrc() uint32 {
@@ -1488,7 +1573,7 @@ type ReceptionReport struct {
 
 func (x *ReceptionReport) Reset() {
 	*x = ReceptionReport{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[14]
+	mi := &file_telemetry_telemetry_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1500,7 +1585,7 @@ func (x *ReceptionReport) String() string {
 func (*ReceptionReport) ProtoMessage() {}
 
 func (x *ReceptionReport) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[14]
+	mi := &file_telemetry_telemetry_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1513,7 +1598,7 @@ func (x *ReceptionReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceptionReport.ProtoReflect.Descriptor instead.
 func (*ReceptionReport) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{14}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReceptionReport) GetReporterSsrc() uint32 {
@@ -1584,7 +1669,7 @@ type DLRR struct {
 
 func (x *DLRR) Reset() {
 	*x = DLRR{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[15]
+	mi := &file_telemetry_telemetry_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1596,7 +1681,7 @@ func (x *DLRR) String() string {
 func (*DLRR) ProtoMessage() {}
 
 func (x *DLRR) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[15]
+	mi := &file_telemetry_telemetry_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1609,7 +1694,7 @@ func (x *DLRR) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DLRR.ProtoReflect.Descriptor instead.
 func (*DLRR) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{15}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DLRR) GetSsrc() uint32 {
@@ -1650,7 +1735,7 @@ type ReceiverReferenceTime struct {
 
 func (x *ReceiverReferenceTime) Reset() {
 	*x = ReceiverReferenceTime{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[16]
+	mi := &file_telemetry_telemetry_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1662,7 +1747,7 @@ func (x *ReceiverReferenceTime) String() string {
 func (*ReceiverReferenceTime) ProtoMessage() {}
 
 func (x *ReceiverReferenceTime) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[16]
+	mi := &file_telemetry_telemetry_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1675,7 +1760,7 @@ func (x *ReceiverReferenceTime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiverReferenceTime.ProtoReflect.Descriptor instead.
 func (*ReceiverReferenceTime) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{16}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReceiverReferenceTime) GetReporterSsrc() uint32 {
@@ -1722,7 +1807,7 @@ type VoIPMetrics struct {
 
 func (x *VoIPMetrics) Reset() {
 	*x = VoIPMetrics{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[17]
+	mi := &file_telemetry_telemetry_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1734,7 +1819,7 @@ func (x *VoIPMetrics) String() string {
 func (*VoIPMetrics) ProtoMessage() {}
 
 func (x *VoIPMetrics) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[17]
+	mi := &file_telemetry_telemetry_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1747,7 +1832,7 @@ func (x *VoIPMetrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoIPMetrics.ProtoReflect.Descriptor instead.
 func (*VoIPMetrics) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{17}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *VoIPMetrics) GetReporterSsrc() uint32 {
@@ -1904,6 +1989,494 @@ func (x *VoIPMetrics) GetJbAbsMaxMs() uint32 {
 	return 0
 }
 
+// StatisticsSummary is RFC 3611 §4.6. Where a flag is not set, its sender says
+// nothing about the members after it.
+type StatisticsSummary struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	ReporterSsrc     uint32                 `protobuf:"varint,1,opt,name=reporter_ssrc,json=reporterSsrc,proto3" json:"reporter_ssrc,omitempty"`
+	Ssrc             uint32                 `protobuf:"varint,2,opt,name=ssrc,proto3" json:"ssrc,omitempty"`
+	BeginSeq         uint32                 `protobuf:"varint,3,opt,name=begin_seq,json=beginSeq,proto3" json:"begin_seq,omitempty"` // of the interval; the first of the next one is end_seq
+	EndSeq           uint32                 `protobuf:"varint,4,opt,name=end_seq,json=endSeq,proto3" json:"end_seq,omitempty"`
+	HasLost          bool                   `protobuf:"varint,5,opt,name=has_lost,json=hasLost,proto3" json:"has_lost,omitempty"`
+	LostPackets      uint32                 `protobuf:"varint,6,opt,name=lost_packets,json=lostPackets,proto3" json:"lost_packets,omitempty"`
+	HasDuplicates    bool                   `protobuf:"varint,7,opt,name=has_duplicates,json=hasDuplicates,proto3" json:"has_duplicates,omitempty"`
+	DuplicatePackets uint32                 `protobuf:"varint,8,opt,name=duplicate_packets,json=duplicatePackets,proto3" json:"duplicate_packets,omitempty"`
+	HasJitter        bool                   `protobuf:"varint,9,opt,name=has_jitter,json=hasJitter,proto3" json:"has_jitter,omitempty"`
+	MinJitter        uint32                 `protobuf:"varint,10,opt,name=min_jitter,json=minJitter,proto3" json:"min_jitter,omitempty"` // RTP timestamp units, as below
+	MaxJitter        uint32                 `protobuf:"varint,11,opt,name=max_jitter,json=maxJitter,proto3" json:"max_jitter,omitempty"`
+	MeanJitter       uint32                 `protobuf:"varint,12,opt,name=mean_jitter,json=meanJitter,proto3" json:"mean_jitter,omitempty"`
+	DeviationJitter  uint32                 `protobuf:"varint,13,opt,name=deviation_jitter,json=deviationJitter,proto3" json:"deviation_jitter,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *StatisticsSummary) Reset() {
+	*x = StatisticsSummary{}
+	mi := &file_telemetry_telemetry_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatisticsSummary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatisticsSummary) ProtoMessage() {}
+
+func (x *StatisticsSummary) ProtoReflect() protoreflect.Message {
+	mi := &file_telemetry_telemetry_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatisticsSummary.ProtoReflect.Descriptor instead.
+func (*StatisticsSummary) Descriptor() ([]byte, []int) {
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *StatisticsSummary) GetReporterSsrc() uint32 {
+	if x != nil {
+		return x.ReporterSsrc
+	}
+	return 0
+}
+
+func (x *StatisticsSummary) GetSsrc() uint32 {
+	if x != nil {
+		return x.Ssrc
+	}
+	return 0
+}
+
+func (x *StatisticsSummary) GetBeginSeq() uint32 {
+	if x != nil {
+		return x.BeginSeq
+	}
+	return 0
+}
+
+func (x *StatisticsSummary) GetEndSeq() uint32 {
+	if x != nil {
+		return x.EndSeq
+	}
+	return 0
+}
+
+func (x *StatisticsSummary) GetHasLost() bool {
+	if x != nil {
+		return x.HasLost
+	}
+	return false
+}
+
+func (x *StatisticsSummary) GetLostPackets() uint32 {
+	if x != nil {
+		return x.LostPackets
+	}
+	return 0
+}
+
+func (x *StatisticsSummary) GetHasDuplicates() bool {
+	if x != nil {
+		return x.HasDuplicates
+	}
+	return false
+}
+
+func (x *StatisticsSummary) GetDuplicatePackets() uint32 {
+	if x != nil {
+		return x.DuplicatePackets
+	}
+	return 0
+}
+
+func (x *StatisticsSummary) GetHasJitter() bool {
+	if x != nil {
+		return x.HasJitter
+	}
+	return false
+}
+
+func (x *StatisticsSummary) GetMinJitter() uint32 {
+	if x != nil {
+		return x.MinJitter
+	}
+	return 0
+}
+
+func (x *StatisticsSummary) GetMaxJitter() uint32 {
+	if x != nil {
+		return x.MaxJitter
+	}
+	return 0
+}
+
+func (x *StatisticsSummary) GetMeanJitter() uint32 {
+	if x != nil {
+		return x.MeanJitter
+	}
+	return 0
+}
+
+func (x *StatisticsSummary) GetDeviationJitter() uint32 {
+	if x != nil {
+		return x.DeviationJitter
+	}
+	return 0
+}
+
+// XRMetrics is what the metrics blocks of one RTCP XR packet (RFC 6792) say of
+// one stream that their sender receives, in the units of the names. A member of
+// a block that was not there, or that its sender says it cannot measure, is 0.
+type XRMetrics struct {
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	ReporterSsrc uint32                 `protobuf:"varint,1,opt,name=reporter_ssrc,json=reporterSsrc,proto3" json:"reporter_ssrc,omitempty"`
+	Ssrc         uint32                 `protobuf:"varint,2,opt,name=ssrc,proto3" json:"ssrc,omitempty"`
+	// The blocks that were there with a value: bit (block type − 14).
+	Blocks uint32 `protobuf:"varint,3,opt,name=blocks,proto3" json:"blocks,omitempty"`
+	// Those of them that are of the whole reception rather than of the interval
+	// since the last report (interval metric flag, RFC 6792 §5.2), as bits like blocks.
+	Cumulative uint32 `protobuf:"varint,4,opt,name=cumulative,proto3" json:"cumulative,omitempty"`
+	// Block 14, RFC 6776 §4.2: what interval the others are of.
+	FirstSeq     uint32 `protobuf:"varint,5,opt,name=first_seq,json=firstSeq,proto3" json:"first_seq,omitempty"` // extended, of the interval
+	LastSeq      uint32 `protobuf:"varint,6,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`    // extended
+	IntervalMs   uint32 `protobuf:"varint,7,opt,name=interval_ms,json=intervalMs,proto3" json:"interval_ms,omitempty"`
+	CumulativeMs uint64 `protobuf:"varint,8,opt,name=cumulative_ms,json=cumulativeMs,proto3" json:"cumulative_ms,omitempty"`
+	// Block 15, RFC 6798 §3.2.
+	PdvType               uint32  `protobuf:"varint,9,opt,name=pdv_type,json=pdvType,proto3" json:"pdv_type,omitempty"` // 0: MAPDV2 (G.1020), 1: 2-point (Y.1540)
+	PdvMeanMs             float64 `protobuf:"fixed64,10,opt,name=pdv_mean_ms,json=pdvMeanMs,proto3" json:"pdv_mean_ms,omitempty"`
+	PdvPositiveMs         float64 `protobuf:"fixed64,11,opt,name=pdv_positive_ms,json=pdvPositiveMs,proto3" json:"pdv_positive_ms,omitempty"` // threshold, or peak where the percentile is 100
+	PdvPositivePercentile float64 `protobuf:"fixed64,12,opt,name=pdv_positive_percentile,json=pdvPositivePercentile,proto3" json:"pdv_positive_percentile,omitempty"`
+	PdvNegativeMs         float64 `protobuf:"fixed64,13,opt,name=pdv_negative_ms,json=pdvNegativeMs,proto3" json:"pdv_negative_ms,omitempty"`
+	PdvNegativePercentile float64 `protobuf:"fixed64,14,opt,name=pdv_negative_percentile,json=pdvNegativePercentile,proto3" json:"pdv_negative_percentile,omitempty"`
+	// Block 16, RFC 6843 §3.2.
+	RttMeanMs        float64 `protobuf:"fixed64,15,opt,name=rtt_mean_ms,json=rttMeanMs,proto3" json:"rtt_mean_ms,omitempty"`
+	RttMinMs         float64 `protobuf:"fixed64,16,opt,name=rtt_min_ms,json=rttMinMs,proto3" json:"rtt_min_ms,omitempty"`
+	RttMaxMs         float64 `protobuf:"fixed64,17,opt,name=rtt_max_ms,json=rttMaxMs,proto3" json:"rtt_max_ms,omitempty"`
+	EndSystemDelayMs float64 `protobuf:"fixed64,18,opt,name=end_system_delay_ms,json=endSystemDelayMs,proto3" json:"end_system_delay_ms,omitempty"`
+	// Block 20, RFC 6958 §3.2: loss in bursts, also discards where burst_combined.
+	BurstCombined   bool   `protobuf:"varint,19,opt,name=burst_combined,json=burstCombined,proto3" json:"burst_combined,omitempty"`
+	BurstThreshold  uint32 `protobuf:"varint,20,opt,name=burst_threshold,json=burstThreshold,proto3" json:"burst_threshold,omitempty"`      // Gmin of RFC 3611 §4.7.2
+	BurstDurationMs uint32 `protobuf:"varint,21,opt,name=burst_duration_ms,json=burstDurationMs,proto3" json:"burst_duration_ms,omitempty"` // sum over the bursts
+	BurstLost       uint32 `protobuf:"varint,22,opt,name=burst_lost,json=burstLost,proto3" json:"burst_lost,omitempty"`
+	BurstExpected   uint32 `protobuf:"varint,23,opt,name=burst_expected,json=burstExpected,proto3" json:"burst_expected,omitempty"`
+	Bursts          uint32 `protobuf:"varint,24,opt,name=bursts,proto3" json:"bursts,omitempty"`
+	// Block 21, RFC 7003 §3.2.
+	BurstDiscardThreshold uint32 `protobuf:"varint,25,opt,name=burst_discard_threshold,json=burstDiscardThreshold,proto3" json:"burst_discard_threshold,omitempty"`
+	BurstDiscarded        uint32 `protobuf:"varint,26,opt,name=burst_discarded,json=burstDiscarded,proto3" json:"burst_discarded,omitempty"`
+	BurstDiscardExpected  uint32 `protobuf:"varint,27,opt,name=burst_discard_expected,json=burstDiscardExpected,proto3" json:"burst_discard_expected,omitempty"`
+	// Block 23, RFC 7005 §4.2.
+	JbAdaptive    bool   `protobuf:"varint,28,opt,name=jb_adaptive,json=jbAdaptive,proto3" json:"jb_adaptive,omitempty"`
+	JbNominalMs   uint32 `protobuf:"varint,29,opt,name=jb_nominal_ms,json=jbNominalMs,proto3" json:"jb_nominal_ms,omitempty"`
+	JbMaximumMs   uint32 `protobuf:"varint,30,opt,name=jb_maximum_ms,json=jbMaximumMs,proto3" json:"jb_maximum_ms,omitempty"`
+	JbHighWaterMs uint32 `protobuf:"varint,31,opt,name=jb_high_water_ms,json=jbHighWaterMs,proto3" json:"jb_high_water_ms,omitempty"`
+	JbLowWaterMs  uint32 `protobuf:"varint,32,opt,name=jb_low_water_ms,json=jbLowWaterMs,proto3" json:"jb_low_water_ms,omitempty"`
+	// Block 24, RFC 7002 §3.2.
+	Discarded  uint32 `protobuf:"varint,33,opt,name=discarded,proto3" json:"discarded,omitempty"`   // that came too early or too late
+	Duplicates uint32 `protobuf:"varint,34,opt,name=duplicates,proto3" json:"duplicates,omitempty"` // discarded as such
+	// Block 29, RFC 7266 §3.2: the first segment.
+	MosAlgorithm   uint32  `protobuf:"varint,35,opt,name=mos_algorithm,json=mosAlgorithm,proto3" json:"mos_algorithm,omitempty"` // CAID
+	MosPayloadType uint32  `protobuf:"varint,36,opt,name=mos_payload_type,json=mosPayloadType,proto3" json:"mos_payload_type,omitempty"`
+	Mos            float64 `protobuf:"fixed64,37,opt,name=mos,proto3" json:"mos,omitempty"` // 1–5
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *XRMetrics) Reset() {
+	*x = XRMetrics{}
+	mi := &file_telemetry_telemetry_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *XRMetrics) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*XRMetrics) ProtoMessage() {}
+
+func (x *XRMetrics) ProtoReflect() protoreflect.Message {
+	mi := &file_telemetry_telemetry_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use XRMetrics.ProtoReflect.Descriptor instead.
+func (*XRMetrics) Descriptor() ([]byte, []int) {
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *XRMetrics) GetReporterSsrc() uint32 {
+	if x != nil {
+		return x.ReporterSsrc
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetSsrc() uint32 {
+	if x != nil {
+		return x.Ssrc
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetBlocks() uint32 {
+	if x != nil {
+		return x.Blocks
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetCumulative() uint32 {
+	if x != nil {
+		return x.Cumulative
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetFirstSeq() uint32 {
+	if x != nil {
+		return x.FirstSeq
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetLastSeq() uint32 {
+	if x != nil {
+		return x.LastSeq
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetIntervalMs() uint32 {
+	if x != nil {
+		return x.IntervalMs
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetCumulativeMs() uint64 {
+	if x != nil {
+		return x.CumulativeMs
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetPdvType() uint32 {
+	if x != nil {
+		return x.PdvType
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetPdvMeanMs() float64 {
+	if x != nil {
+		return x.PdvMeanMs
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetPdvPositiveMs() float64 {
+	if x != nil {
+		return x.PdvPositiveMs
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetPdvPositivePercentile() float64 {
+	if x != nil {
+		return x.PdvPositivePercentile
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetPdvNegativeMs() float64 {
+	if x != nil {
+		return x.PdvNegativeMs
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetPdvNegativePercentile() float64 {
+	if x != nil {
+		return x.PdvNegativePercentile
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetRttMeanMs() float64 {
+	if x != nil {
+		return x.RttMeanMs
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetRttMinMs() float64 {
+	if x != nil {
+		return x.RttMinMs
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetRttMaxMs() float64 {
+	if x != nil {
+		return x.RttMaxMs
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetEndSystemDelayMs() float64 {
+	if x != nil {
+		return x.EndSystemDelayMs
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetBurstCombined() bool {
+	if x != nil {
+		return x.BurstCombined
+	}
+	return false
+}
+
+func (x *XRMetrics) GetBurstThreshold() uint32 {
+	if x != nil {
+		return x.BurstThreshold
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetBurstDurationMs() uint32 {
+	if x != nil {
+		return x.BurstDurationMs
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetBurstLost() uint32 {
+	if x != nil {
+		return x.BurstLost
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetBurstExpected() uint32 {
+	if x != nil {
+		return x.BurstExpected
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetBursts() uint32 {
+	if x != nil {
+		return x.Bursts
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetBurstDiscardThreshold() uint32 {
+	if x != nil {
+		return x.BurstDiscardThreshold
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetBurstDiscarded() uint32 {
+	if x != nil {
+		return x.BurstDiscarded
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetBurstDiscardExpected() uint32 {
+	if x != nil {
+		return x.BurstDiscardExpected
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetJbAdaptive() bool {
+	if x != nil {
+		return x.JbAdaptive
+	}
+	return false
+}
+
+func (x *XRMetrics) GetJbNominalMs() uint32 {
+	if x != nil {
+		return x.JbNominalMs
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetJbMaximumMs() uint32 {
+	if x != nil {
+		return x.JbMaximumMs
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetJbHighWaterMs() uint32 {
+	if x != nil {
+		return x.JbHighWaterMs
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetJbLowWaterMs() uint32 {
+	if x != nil {
+		return x.JbLowWaterMs
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetDiscarded() uint32 {
+	if x != nil {
+		return x.Discarded
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetDuplicates() uint32 {
+	if x != nil {
+		return x.Duplicates
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetMosAlgorithm() uint32 {
+	if x != nil {
+		return x.MosAlgorithm
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetMosPayloadType() uint32 {
+	if x != nil {
+		return x.MosPayloadType
+	}
+	return 0
+}
+
+func (x *XRMetrics) GetMos() float64 {
+	if x != nil {
+		return x.Mos
+	}
+	return 0
+}
+
 // RTPInterval is what RTP headers on one stream showed in about a second of capture.
 type RTPInterval struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1925,7 +2498,7 @@ type RTPInterval struct {
 
 func (x *RTPInterval) Reset() {
 	*x = RTPInterval{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[18]
+	mi := &file_telemetry_telemetry_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1937,7 +2510,7 @@ func (x *RTPInterval) String() string {
 func (*RTPInterval) ProtoMessage() {}
 
 func (x *RTPInterval) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[18]
+	mi := &file_telemetry_telemetry_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1950,7 +2523,7 @@ func (x *RTPInterval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RTPInterval.ProtoReflect.Descriptor instead.
 func (*RTPInterval) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{18}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RTPInterval) GetSrc() string {
@@ -2068,7 +2641,7 @@ type WebRTCSample struct {
 
 func (x *WebRTCSample) Reset() {
 	*x = WebRTCSample{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[19]
+	mi := &file_telemetry_telemetry_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2080,7 +2653,7 @@ func (x *WebRTCSample) String() string {
 func (*WebRTCSample) ProtoMessage() {}
 
 func (x *WebRTCSample) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[19]
+	mi := &file_telemetry_telemetry_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2093,7 +2666,7 @@ func (x *WebRTCSample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebRTCSample.ProtoReflect.Descriptor instead.
 func (*WebRTCSample) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{19}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *WebRTCSample) GetCallId() string {
@@ -2258,7 +2831,7 @@ type InboundRTP struct {
 
 func (x *InboundRTP) Reset() {
 	*x = InboundRTP{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[20]
+	mi := &file_telemetry_telemetry_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2270,7 +2843,7 @@ func (x *InboundRTP) String() string {
 func (*InboundRTP) ProtoMessage() {}
 
 func (x *InboundRTP) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[20]
+	mi := &file_telemetry_telemetry_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2283,7 +2856,7 @@ func (x *InboundRTP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InboundRTP.ProtoReflect.Descriptor instead.
 func (*InboundRTP) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{20}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *InboundRTP) GetId() string {
@@ -2441,7 +3014,7 @@ type OutboundRTP struct {
 
 func (x *OutboundRTP) Reset() {
 	*x = OutboundRTP{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[21]
+	mi := &file_telemetry_telemetry_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2453,7 +3026,7 @@ func (x *OutboundRTP) String() string {
 func (*OutboundRTP) ProtoMessage() {}
 
 func (x *OutboundRTP) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[21]
+	mi := &file_telemetry_telemetry_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2466,7 +3039,7 @@ func (x *OutboundRTP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutboundRTP.ProtoReflect.Descriptor instead.
 func (*OutboundRTP) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{21}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *OutboundRTP) GetId() string {
@@ -2534,7 +3107,7 @@ type RemoteInboundRTP struct {
 
 func (x *RemoteInboundRTP) Reset() {
 	*x = RemoteInboundRTP{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[22]
+	mi := &file_telemetry_telemetry_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2546,7 +3119,7 @@ func (x *RemoteInboundRTP) String() string {
 func (*RemoteInboundRTP) ProtoMessage() {}
 
 func (x *RemoteInboundRTP) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[22]
+	mi := &file_telemetry_telemetry_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2559,7 +3132,7 @@ func (x *RemoteInboundRTP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoteInboundRTP.ProtoReflect.Descriptor instead.
 func (*RemoteInboundRTP) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{22}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RemoteInboundRTP) GetId() string {
@@ -2630,7 +3203,7 @@ type RemoteOutboundRTP struct {
 
 func (x *RemoteOutboundRTP) Reset() {
 	*x = RemoteOutboundRTP{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[23]
+	mi := &file_telemetry_telemetry_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2642,7 +3215,7 @@ func (x *RemoteOutboundRTP) String() string {
 func (*RemoteOutboundRTP) ProtoMessage() {}
 
 func (x *RemoteOutboundRTP) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[23]
+	mi := &file_telemetry_telemetry_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2655,7 +3228,7 @@ func (x *RemoteOutboundRTP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoteOutboundRTP.ProtoReflect.Descriptor instead.
 func (*RemoteOutboundRTP) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{23}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RemoteOutboundRTP) GetId() string {
@@ -2698,7 +3271,7 @@ type MediaSource struct {
 
 func (x *MediaSource) Reset() {
 	*x = MediaSource{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[24]
+	mi := &file_telemetry_telemetry_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2710,7 +3283,7 @@ func (x *MediaSource) String() string {
 func (*MediaSource) ProtoMessage() {}
 
 func (x *MediaSource) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[24]
+	mi := &file_telemetry_telemetry_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2723,7 +3296,7 @@ func (x *MediaSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MediaSource.ProtoReflect.Descriptor instead.
 func (*MediaSource) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{24}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *MediaSource) GetId() string {
@@ -2770,7 +3343,7 @@ type CandidatePair struct {
 
 func (x *CandidatePair) Reset() {
 	*x = CandidatePair{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[25]
+	mi := &file_telemetry_telemetry_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2782,7 +3355,7 @@ func (x *CandidatePair) String() string {
 func (*CandidatePair) ProtoMessage() {}
 
 func (x *CandidatePair) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[25]
+	mi := &file_telemetry_telemetry_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2795,7 +3368,7 @@ func (x *CandidatePair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CandidatePair.ProtoReflect.Descriptor instead.
 func (*CandidatePair) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{25}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CandidatePair) GetId() string {
@@ -2880,7 +3453,7 @@ type CallEvent struct {
 
 func (x *CallEvent) Reset() {
 	*x = CallEvent{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[26]
+	mi := &file_telemetry_telemetry_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2892,7 +3465,7 @@ func (x *CallEvent) String() string {
 func (*CallEvent) ProtoMessage() {}
 
 func (x *CallEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[26]
+	mi := &file_telemetry_telemetry_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2905,7 +3478,7 @@ func (x *CallEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallEvent.ProtoReflect.Descriptor instead.
 func (*CallEvent) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{26}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CallEvent) GetId() string {
@@ -3039,7 +3612,7 @@ type VQReport struct {
 
 func (x *VQReport) Reset() {
 	*x = VQReport{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[27]
+	mi := &file_telemetry_telemetry_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3051,7 +3624,7 @@ func (x *VQReport) String() string {
 func (*VQReport) ProtoMessage() {}
 
 func (x *VQReport) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[27]
+	mi := &file_telemetry_telemetry_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3064,7 +3637,7 @@ func (x *VQReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VQReport.ProtoReflect.Descriptor instead.
 func (*VQReport) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{27}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *VQReport) GetReport() string {
@@ -3162,7 +3735,7 @@ type VQMetrics struct {
 
 func (x *VQMetrics) Reset() {
 	*x = VQMetrics{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[28]
+	mi := &file_telemetry_telemetry_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3174,7 +3747,7 @@ func (x *VQMetrics) String() string {
 func (*VQMetrics) ProtoMessage() {}
 
 func (x *VQMetrics) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[28]
+	mi := &file_telemetry_telemetry_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3187,7 +3760,7 @@ func (x *VQMetrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VQMetrics.ProtoReflect.Descriptor instead.
 func (*VQMetrics) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{28}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *VQMetrics) GetStartUs() int64 {
@@ -3335,7 +3908,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[29]
+	mi := &file_telemetry_telemetry_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3347,7 +3920,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[29]
+	mi := &file_telemetry_telemetry_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3360,7 +3933,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{29}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Outcome) GetCompany() string {
@@ -3542,7 +4115,7 @@ type Sample struct {
 
 func (x *Sample) Reset() {
 	*x = Sample{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[30]
+	mi := &file_telemetry_telemetry_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3554,7 +4127,7 @@ func (x *Sample) String() string {
 func (*Sample) ProtoMessage() {}
 
 func (x *Sample) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[30]
+	mi := &file_telemetry_telemetry_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3567,7 +4140,7 @@ func (x *Sample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sample.ProtoReflect.Descriptor instead.
 func (*Sample) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{30}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Sample) GetAtUs() int64 {
@@ -3731,7 +4304,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[31]
+	mi := &file_telemetry_telemetry_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3743,7 +4316,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[31]
+	mi := &file_telemetry_telemetry_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3756,7 +4329,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{31}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Call) GetState() string {
@@ -3855,7 +4428,7 @@ type Party struct {
 
 func (x *Party) Reset() {
 	*x = Party{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[32]
+	mi := &file_telemetry_telemetry_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3867,7 +4440,7 @@ func (x *Party) String() string {
 func (*Party) ProtoMessage() {}
 
 func (x *Party) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[32]
+	mi := &file_telemetry_telemetry_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3880,7 +4453,7 @@ func (x *Party) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Party.ProtoReflect.Descriptor instead.
 func (*Party) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{32}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Party) GetIdentity() *Identity {
@@ -3922,7 +4495,7 @@ type CallEnd struct {
 
 func (x *CallEnd) Reset() {
 	*x = CallEnd{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[33]
+	mi := &file_telemetry_telemetry_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3934,7 +4507,7 @@ func (x *CallEnd) String() string {
 func (*CallEnd) ProtoMessage() {}
 
 func (x *CallEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[33]
+	mi := &file_telemetry_telemetry_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3947,7 +4520,7 @@ func (x *CallEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallEnd.ProtoReflect.Descriptor instead.
 func (*CallEnd) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{33}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CallEnd) GetBy() string {
@@ -3991,7 +4564,7 @@ type Leg struct {
 
 func (x *Leg) Reset() {
 	*x = Leg{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[34]
+	mi := &file_telemetry_telemetry_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4003,7 +4576,7 @@ func (x *Leg) String() string {
 func (*Leg) ProtoMessage() {}
 
 func (x *Leg) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[34]
+	mi := &file_telemetry_telemetry_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4016,7 +4589,7 @@ func (x *Leg) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leg.ProtoReflect.Descriptor instead.
 func (*Leg) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{34}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Leg) GetId() string {
@@ -4124,7 +4697,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[35]
+	mi := &file_telemetry_telemetry_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4136,7 +4709,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[35]
+	mi := &file_telemetry_telemetry_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4149,7 +4722,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{35}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Verdict) GetOverall() string {
@@ -4255,7 +4828,7 @@ type Distribution struct {
 
 func (x *Distribution) Reset() {
 	*x = Distribution{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[36]
+	mi := &file_telemetry_telemetry_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4267,7 +4840,7 @@ func (x *Distribution) String() string {
 func (*Distribution) ProtoMessage() {}
 
 func (x *Distribution) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[36]
+	mi := &file_telemetry_telemetry_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4280,7 +4853,7 @@ func (x *Distribution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Distribution.ProtoReflect.Descriptor instead.
 func (*Distribution) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{36}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Distribution) GetMin() float64 {
@@ -4322,7 +4895,7 @@ type Delay struct {
 
 func (x *Delay) Reset() {
 	*x = Delay{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[37]
+	mi := &file_telemetry_telemetry_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4334,7 +4907,7 @@ func (x *Delay) String() string {
 func (*Delay) ProtoMessage() {}
 
 func (x *Delay) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[37]
+	mi := &file_telemetry_telemetry_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4347,7 +4920,7 @@ func (x *Delay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delay.ProtoReflect.Descriptor instead.
 func (*Delay) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{37}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Delay) GetBand() string {
@@ -4383,7 +4956,7 @@ type Jitter struct {
 
 func (x *Jitter) Reset() {
 	*x = Jitter{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[38]
+	mi := &file_telemetry_telemetry_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4395,7 +4968,7 @@ func (x *Jitter) String() string {
 func (*Jitter) ProtoMessage() {}
 
 func (x *Jitter) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[38]
+	mi := &file_telemetry_telemetry_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4408,7 +4981,7 @@ func (x *Jitter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Jitter.ProtoReflect.Descriptor instead.
 func (*Jitter) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{38}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Jitter) GetBand() string {
@@ -4452,7 +5025,7 @@ type Loss struct {
 
 func (x *Loss) Reset() {
 	*x = Loss{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[39]
+	mi := &file_telemetry_telemetry_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4464,7 +5037,7 @@ func (x *Loss) String() string {
 func (*Loss) ProtoMessage() {}
 
 func (x *Loss) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[39]
+	mi := &file_telemetry_telemetry_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4477,7 +5050,7 @@ func (x *Loss) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Loss.ProtoReflect.Descriptor instead.
 func (*Loss) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{39}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Loss) GetBand() string {
@@ -4529,7 +5102,7 @@ type OneWayAudio struct {
 
 func (x *OneWayAudio) Reset() {
 	*x = OneWayAudio{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[40]
+	mi := &file_telemetry_telemetry_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4541,7 +5114,7 @@ func (x *OneWayAudio) String() string {
 func (*OneWayAudio) ProtoMessage() {}
 
 func (x *OneWayAudio) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[40]
+	mi := &file_telemetry_telemetry_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4554,7 +5127,7 @@ func (x *OneWayAudio) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OneWayAudio.ProtoReflect.Descriptor instead.
 func (*OneWayAudio) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{40}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *OneWayAudio) GetState() string {
@@ -4612,7 +5185,7 @@ type MOS struct {
 
 func (x *MOS) Reset() {
 	*x = MOS{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[41]
+	mi := &file_telemetry_telemetry_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4624,7 +5197,7 @@ func (x *MOS) String() string {
 func (*MOS) ProtoMessage() {}
 
 func (x *MOS) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[41]
+	mi := &file_telemetry_telemetry_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4637,7 +5210,7 @@ func (x *MOS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MOS.ProtoReflect.Descriptor instead.
 func (*MOS) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{41}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *MOS) GetMin() float64 {
@@ -4690,7 +5263,7 @@ type Evidence struct {
 
 func (x *Evidence) Reset() {
 	*x = Evidence{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[42]
+	mi := &file_telemetry_telemetry_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4702,7 +5275,7 @@ func (x *Evidence) String() string {
 func (*Evidence) ProtoMessage() {}
 
 func (x *Evidence) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[42]
+	mi := &file_telemetry_telemetry_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4715,7 +5288,7 @@ func (x *Evidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Evidence.ProtoReflect.Descriptor instead.
 func (*Evidence) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{42}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Evidence) GetKind() string {
@@ -4778,7 +5351,7 @@ type VerdictSource struct {
 
 func (x *VerdictSource) Reset() {
 	*x = VerdictSource{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[43]
+	mi := &file_telemetry_telemetry_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4790,7 +5363,7 @@ func (x *VerdictSource) String() string {
 func (*VerdictSource) ProtoMessage() {}
 
 func (x *VerdictSource) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[43]
+	mi := &file_telemetry_telemetry_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4803,7 +5376,7 @@ func (x *VerdictSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerdictSource.ProtoReflect.Descriptor instead.
 func (*VerdictSource) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{43}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *VerdictSource) GetKind() string {
@@ -4847,7 +5420,7 @@ type Rejection struct {
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[44]
+	mi := &file_telemetry_telemetry_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4859,7 +5432,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[44]
+	mi := &file_telemetry_telemetry_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4872,7 +5445,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{44}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Rejection) GetId() string {
@@ -4965,7 +5538,7 @@ type Rating struct {
 
 func (x *Rating) Reset() {
 	*x = Rating{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[45]
+	mi := &file_telemetry_telemetry_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4977,7 +5550,7 @@ func (x *Rating) String() string {
 func (*Rating) ProtoMessage() {}
 
 func (x *Rating) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[45]
+	mi := &file_telemetry_telemetry_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4990,7 +5563,7 @@ func (x *Rating) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rating.ProtoReflect.Descriptor instead.
 func (*Rating) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{45}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Rating) GetId() string {
@@ -5062,7 +5635,7 @@ type RegistrationChange struct {
 
 func (x *RegistrationChange) Reset() {
 	*x = RegistrationChange{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[46]
+	mi := &file_telemetry_telemetry_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5074,7 +5647,7 @@ func (x *RegistrationChange) String() string {
 func (*RegistrationChange) ProtoMessage() {}
 
 func (x *RegistrationChange) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[46]
+	mi := &file_telemetry_telemetry_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5087,7 +5660,7 @@ func (x *RegistrationChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistrationChange.ProtoReflect.Descriptor instead.
 func (*RegistrationChange) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{46}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RegistrationChange) GetAor() string {
@@ -5266,7 +5839,7 @@ type CheckpointEntry struct {
 
 func (x *CheckpointEntry) Reset() {
 	*x = CheckpointEntry{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[47]
+	mi := &file_telemetry_telemetry_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5278,7 +5851,7 @@ func (x *CheckpointEntry) String() string {
 func (*CheckpointEntry) ProtoMessage() {}
 
 func (x *CheckpointEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[47]
+	mi := &file_telemetry_telemetry_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5291,7 +5864,7 @@ func (x *CheckpointEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointEntry.ProtoReflect.Descriptor instead.
 func (*CheckpointEntry) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{47}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CheckpointEntry) GetState() []byte {
@@ -5341,7 +5914,7 @@ type Binding struct {
 
 func (x *Binding) Reset() {
 	*x = Binding{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[48]
+	mi := &file_telemetry_telemetry_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5353,7 +5926,7 @@ func (x *Binding) String() string {
 func (*Binding) ProtoMessage() {}
 
 func (x *Binding) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[48]
+	mi := &file_telemetry_telemetry_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5366,7 +5939,7 @@ func (x *Binding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binding.ProtoReflect.Descriptor instead.
 func (*Binding) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{48}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Binding) GetCompany() string {
@@ -5429,7 +6002,9 @@ var File_telemetry_telemetry_proto protoreflect.FileDescriptor
 
 const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\n" +
-	"\x19telemetry/telemetry.proto\x12\x14earshot.telemetry.v1\"\xbf\x05\n" +
+	"\x19telemetry/telemetry.proto\x12\x14earshot.telemetry.v1\"!\n" +
+	"\x05Batch\x12\x18\n" +
+	"\arecords\x18\x01 \x03(\fR\arecords\"\xbf\x05\n" +
 	"\x06Record\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\fR\aeventId\x12\x18\n" +
 	"\acompany\x18\x02 \x01(\tR\acompany\x12\x19\n" +
@@ -5539,7 +6114,7 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
 	"clock_rate\x18\x03 \x01(\rR\tclockRate\x12\x1a\n" +
-	"\bchannels\x18\x04 \x01(\rR\bchannels\"\xd4\x04\n" +
+	"\bchannels\x18\x04 \x01(\rR\bchannels\"\x8f\x06\n" +
 	"\n" +
 	"RTCPPacket\x12\x10\n" +
 	"\x03src\x18\x01 \x01(\tR\x03src\x12\x10\n" +
@@ -5556,7 +6131,14 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	" \x01(\bR\x0eendpointReport\x12+\n" +
 	"\x11interval_counters\x18\v \x01(\bR\x10intervalCounters\x12\x1c\n" +
 	"\tencrypted\x18\f \x01(\bR\tencrypted\x12)\n" +
-	"\x10receiver_reports\x18\r \x01(\rR\x0freceiverReports\"\x9d\x01\n" +
+	"\x10receiver_reports\x18\r \x01(\rR\x0freceiverReports\x12G\n" +
+	"\n" +
+	"statistics\x18\x0e \x03(\v2'.earshot.telemetry.v1.StatisticsSummaryR\n" +
+	"statistics\x129\n" +
+	"\ametrics\x18\x0f \x03(\v2\x1f.earshot.telemetry.v1.XRMetricsR\ametrics\x12\x14\n" +
+	"\x05nacks\x18\x10 \x01(\rR\x05nacks\x12\x1f\n" +
+	"\vrun_lengths\x18\x11 \x01(\rR\n" +
+	"runLengths\"\x9d\x01\n" +
 	"\fSenderReport\x12\x12\n" +
 	"\x04ssrc\x18\x01 \x01(\rR\x04ssrc\x12\x10\n" +
 	"\x03ntp\x18\x02 \x01(\x04R\x03ntp\x12#\n" +
@@ -5610,7 +6192,75 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\rjb_nominal_ms\x18\x14 \x01(\rR\vjbNominalMs\x12\"\n" +
 	"\rjb_maximum_ms\x18\x15 \x01(\rR\vjbMaximumMs\x12!\n" +
 	"\rjb_abs_max_ms\x18\x16 \x01(\rR\n" +
-	"jbAbsMaxMs\"\xcd\x02\n" +
+	"jbAbsMaxMs\"\xbd\x03\n" +
+	"\x11StatisticsSummary\x12#\n" +
+	"\rreporter_ssrc\x18\x01 \x01(\rR\freporterSsrc\x12\x12\n" +
+	"\x04ssrc\x18\x02 \x01(\rR\x04ssrc\x12\x1b\n" +
+	"\tbegin_seq\x18\x03 \x01(\rR\bbeginSeq\x12\x17\n" +
+	"\aend_seq\x18\x04 \x01(\rR\x06endSeq\x12\x19\n" +
+	"\bhas_lost\x18\x05 \x01(\bR\ahasLost\x12!\n" +
+	"\flost_packets\x18\x06 \x01(\rR\vlostPackets\x12%\n" +
+	"\x0ehas_duplicates\x18\a \x01(\bR\rhasDuplicates\x12+\n" +
+	"\x11duplicate_packets\x18\b \x01(\rR\x10duplicatePackets\x12\x1d\n" +
+	"\n" +
+	"has_jitter\x18\t \x01(\bR\thasJitter\x12\x1d\n" +
+	"\n" +
+	"min_jitter\x18\n" +
+	" \x01(\rR\tminJitter\x12\x1d\n" +
+	"\n" +
+	"max_jitter\x18\v \x01(\rR\tmaxJitter\x12\x1f\n" +
+	"\vmean_jitter\x18\f \x01(\rR\n" +
+	"meanJitter\x12)\n" +
+	"\x10deviation_jitter\x18\r \x01(\rR\x0fdeviationJitter\"\xc9\n" +
+	"\n" +
+	"\tXRMetrics\x12#\n" +
+	"\rreporter_ssrc\x18\x01 \x01(\rR\freporterSsrc\x12\x12\n" +
+	"\x04ssrc\x18\x02 \x01(\rR\x04ssrc\x12\x16\n" +
+	"\x06blocks\x18\x03 \x01(\rR\x06blocks\x12\x1e\n" +
+	"\n" +
+	"cumulative\x18\x04 \x01(\rR\n" +
+	"cumulative\x12\x1b\n" +
+	"\tfirst_seq\x18\x05 \x01(\rR\bfirstSeq\x12\x19\n" +
+	"\blast_seq\x18\x06 \x01(\rR\alastSeq\x12\x1f\n" +
+	"\vinterval_ms\x18\a \x01(\rR\n" +
+	"intervalMs\x12#\n" +
+	"\rcumulative_ms\x18\b \x01(\x04R\fcumulativeMs\x12\x19\n" +
+	"\bpdv_type\x18\t \x01(\rR\apdvType\x12\x1e\n" +
+	"\vpdv_mean_ms\x18\n" +
+	" \x01(\x01R\tpdvMeanMs\x12&\n" +
+	"\x0fpdv_positive_ms\x18\v \x01(\x01R\rpdvPositiveMs\x126\n" +
+	"\x17pdv_positive_percentile\x18\f \x01(\x01R\x15pdvPositivePercentile\x12&\n" +
+	"\x0fpdv_negative_ms\x18\r \x01(\x01R\rpdvNegativeMs\x126\n" +
+	"\x17pdv_negative_percentile\x18\x0e \x01(\x01R\x15pdvNegativePercentile\x12\x1e\n" +
+	"\vrtt_mean_ms\x18\x0f \x01(\x01R\trttMeanMs\x12\x1c\n" +
+	"\n" +
+	"rtt_min_ms\x18\x10 \x01(\x01R\brttMinMs\x12\x1c\n" +
+	"\n" +
+	"rtt_max_ms\x18\x11 \x01(\x01R\brttMaxMs\x12-\n" +
+	"\x13end_system_delay_ms\x18\x12 \x01(\x01R\x10endSystemDelayMs\x12%\n" +
+	"\x0eburst_combined\x18\x13 \x01(\bR\rburstCombined\x12'\n" +
+	"\x0fburst_threshold\x18\x14 \x01(\rR\x0eburstThreshold\x12*\n" +
+	"\x11burst_duration_ms\x18\x15 \x01(\rR\x0fburstDurationMs\x12\x1d\n" +
+	"\n" +
+	"burst_lost\x18\x16 \x01(\rR\tburstLost\x12%\n" +
+	"\x0eburst_expected\x18\x17 \x01(\rR\rburstExpected\x12\x16\n" +
+	"\x06bursts\x18\x18 \x01(\rR\x06bursts\x126\n" +
+	"\x17burst_discard_threshold\x18\x19 \x01(\rR\x15burstDiscardThreshold\x12'\n" +
+	"\x0fburst_discarded\x18\x1a \x01(\rR\x0eburstDiscarded\x124\n" +
+	"\x16burst_discard_expected\x18\x1b \x01(\rR\x14burstDiscardExpected\x12\x1f\n" +
+	"\vjb_adaptive\x18\x1c \x01(\bR\n" +
+	"jbAdaptive\x12\"\n" +
+	"\rjb_nominal_ms\x18\x1d \x01(\rR\vjbNominalMs\x12\"\n" +
+	"\rjb_maximum_ms\x18\x1e \x01(\rR\vjbMaximumMs\x12'\n" +
+	"\x10jb_high_water_ms\x18\x1f \x01(\rR\rjbHighWaterMs\x12%\n" +
+	"\x0fjb_low_water_ms\x18  \x01(\rR\fjbLowWaterMs\x12\x1c\n" +
+	"\tdiscarded\x18! \x01(\rR\tdiscarded\x12\x1e\n" +
+	"\n" +
+	"duplicates\x18\" \x01(\rR\n" +
+	"duplicates\x12#\n" +
+	"\rmos_algorithm\x18# \x01(\rR\fmosAlgorithm\x12(\n" +
+	"\x10mos_payload_type\x18$ \x01(\rR\x0emosPayloadType\x12\x10\n" +
+	"\x03mos\x18% \x01(\x01R\x03mos\"\xcd\x02\n" +
 	"\vRTPInterval\x12\x10\n" +
 	"\x03src\x18\x01 \x01(\tR\x03src\x12\x10\n" +
 	"\x03dst\x18\x02 \x01(\tR\x03dst\x12\x12\n" +
@@ -6076,135 +6726,140 @@ func file_telemetry_telemetry_proto_rawDescGZIP() []byte {
 }
 
 var file_telemetry_telemetry_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_telemetry_telemetry_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
+var file_telemetry_telemetry_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_telemetry_telemetry_proto_goTypes = []any{
 	(Source_Kind)(0),              // 0: earshot.telemetry.v1.Source.Kind
-	(*Record)(nil),                // 1: earshot.telemetry.v1.Record
-	(*Timeline)(nil),              // 2: earshot.telemetry.v1.Timeline
-	(*Source)(nil),                // 3: earshot.telemetry.v1.Source
-	(*Tick)(nil),                  // 4: earshot.telemetry.v1.Tick
-	(*TimelineEnd)(nil),           // 5: earshot.telemetry.v1.TimelineEnd
-	(*Identity)(nil),              // 6: earshot.telemetry.v1.Identity
-	(*SIPMessage)(nil),            // 7: earshot.telemetry.v1.SIPMessage
-	(*NameAddr)(nil),              // 8: earshot.telemetry.v1.NameAddr
-	(*Contact)(nil),               // 9: earshot.telemetry.v1.Contact
-	(*SDP)(nil),                   // 10: earshot.telemetry.v1.SDP
-	(*Media)(nil),                 // 11: earshot.telemetry.v1.Media
-	(*Codec)(nil),                 // 12: earshot.telemetry.v1.Codec
-	(*RTCPPacket)(nil),            // 13: earshot.telemetry.v1.RTCPPacket
-	(*SenderReport)(nil),          // 14: earshot.telemetry.v1.SenderReport
-	(*ReceptionReport)(nil),       // 15: earshot.telemetry.v1.ReceptionReport
-	(*DLRR)(nil),                  // 16: earshot.telemetry.v1.DLRR
-	(*ReceiverReferenceTime)(nil), // 17: earshot.telemetry.v1.ReceiverReferenceTime
-	(*VoIPMetrics)(nil),           // 18: earshot.telemetry.v1.VoIPMetrics
-	(*RTPInterval)(nil),           // 19: earshot.telemetry.v1.RTPInterval
-	(*WebRTCSample)(nil),          // 20: earshot.telemetry.v1.WebRTCSample
-	(*InboundRTP)(nil),            // 21: earshot.telemetry.v1.InboundRTP
-	(*OutboundRTP)(nil),           // 22: earshot.telemetry.v1.OutboundRTP
-	(*RemoteInboundRTP)(nil),      // 23: earshot.telemetry.v1.RemoteInboundRTP
-	(*RemoteOutboundRTP)(nil),     // 24: earshot.telemetry.v1.RemoteOutboundRTP
-	(*MediaSource)(nil),           // 25: earshot.telemetry.v1.MediaSource
-	(*CandidatePair)(nil),         // 26: earshot.telemetry.v1.CandidatePair
-	(*CallEvent)(nil),             // 27: earshot.telemetry.v1.CallEvent
-	(*VQReport)(nil),              // 28: earshot.telemetry.v1.VQReport
-	(*VQMetrics)(nil),             // 29: earshot.telemetry.v1.VQMetrics
-	(*Outcome)(nil),               // 30: earshot.telemetry.v1.Outcome
-	(*Sample)(nil),                // 31: earshot.telemetry.v1.Sample
-	(*Call)(nil),                  // 32: earshot.telemetry.v1.Call
-	(*Party)(nil),                 // 33: earshot.telemetry.v1.Party
-	(*CallEnd)(nil),               // 34: earshot.telemetry.v1.CallEnd
-	(*Leg)(nil),                   // 35: earshot.telemetry.v1.Leg
-	(*Verdict)(nil),               // 36: earshot.telemetry.v1.Verdict
-	(*Distribution)(nil),          // 37: earshot.telemetry.v1.Distribution
-	(*Delay)(nil),                 // 38: earshot.telemetry.v1.Delay
-	(*Jitter)(nil),                // 39: earshot.telemetry.v1.Jitter
-	(*Loss)(nil),                  // 40: earshot.telemetry.v1.Loss
-	(*OneWayAudio)(nil),           // 41: earshot.telemetry.v1.OneWayAudio
-	(*MOS)(nil),                   // 42: earshot.telemetry.v1.MOS
-	(*Evidence)(nil),              // 43: earshot.telemetry.v1.Evidence
-	(*VerdictSource)(nil),         // 44: earshot.telemetry.v1.VerdictSource
-	(*Rejection)(nil),             // 45: earshot.telemetry.v1.Rejection
-	(*Rating)(nil),                // 46: earshot.telemetry.v1.Rating
-	(*RegistrationChange)(nil),    // 47: earshot.telemetry.v1.RegistrationChange
-	(*CheckpointEntry)(nil),       // 48: earshot.telemetry.v1.CheckpointEntry
-	(*Binding)(nil),               // 49: earshot.telemetry.v1.Binding
-	nil,                           // 50: earshot.telemetry.v1.Delay.ShareEntry
-	nil,                           // 51: earshot.telemetry.v1.MOS.InputsEntry
-	nil,                           // 52: earshot.telemetry.v1.Evidence.ValuesEntry
+	(*Batch)(nil),                 // 1: earshot.telemetry.v1.Batch
+	(*Record)(nil),                // 2: earshot.telemetry.v1.Record
+	(*Timeline)(nil),              // 3: earshot.telemetry.v1.Timeline
+	(*Source)(nil),                // 4: earshot.telemetry.v1.Source
+	(*Tick)(nil),                  // 5: earshot.telemetry.v1.Tick
+	(*TimelineEnd)(nil),           // 6: earshot.telemetry.v1.TimelineEnd
+	(*Identity)(nil),              // 7: earshot.telemetry.v1.Identity
+	(*SIPMessage)(nil),            // 8: earshot.telemetry.v1.SIPMessage
+	(*NameAddr)(nil),              // 9: earshot.telemetry.v1.NameAddr
+	(*Contact)(nil),               // 10: earshot.telemetry.v1.Contact
+	(*SDP)(nil),                   // 11: earshot.telemetry.v1.SDP
+	(*Media)(nil),                 // 12: earshot.telemetry.v1.Media
+	(*Codec)(nil),                 // 13: earshot.telemetry.v1.Codec
+	(*RTCPPacket)(nil),            // 14: earshot.telemetry.v1.RTCPPacket
+	(*SenderReport)(nil),          // 15: earshot.telemetry.v1.SenderReport
+	(*ReceptionReport)(nil),       // 16: earshot.telemetry.v1.ReceptionReport
+	(*DLRR)(nil),                  // 17: earshot.telemetry.v1.DLRR
+	(*ReceiverReferenceTime)(nil), // 18: earshot.telemetry.v1.ReceiverReferenceTime
+	(*VoIPMetrics)(nil),           // 19: earshot.telemetry.v1.VoIPMetrics
+	(*StatisticsSummary)(nil),     // 20: earshot.telemetry.v1.StatisticsSummary
+	(*XRMetrics)(nil),             // 21: earshot.telemetry.v1.XRMetrics
+	(*RTPInterval)(nil),           // 22: earshot.telemetry.v1.RTPInterval
+	(*WebRTCSample)(nil),          // 23: earshot.telemetry.v1.WebRTCSample
+	(*InboundRTP)(nil),            // 24: earshot.telemetry.v1.InboundRTP
+	(*OutboundRTP)(nil),           // 25: earshot.telemetry.v1.OutboundRTP
+	(*RemoteInboundRTP)(nil),      // 26: earshot.telemetry.v1.RemoteInboundRTP
+	(*RemoteOutboundRTP)(nil),     // 27: earshot.telemetry.v1.RemoteOutboundRTP
+	(*MediaSource)(nil),           // 28: earshot.telemetry.v1.MediaSource
+	(*CandidatePair)(nil),         // 29: earshot.telemetry.v1.CandidatePair
+	(*CallEvent)(nil),             // 30: earshot.telemetry.v1.CallEvent
+	(*VQReport)(nil),              // 31: earshot.telemetry.v1.VQReport
+	(*VQMetrics)(nil),             // 32: earshot.telemetry.v1.VQMetrics
+	(*Outcome)(nil),               // 33: earshot.telemetry.v1.Outcome
+	(*Sample)(nil),                // 34: earshot.telemetry.v1.Sample
+	(*Call)(nil),                  // 35: earshot.telemetry.v1.Call
+	(*Party)(nil),                 // 36: earshot.telemetry.v1.Party
+	(*CallEnd)(nil),               // 37: earshot.telemetry.v1.CallEnd
+	(*Leg)(nil),                   // 38: earshot.telemetry.v1.Leg
+	(*Verdict)(nil),               // 39: earshot.telemetry.v1.Verdict
+	(*Distribution)(nil),          // 40: earshot.telemetry.v1.Distribution
+	(*Delay)(nil),                 // 41: earshot.telemetry.v1.Delay
+	(*Jitter)(nil),                // 42: earshot.telemetry.v1.Jitter
+	(*Loss)(nil),                  // 43: earshot.telemetry.v1.Loss
+	(*OneWayAudio)(nil),           // 44: earshot.telemetry.v1.OneWayAudio
+	(*MOS)(nil),                   // 45: earshot.telemetry.v1.MOS
+	(*Evidence)(nil),              // 46: earshot.telemetry.v1.Evidence
+	(*VerdictSource)(nil),         // 47: earshot.telemetry.v1.VerdictSource
+	(*Rejection)(nil),             // 48: earshot.telemetry.v1.Rejection
+	(*Rating)(nil),                // 49: earshot.telemetry.v1.Rating
+	(*RegistrationChange)(nil),    // 50: earshot.telemetry.v1.RegistrationChange
+	(*CheckpointEntry)(nil),       // 51: earshot.telemetry.v1.CheckpointEntry
+	(*Binding)(nil),               // 52: earshot.telemetry.v1.Binding
+	nil,                           // 53: earshot.telemetry.v1.Delay.ShareEntry
+	nil,                           // 54: earshot.telemetry.v1.MOS.InputsEntry
+	nil,                           // 55: earshot.telemetry.v1.Evidence.ValuesEntry
 }
 var file_telemetry_telemetry_proto_depIdxs = []int32{
-	2,  // 0: earshot.telemetry.v1.Record.timeline:type_name -> earshot.telemetry.v1.Timeline
-	3,  // 1: earshot.telemetry.v1.Record.source:type_name -> earshot.telemetry.v1.Source
-	7,  // 2: earshot.telemetry.v1.Record.sip:type_name -> earshot.telemetry.v1.SIPMessage
-	13, // 3: earshot.telemetry.v1.Record.rtcp:type_name -> earshot.telemetry.v1.RTCPPacket
-	19, // 4: earshot.telemetry.v1.Record.rtp:type_name -> earshot.telemetry.v1.RTPInterval
-	20, // 5: earshot.telemetry.v1.Record.webrtc:type_name -> earshot.telemetry.v1.WebRTCSample
-	27, // 6: earshot.telemetry.v1.Record.event:type_name -> earshot.telemetry.v1.CallEvent
-	28, // 7: earshot.telemetry.v1.Record.vq:type_name -> earshot.telemetry.v1.VQReport
-	4,  // 8: earshot.telemetry.v1.Record.tick:type_name -> earshot.telemetry.v1.Tick
-	5,  // 9: earshot.telemetry.v1.Record.end:type_name -> earshot.telemetry.v1.TimelineEnd
+	3,  // 0: earshot.telemetry.v1.Record.timeline:type_name -> earshot.telemetry.v1.Timeline
+	4,  // 1: earshot.telemetry.v1.Record.source:type_name -> earshot.telemetry.v1.Source
+	8,  // 2: earshot.telemetry.v1.Record.sip:type_name -> earshot.telemetry.v1.SIPMessage
+	14, // 3: earshot.telemetry.v1.Record.rtcp:type_name -> earshot.telemetry.v1.RTCPPacket
+	22, // 4: earshot.telemetry.v1.Record.rtp:type_name -> earshot.telemetry.v1.RTPInterval
+	23, // 5: earshot.telemetry.v1.Record.webrtc:type_name -> earshot.telemetry.v1.WebRTCSample
+	30, // 6: earshot.telemetry.v1.Record.event:type_name -> earshot.telemetry.v1.CallEvent
+	31, // 7: earshot.telemetry.v1.Record.vq:type_name -> earshot.telemetry.v1.VQReport
+	5,  // 8: earshot.telemetry.v1.Record.tick:type_name -> earshot.telemetry.v1.Tick
+	6,  // 9: earshot.telemetry.v1.Record.end:type_name -> earshot.telemetry.v1.TimelineEnd
 	0,  // 10: earshot.telemetry.v1.Source.kind:type_name -> earshot.telemetry.v1.Source.Kind
-	8,  // 11: earshot.telemetry.v1.SIPMessage.from:type_name -> earshot.telemetry.v1.NameAddr
-	8,  // 12: earshot.telemetry.v1.SIPMessage.to:type_name -> earshot.telemetry.v1.NameAddr
-	9,  // 13: earshot.telemetry.v1.SIPMessage.contacts:type_name -> earshot.telemetry.v1.Contact
-	10, // 14: earshot.telemetry.v1.SIPMessage.sdp:type_name -> earshot.telemetry.v1.SDP
-	6,  // 15: earshot.telemetry.v1.SIPMessage.caller:type_name -> earshot.telemetry.v1.Identity
-	6,  // 16: earshot.telemetry.v1.SIPMessage.callee:type_name -> earshot.telemetry.v1.Identity
-	11, // 17: earshot.telemetry.v1.SDP.media:type_name -> earshot.telemetry.v1.Media
-	12, // 18: earshot.telemetry.v1.Media.codecs:type_name -> earshot.telemetry.v1.Codec
-	14, // 19: earshot.telemetry.v1.RTCPPacket.sender_reports:type_name -> earshot.telemetry.v1.SenderReport
-	15, // 20: earshot.telemetry.v1.RTCPPacket.reports:type_name -> earshot.telemetry.v1.ReceptionReport
-	18, // 21: earshot.telemetry.v1.RTCPPacket.voip_metrics:type_name -> earshot.telemetry.v1.VoIPMetrics
-	16, // 22: earshot.telemetry.v1.RTCPPacket.dlrrs:type_name -> earshot.telemetry.v1.DLRR
-	17, // 23: earshot.telemetry.v1.RTCPPacket.rrtrs:type_name -> earshot.telemetry.v1.ReceiverReferenceTime
-	6,  // 24: earshot.telemetry.v1.WebRTCSample.identity:type_name -> earshot.telemetry.v1.Identity
-	21, // 25: earshot.telemetry.v1.WebRTCSample.inbound:type_name -> earshot.telemetry.v1.InboundRTP
-	22, // 26: earshot.telemetry.v1.WebRTCSample.outbound:type_name -> earshot.telemetry.v1.OutboundRTP
-	23, // 27: earshot.telemetry.v1.WebRTCSample.remote_inbound:type_name -> earshot.telemetry.v1.RemoteInboundRTP
-	24, // 28: earshot.telemetry.v1.WebRTCSample.remote_outbound:type_name -> earshot.telemetry.v1.RemoteOutboundRTP
-	25, // 29: earshot.telemetry.v1.WebRTCSample.media_sources:type_name -> earshot.telemetry.v1.MediaSource
-	26, // 30: earshot.telemetry.v1.WebRTCSample.pair:type_name -> earshot.telemetry.v1.CandidatePair
-	6,  // 31: earshot.telemetry.v1.WebRTCSample.from:type_name -> earshot.telemetry.v1.Identity
-	6,  // 32: earshot.telemetry.v1.WebRTCSample.to:type_name -> earshot.telemetry.v1.Identity
-	6,  // 33: earshot.telemetry.v1.CallEvent.from:type_name -> earshot.telemetry.v1.Identity
-	6,  // 34: earshot.telemetry.v1.CallEvent.to:type_name -> earshot.telemetry.v1.Identity
-	6,  // 35: earshot.telemetry.v1.CallEvent.subject:type_name -> earshot.telemetry.v1.Identity
-	29, // 36: earshot.telemetry.v1.VQReport.local:type_name -> earshot.telemetry.v1.VQMetrics
-	29, // 37: earshot.telemetry.v1.VQReport.remote:type_name -> earshot.telemetry.v1.VQMetrics
-	6,  // 38: earshot.telemetry.v1.VQReport.identity:type_name -> earshot.telemetry.v1.Identity
-	31, // 39: earshot.telemetry.v1.Outcome.sample:type_name -> earshot.telemetry.v1.Sample
-	32, // 40: earshot.telemetry.v1.Outcome.call:type_name -> earshot.telemetry.v1.Call
-	45, // 41: earshot.telemetry.v1.Outcome.rejection:type_name -> earshot.telemetry.v1.Rejection
-	7,  // 42: earshot.telemetry.v1.Outcome.message:type_name -> earshot.telemetry.v1.SIPMessage
-	47, // 43: earshot.telemetry.v1.Outcome.registration:type_name -> earshot.telemetry.v1.RegistrationChange
-	46, // 44: earshot.telemetry.v1.Outcome.rating:type_name -> earshot.telemetry.v1.Rating
-	3,  // 45: earshot.telemetry.v1.Outcome.source:type_name -> earshot.telemetry.v1.Source
-	33, // 46: earshot.telemetry.v1.Call.target:type_name -> earshot.telemetry.v1.Party
-	33, // 47: earshot.telemetry.v1.Call.contact:type_name -> earshot.telemetry.v1.Party
-	34, // 48: earshot.telemetry.v1.Call.end:type_name -> earshot.telemetry.v1.CallEnd
-	35, // 49: earshot.telemetry.v1.Call.legs:type_name -> earshot.telemetry.v1.Leg
-	36, // 50: earshot.telemetry.v1.Call.verdict:type_name -> earshot.telemetry.v1.Verdict
-	6,  // 51: earshot.telemetry.v1.Party.identity:type_name -> earshot.telemetry.v1.Identity
-	38, // 52: earshot.telemetry.v1.Verdict.delay:type_name -> earshot.telemetry.v1.Delay
-	39, // 53: earshot.telemetry.v1.Verdict.jitter:type_name -> earshot.telemetry.v1.Jitter
-	40, // 54: earshot.telemetry.v1.Verdict.loss:type_name -> earshot.telemetry.v1.Loss
-	41, // 55: earshot.telemetry.v1.Verdict.one_way_audio:type_name -> earshot.telemetry.v1.OneWayAudio
-	42, // 56: earshot.telemetry.v1.Verdict.mos:type_name -> earshot.telemetry.v1.MOS
-	43, // 57: earshot.telemetry.v1.Verdict.evidence:type_name -> earshot.telemetry.v1.Evidence
-	44, // 58: earshot.telemetry.v1.Verdict.sources:type_name -> earshot.telemetry.v1.VerdictSource
-	37, // 59: earshot.telemetry.v1.Delay.rtt_ms:type_name -> earshot.telemetry.v1.Distribution
-	50, // 60: earshot.telemetry.v1.Delay.share:type_name -> earshot.telemetry.v1.Delay.ShareEntry
-	37, // 61: earshot.telemetry.v1.Jitter.jitter_ms:type_name -> earshot.telemetry.v1.Distribution
-	51, // 62: earshot.telemetry.v1.MOS.inputs:type_name -> earshot.telemetry.v1.MOS.InputsEntry
-	52, // 63: earshot.telemetry.v1.Evidence.values:type_name -> earshot.telemetry.v1.Evidence.ValuesEntry
-	6,  // 64: earshot.telemetry.v1.Rejection.agent:type_name -> earshot.telemetry.v1.Identity
-	6,  // 65: earshot.telemetry.v1.Rating.rater:type_name -> earshot.telemetry.v1.Identity
-	6,  // 66: earshot.telemetry.v1.RegistrationChange.identity:type_name -> earshot.telemetry.v1.Identity
-	67, // [67:67] is the sub-list for method output_type
-	67, // [67:67] is the sub-list for method input_type
-	67, // [67:67] is the sub-list for extension type_name
-	67, // [67:67] is the sub-list for extension extendee
-	0,  // [0:67] is the sub-list for field type_name
+	9,  // 11: earshot.telemetry.v1.SIPMessage.from:type_name -> earshot.telemetry.v1.NameAddr
+	9,  // 12: earshot.telemetry.v1.SIPMessage.to:type_name -> earshot.telemetry.v1.NameAddr
+	10, // 13: earshot.telemetry.v1.SIPMessage.contacts:type_name -> earshot.telemetry.v1.Contact
+	11, // 14: earshot.telemetry.v1.SIPMessage.sdp:type_name -> earshot.telemetry.v1.SDP
+	7,  // 15: earshot.telemetry.v1.SIPMessage.caller:type_name -> earshot.telemetry.v1.Identity
+	7,  // 16: earshot.telemetry.v1.SIPMessage.callee:type_name -> earshot.telemetry.v1.Identity
+	12, // 17: earshot.telemetry.v1.SDP.media:type_name -> earshot.telemetry.v1.Media
+	13, // 18: earshot.telemetry.v1.Media.codecs:type_name -> earshot.telemetry.v1.Codec
+	15, // 19: earshot.telemetry.v1.RTCPPacket.sender_reports:type_name -> earshot.telemetry.v1.SenderReport
+	16, // 20: earshot.telemetry.v1.RTCPPacket.reports:type_name -> earshot.telemetry.v1.ReceptionReport
+	19, // 21: earshot.telemetry.v1.RTCPPacket.voip_metrics:type_name -> earshot.telemetry.v1.VoIPMetrics
+	17, // 22: earshot.telemetry.v1.RTCPPacket.dlrrs:type_name -> earshot.telemetry.v1.DLRR
+	18, // 23: earshot.telemetry.v1.RTCPPacket.rrtrs:type_name -> earshot.telemetry.v1.ReceiverReferenceTime
+	20, // 24: earshot.telemetry.v1.RTCPPacket.statistics:type_name -> earshot.telemetry.v1.StatisticsSummary
+	21, // 25: earshot.telemetry.v1.RTCPPacket.metrics:type_name -> earshot.telemetry.v1.XRMetrics
+	7,  // 26: earshot.telemetry.v1.WebRTCSample.identity:type_name -> earshot.telemetry.v1.Identity
+	24, // 27: earshot.telemetry.v1.WebRTCSample.inbound:type_name -> earshot.telemetry.v1.InboundRTP
+	25, // 28: earshot.telemetry.v1.WebRTCSample.outbound:type_name -> earshot.telemetry.v1.OutboundRTP
+	26, // 29: earshot.telemetry.v1.WebRTCSample.remote_inbound:type_name -> earshot.telemetry.v1.RemoteInboundRTP
+	27, // 30: earshot.telemetry.v1.WebRTCSample.remote_outbound:type_name -> earshot.telemetry.v1.RemoteOutboundRTP
+	28, // 31: earshot.telemetry.v1.WebRTCSample.media_sources:type_name -> earshot.telemetry.v1.MediaSource
+	29, // 32: earshot.telemetry.v1.WebRTCSample.pair:type_name -> earshot.telemetry.v1.CandidatePair
+	7,  // 33: earshot.telemetry.v1.WebRTCSample.from:type_name -> earshot.telemetry.v1.Identity
+	7,  // 34: earshot.telemetry.v1.WebRTCSample.to:type_name -> earshot.telemetry.v1.Identity
+	7,  // 35: earshot.telemetry.v1.CallEvent.from:type_name -> earshot.telemetry.v1.Identity
+	7,  // 36: earshot.telemetry.v1.CallEvent.to:type_name -> earshot.telemetry.v1.Identity
+	7,  // 37: earshot.telemetry.v1.CallEvent.subject:type_name -> earshot.telemetry.v1.Identity
+	32, // 38: earshot.telemetry.v1.VQReport.local:type_name -> earshot.telemetry.v1.VQMetrics
+	32, // 39: earshot.telemetry.v1.VQReport.remote:type_name -> earshot.telemetry.v1.VQMetrics
+	7,  // 40: earshot.telemetry.v1.VQReport.identity:type_name -> earshot.telemetry.v1.Identity
+	34, // 41: earshot.telemetry.v1.Outcome.sample:type_name -> earshot.telemetry.v1.Sample
+	35, // 42: earshot.telemetry.v1.Outcome.call:type_name -> earshot.telemetry.v1.Call
+	48, // 43: earshot.telemetry.v1.Outcome.rejection:type_name -> earshot.telemetry.v1.Rejection
+	8,  // 44: earshot.telemetry.v1.Outcome.message:type_name -> earshot.telemetry.v1.SIPMessage
+	50, // 45: earshot.telemetry.v1.Outcome.registration:type_name -> earshot.telemetry.v1.RegistrationChange
+	49, // 46: earshot.telemetry.v1.Outcome.rating:type_name -> earshot.telemetry.v1.Rating
+	4,  // 47: earshot.telemetry.v1.Outcome.source:type_name -> earshot.telemetry.v1.Source
+	36, // 48: earshot.telemetry.v1.Call.target:type_name -> earshot.telemetry.v1.Party
+	36, // 49: earshot.telemetry.v1.Call.contact:type_name -> earshot.telemetry.v1.Party
+	37, // 50: earshot.telemetry.v1.Call.end:type_name -> earshot.telemetry.v1.CallEnd
+	38, // 51: earshot.telemetry.v1.Call.legs:type_name -> earshot.telemetry.v1.Leg
+	39, // 52: earshot.telemetry.v1.Call.verdict:type_name -> earshot.telemetry.v1.Verdict
+	7,  // 53: earshot.telemetry.v1.Party.identity:type_name -> earshot.telemetry.v1.Identity
+	41, // 54: earshot.telemetry.v1.Verdict.delay:type_name -> earshot.telemetry.v1.Delay
+	42, // 55: earshot.telemetry.v1.Verdict.jitter:type_name -> earshot.telemetry.v1.Jitter
+	43, // 56: earshot.telemetry.v1.Verdict.loss:type_name -> earshot.telemetry.v1.Loss
+	44, // 57: earshot.telemetry.v1.Verdict.one_way_audio:type_name -> earshot.telemetry.v1.OneWayAudio
+	45, // 58: earshot.telemetry.v1.Verdict.mos:type_name -> earshot.telemetry.v1.MOS
+	46, // 59: earshot.telemetry.v1.Verdict.evidence:type_name -> earshot.telemetry.v1.Evidence
+	47, // 60: earshot.telemetry.v1.Verdict.sources:type_name -> earshot.telemetry.v1.VerdictSource
+	40, // 61: earshot.telemetry.v1.Delay.rtt_ms:type_name -> earshot.telemetry.v1.Distribution
+	53, // 62: earshot.telemetry.v1.Delay.share:type_name -> earshot.telemetry.v1.Delay.ShareEntry
+	40, // 63: earshot.telemetry.v1.Jitter.jitter_ms:type_name -> earshot.telemetry.v1.Distribution
+	54, // 64: earshot.telemetry.v1.MOS.inputs:type_name -> earshot.telemetry.v1.MOS.InputsEntry
+	55, // 65: earshot.telemetry.v1.Evidence.values:type_name -> earshot.telemetry.v1.Evidence.ValuesEntry
+	7,  // 66: earshot.telemetry.v1.Rejection.agent:type_name -> earshot.telemetry.v1.Identity
+	7,  // 67: earshot.telemetry.v1.Rating.rater:type_name -> earshot.telemetry.v1.Identity
+	7,  // 68: earshot.telemetry.v1.RegistrationChange.identity:type_name -> earshot.telemetry.v1.Identity
+	69, // [69:69] is the sub-list for method output_type
+	69, // [69:69] is the sub-list for method input_type
+	69, // [69:69] is the sub-list for extension type_name
+	69, // [69:69] is the sub-list for extension extendee
+	0,  // [0:69] is the sub-list for field type_name
 }
 
 func init() { file_telemetry_telemetry_proto_init() }
@@ -6212,7 +6867,7 @@ func file_telemetry_telemetry_proto_init() {
 	if File_telemetry_telemetry_proto != nil {
 		return
 	}
-	file_telemetry_telemetry_proto_msgTypes[0].OneofWrappers = []any{
+	file_telemetry_telemetry_proto_msgTypes[1].OneofWrappers = []any{
 		(*Record_Sip)(nil),
 		(*Record_Rtcp)(nil),
 		(*Record_Rtp)(nil),
@@ -6222,14 +6877,14 @@ func file_telemetry_telemetry_proto_init() {
 		(*Record_Tick)(nil),
 		(*Record_End)(nil),
 	}
-	file_telemetry_telemetry_proto_msgTypes[20].OneofWrappers = []any{}
-	file_telemetry_telemetry_proto_msgTypes[21].OneofWrappers = []any{}
-	file_telemetry_telemetry_proto_msgTypes[22].OneofWrappers = []any{}
 	file_telemetry_telemetry_proto_msgTypes[23].OneofWrappers = []any{}
 	file_telemetry_telemetry_proto_msgTypes[24].OneofWrappers = []any{}
 	file_telemetry_telemetry_proto_msgTypes[25].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[26].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[27].OneofWrappers = []any{}
 	file_telemetry_telemetry_proto_msgTypes[28].OneofWrappers = []any{}
-	file_telemetry_telemetry_proto_msgTypes[29].OneofWrappers = []any{
+	file_telemetry_telemetry_proto_msgTypes[31].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[32].OneofWrappers = []any{
 		(*Outcome_Sample)(nil),
 		(*Outcome_Call)(nil),
 		(*Outcome_Rejection)(nil),
@@ -6237,16 +6892,16 @@ func file_telemetry_telemetry_proto_init() {
 		(*Outcome_Registration)(nil),
 		(*Outcome_Rating)(nil),
 	}
-	file_telemetry_telemetry_proto_msgTypes[30].OneofWrappers = []any{}
-	file_telemetry_telemetry_proto_msgTypes[38].OneofWrappers = []any{}
-	file_telemetry_telemetry_proto_msgTypes[39].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[33].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[41].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[42].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_telemetry_telemetry_proto_rawDesc), len(file_telemetry_telemetry_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   52,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
