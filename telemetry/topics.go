@@ -6,22 +6,25 @@ import (
 	"encoding/hex"
 	"regexp"
 	"time"
+
+	"github.com/zeebo/xxh3"
 )
 
 // Topics of the bus. Telemetry, registrations, outcomes and checkpoints have
 // the same number of partitions.
 const (
-	TopicTelemetry     = "earshot.telemetry.v1"     // Record, key: company + call key
-	TopicRegistrations = "earshot.registrations.v1" // Record, key: company + address-of-record
+	TopicTelemetry     = "earshot.telemetry.v1"     // Batch, by company + call key
+	TopicRegistrations = "earshot.registrations.v1" // Batch, by company + address-of-record
 	TopicOutcomes      = "earshot.outcomes.v1"      // Outcome, key as its input
 	TopicCheckpoints   = "earshot.checkpoints.v1"   // CheckpointEntry, compacted
 	TopicBindings      = "earshot.bindings.v1"      // Binding, compacted
 	TopicDeadLetter    = "earshot.deadletter.v1"    // the raw input, reason in headers
 )
 
-// Key is the Kafka record key: all records of one call (or of one
+// Key decides the partition: all records of one call (or of one
 // address-of-record) of one company have the same key, hence one partition and
-// one order.
+// one order. Outcomes carry it as the key of their Kafka record; a Batch holds
+// records of many keys and has none.
 func Key(company, subject string) []byte {
 	k := make([]byte, 0, len(company)+1+len(subject))
 	k = append(k, company...)
@@ -44,23 +47,46 @@ func CallID(callKey string) string {
 // EventID is the deterministic id of an observation: 128 bits over company,
 // timeline, source, capture time and payload. A resend of the same observation
 // has the same id.
+//
+// The hash is XXH3-128: fast and stable, and no cryptography. Whoever wants two
+// observations with one id can make them, and loses one of his own.
 func EventID(company, timeline, source string, atMicros int64, payload ...[]byte) []byte {
-	h := sha256.New()
-	var head [8]byte
-	field := func(p []byte) {
-		binary.BigEndian.PutUint32(head[:4], uint32(len(p)))
-		h.Write(head[:4])
-		h.Write(p)
-	}
-	for _, s := range []string{company, timeline, source} {
-		field([]byte(s))
-	}
-	binary.BigEndian.PutUint64(head[:], uint64(atMicros))
-	h.Write(head[:])
+	h := EventHash{}
+	h.Begin(company, timeline, source, atMicros)
 	for _, p := range payload {
-		field(p)
+		h.Field(p)
 	}
-	return h.Sum(nil)[:16]
+	return h.Append(nil)
+}
+
+// EventHash makes event ids one after the other with one buffer.
+type EventHash struct{ buf []byte }
+
+// Begin starts the id of the next observation.
+func (h *EventHash) Begin(company, timeline, source string, atMicros int64) {
+	h.buf = h.buf[:0]
+	h.Text(company)
+	h.Text(timeline)
+	h.Text(source)
+	h.buf = binary.BigEndian.AppendUint64(h.buf, uint64(atMicros))
+}
+
+// Field adds one part of the payload; parts have borders.
+func (h *EventHash) Field(b []byte) {
+	h.buf = binary.BigEndian.AppendUint32(h.buf, uint32(len(b)))
+	h.buf = append(h.buf, b...)
+}
+
+// Text adds one part of the payload as Field does.
+func (h *EventHash) Text(s string) {
+	h.buf = binary.BigEndian.AppendUint32(h.buf, uint32(len(s)))
+	h.buf = append(h.buf, s...)
+}
+
+// Append appends the id, 16 bytes, to dst.
+func (h *EventHash) Append(dst []byte) []byte {
+	sum := xxh3.Hash128(h.buf).Bytes()
+	return append(dst, sum[:]...)
 }
 
 // Time gives the instant of Unix microseconds; the zero time for 0.
