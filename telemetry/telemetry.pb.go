@@ -159,6 +159,7 @@ type Record struct {
 	//	*Record_Webrtc
 	//	*Record_Event
 	//	*Record_Vq
+	//	*Record_Link
 	//	*Record_Tick
 	//	*Record_End
 	Body          isRecord_Body `protobuf_oneof:"body"`
@@ -306,6 +307,15 @@ func (x *Record) GetVq() *VQReport {
 	return nil
 }
 
+func (x *Record) GetLink() *CallLink {
+	if x != nil {
+		if x, ok := x.Body.(*Record_Link); ok {
+			return x.Link
+		}
+	}
+	return nil
+}
+
 func (x *Record) GetTick() *Tick {
 	if x != nil {
 		if x, ok := x.Body.(*Record_Tick); ok {
@@ -352,6 +362,10 @@ type Record_Vq struct {
 	Vq *VQReport `protobuf:"bytes,15,opt,name=vq,proto3,oneof"`
 }
 
+type Record_Link struct {
+	Link *CallLink `protobuf:"bytes,16,opt,name=link,proto3,oneof"`
+}
+
 type Record_Tick struct {
 	Tick *Tick `protobuf:"bytes,20,opt,name=tick,proto3,oneof"`
 }
@@ -371,6 +385,8 @@ func (*Record_Webrtc) isRecord_Body() {}
 func (*Record_Event) isRecord_Body() {}
 
 func (*Record_Vq) isRecord_Body() {}
+
+func (*Record_Link) isRecord_Body() {}
 
 func (*Record_Tick) isRecord_Body() {}
 
@@ -498,6 +514,76 @@ func (x *Source) GetClockOffsetUs() int64 {
 	return 0
 }
 
+// CallLink says that another call is the other leg of this one, found too late
+// to make them one: both had records by then.
+type CallLink struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	CallKey        string                 `protobuf:"bytes,1,opt,name=call_key,json=callKey,proto3" json:"call_key,omitempty"`         // of the other call
+	SipCallId      string                 `protobuf:"bytes,2,opt,name=sip_call_id,json=sipCallId,proto3" json:"sip_call_id,omitempty"` // the leg of the other call that was recognised
+	LinkedBy       string                 `protobuf:"bytes,3,opt,name=linked_by,json=linkedBy,proto3" json:"linked_by,omitempty"`      // as in SIPMessage
+	LinkConfidence float64                `protobuf:"fixed64,4,opt,name=link_confidence,json=linkConfidence,proto3" json:"link_confidence,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *CallLink) Reset() {
+	*x = CallLink{}
+	mi := &file_telemetry_telemetry_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallLink) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallLink) ProtoMessage() {}
+
+func (x *CallLink) ProtoReflect() protoreflect.Message {
+	mi := &file_telemetry_telemetry_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallLink.ProtoReflect.Descriptor instead.
+func (*CallLink) Descriptor() ([]byte, []int) {
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CallLink) GetCallKey() string {
+	if x != nil {
+		return x.CallKey
+	}
+	return ""
+}
+
+func (x *CallLink) GetSipCallId() string {
+	if x != nil {
+		return x.SipCallId
+	}
+	return ""
+}
+
+func (x *CallLink) GetLinkedBy() string {
+	if x != nil {
+		return x.LinkedBy
+	}
+	return ""
+}
+
+func (x *CallLink) GetLinkConfidence() float64 {
+	if x != nil {
+		return x.LinkConfidence
+	}
+	return 0
+}
+
 // Tick moves event time on the live timeline when traffic does not. One goes
 // to every partition of the telemetry and registrations topics each second.
 type Tick struct {
@@ -508,7 +594,7 @@ type Tick struct {
 
 func (x *Tick) Reset() {
 	*x = Tick{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[4]
+	mi := &file_telemetry_telemetry_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -520,7 +606,7 @@ func (x *Tick) String() string {
 func (*Tick) ProtoMessage() {}
 
 func (x *Tick) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[4]
+	mi := &file_telemetry_telemetry_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -533,7 +619,7 @@ func (x *Tick) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tick.ProtoReflect.Descriptor instead.
 func (*Tick) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{4}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{5}
 }
 
 // TimelineEnd closes a timeline of its own: what is still open on it ends.
@@ -546,7 +632,7 @@ type TimelineEnd struct {
 
 func (x *TimelineEnd) Reset() {
 	*x = TimelineEnd{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[5]
+	mi := &file_telemetry_telemetry_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -558,7 +644,7 @@ func (x *TimelineEnd) String() string {
 func (*TimelineEnd) ProtoMessage() {}
 
 func (x *TimelineEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[5]
+	mi := &file_telemetry_telemetry_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -571,7 +657,7 @@ func (x *TimelineEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimelineEnd.ProtoReflect.Descriptor instead.
 func (*TimelineEnd) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{5}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{6}
 }
 
 // Identity is who a number or address belonged to when it was seen.
@@ -591,7 +677,7 @@ type Identity struct {
 
 func (x *Identity) Reset() {
 	*x = Identity{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[6]
+	mi := &file_telemetry_telemetry_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -603,7 +689,7 @@ func (x *Identity) String() string {
 func (*Identity) ProtoMessage() {}
 
 func (x *Identity) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[6]
+	mi := &file_telemetry_telemetry_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -616,7 +702,7 @@ func (x *Identity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Identity.ProtoReflect.Descriptor instead.
 func (*Identity) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{6}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Identity) GetUserId() string {
@@ -696,14 +782,18 @@ type SIPMessage struct {
 	Callee         *Identity `protobuf:"bytes,22,opt,name=callee,proto3" json:"callee,omitempty"`                        // owner of To
 	SessionId      string    `protobuf:"bytes,23,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"` // RFC 7989
 	// Set by Earshot's own registrar, which saw the phone's real address.
-	ReceivedFrom  string `protobuf:"bytes,24,opt,name=received_from,json=receivedFrom,proto3" json:"received_from,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ReceivedFrom string `protobuf:"bytes,24,opt,name=received_from,json=receivedFrom,proto3" json:"received_from,omitempty"`
+	// Why this dialog is part of the call of another: event, session_id, header,
+	// guess; empty in the dialog that the call is named after.
+	LinkedBy       string  `protobuf:"bytes,25,opt,name=linked_by,json=linkedBy,proto3" json:"linked_by,omitempty"`
+	LinkConfidence float64 `protobuf:"fixed64,26,opt,name=link_confidence,json=linkConfidence,proto3" json:"link_confidence,omitempty"` // 0–1
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *SIPMessage) Reset() {
 	*x = SIPMessage{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[7]
+	mi := &file_telemetry_telemetry_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -715,7 +805,7 @@ func (x *SIPMessage) String() string {
 func (*SIPMessage) ProtoMessage() {}
 
 func (x *SIPMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[7]
+	mi := &file_telemetry_telemetry_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -728,7 +818,7 @@ func (x *SIPMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SIPMessage.ProtoReflect.Descriptor instead.
 func (*SIPMessage) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{7}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SIPMessage) GetSrc() string {
@@ -899,6 +989,20 @@ func (x *SIPMessage) GetReceivedFrom() string {
 	return ""
 }
 
+func (x *SIPMessage) GetLinkedBy() string {
+	if x != nil {
+		return x.LinkedBy
+	}
+	return ""
+}
+
+func (x *SIPMessage) GetLinkConfidence() float64 {
+	if x != nil {
+		return x.LinkConfidence
+	}
+	return 0
+}
+
 type NameAddr struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Display       string                 `protobuf:"bytes,1,opt,name=display,proto3" json:"display,omitempty"`
@@ -912,7 +1016,7 @@ type NameAddr struct {
 
 func (x *NameAddr) Reset() {
 	*x = NameAddr{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[8]
+	mi := &file_telemetry_telemetry_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -924,7 +1028,7 @@ func (x *NameAddr) String() string {
 func (*NameAddr) ProtoMessage() {}
 
 func (x *NameAddr) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[8]
+	mi := &file_telemetry_telemetry_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -937,7 +1041,7 @@ func (x *NameAddr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NameAddr.ProtoReflect.Descriptor instead.
 func (*NameAddr) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{8}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *NameAddr) GetDisplay() string {
@@ -987,7 +1091,7 @@ type Contact struct {
 
 func (x *Contact) Reset() {
 	*x = Contact{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[9]
+	mi := &file_telemetry_telemetry_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -999,7 +1103,7 @@ func (x *Contact) String() string {
 func (*Contact) ProtoMessage() {}
 
 func (x *Contact) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[9]
+	mi := &file_telemetry_telemetry_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1012,7 +1116,7 @@ func (x *Contact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contact.ProtoReflect.Descriptor instead.
 func (*Contact) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{9}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Contact) GetUri() string {
@@ -1054,7 +1158,7 @@ type SDP struct {
 
 func (x *SDP) Reset() {
 	*x = SDP{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[10]
+	mi := &file_telemetry_telemetry_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1066,7 +1170,7 @@ func (x *SDP) String() string {
 func (*SDP) ProtoMessage() {}
 
 func (x *SDP) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[10]
+	mi := &file_telemetry_telemetry_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1079,7 +1183,7 @@ func (x *SDP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SDP.ProtoReflect.Descriptor instead.
 func (*SDP) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{10}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SDP) GetOrigin() string {
@@ -1116,7 +1220,7 @@ type Media struct {
 
 func (x *Media) Reset() {
 	*x = Media{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[11]
+	mi := &file_telemetry_telemetry_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1128,7 +1232,7 @@ func (x *Media) String() string {
 func (*Media) ProtoMessage() {}
 
 func (x *Media) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[11]
+	mi := &file_telemetry_telemetry_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1141,7 +1245,7 @@ func (x *Media) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Media.ProtoReflect.Descriptor instead.
 func (*Media) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{11}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Media) GetKind() string {
@@ -1240,7 +1344,7 @@ type Codec struct {
 
 func (x *Codec) Reset() {
 	*x = Codec{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[12]
+	mi := &file_telemetry_telemetry_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1252,7 +1356,7 @@ func (x *Codec) String() string {
 func (*Codec) ProtoMessage() {}
 
 func (x *Codec) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[12]
+	mi := &file_telemetry_telemetry_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1265,7 +1369,7 @@ func (x *Codec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Codec.ProtoReflect.Descriptor instead.
 func (*Codec) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{12}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Codec) GetPayloadType() uint32 {
@@ -1334,7 +1438,7 @@ type RTCPPacket struct {
 
 func (x *RTCPPacket) Reset() {
 	*x = RTCPPacket{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[13]
+	mi := &file_telemetry_telemetry_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +1450,7 @@ func (x *RTCPPacket) String() string {
 func (*RTCPPacket) ProtoMessage() {}
 
 func (x *RTCPPacket) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[13]
+	mi := &file_telemetry_telemetry_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1359,7 +1463,7 @@ func (x *RTCPPacket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RTCPPacket.ProtoReflect.Descriptor instead.
 func (*RTCPPacket) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{13}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RTCPPacket) GetSrc() string {
@@ -1494,7 +1598,7 @@ type SenderReport struct {
 
 func (x *SenderReport) Reset() {
 	*x = SenderReport{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[14]
+	mi := &file_telemetry_telemetry_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1506,7 +1610,7 @@ func (x *SenderReport) String() string {
 func (*SenderReport) ProtoMessage() {}
 
 func (x *SenderReport) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[14]
+	mi := &file_telemetry_telemetry_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1519,7 +1623,7 @@ func (x *SenderReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SenderReport.ProtoReflect.Descriptor instead.
 func (*SenderReport) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{14}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SenderReport) GetSsrc() uint32 {
@@ -1573,7 +1677,7 @@ type ReceptionReport struct {
 
 func (x *ReceptionReport) Reset() {
 	*x = ReceptionReport{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[15]
+	mi := &file_telemetry_telemetry_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1585,7 +1689,7 @@ func (x *ReceptionReport) String() string {
 func (*ReceptionReport) ProtoMessage() {}
 
 func (x *ReceptionReport) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[15]
+	mi := &file_telemetry_telemetry_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1598,7 +1702,7 @@ func (x *ReceptionReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceptionReport.ProtoReflect.Descriptor instead.
 func (*ReceptionReport) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{15}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReceptionReport) GetReporterSsrc() uint32 {
@@ -1669,7 +1773,7 @@ type DLRR struct {
 
 func (x *DLRR) Reset() {
 	*x = DLRR{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[16]
+	mi := &file_telemetry_telemetry_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1681,7 +1785,7 @@ func (x *DLRR) String() string {
 func (*DLRR) ProtoMessage() {}
 
 func (x *DLRR) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[16]
+	mi := &file_telemetry_telemetry_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1694,7 +1798,7 @@ func (x *DLRR) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DLRR.ProtoReflect.Descriptor instead.
 func (*DLRR) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{16}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DLRR) GetSsrc() uint32 {
@@ -1735,7 +1839,7 @@ type ReceiverReferenceTime struct {
 
 func (x *ReceiverReferenceTime) Reset() {
 	*x = ReceiverReferenceTime{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[17]
+	mi := &file_telemetry_telemetry_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1747,7 +1851,7 @@ func (x *ReceiverReferenceTime) String() string {
 func (*ReceiverReferenceTime) ProtoMessage() {}
 
 func (x *ReceiverReferenceTime) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[17]
+	mi := &file_telemetry_telemetry_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1760,7 +1864,7 @@ func (x *ReceiverReferenceTime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiverReferenceTime.ProtoReflect.Descriptor instead.
 func (*ReceiverReferenceTime) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{17}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReceiverReferenceTime) GetReporterSsrc() uint32 {
@@ -1807,7 +1911,7 @@ type VoIPMetrics struct {
 
 func (x *VoIPMetrics) Reset() {
 	*x = VoIPMetrics{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[18]
+	mi := &file_telemetry_telemetry_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1819,7 +1923,7 @@ func (x *VoIPMetrics) String() string {
 func (*VoIPMetrics) ProtoMessage() {}
 
 func (x *VoIPMetrics) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[18]
+	mi := &file_telemetry_telemetry_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1832,7 +1936,7 @@ func (x *VoIPMetrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoIPMetrics.ProtoReflect.Descriptor instead.
 func (*VoIPMetrics) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{18}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *VoIPMetrics) GetReporterSsrc() uint32 {
@@ -2012,7 +2116,7 @@ type StatisticsSummary struct {
 
 func (x *StatisticsSummary) Reset() {
 	*x = StatisticsSummary{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[19]
+	mi := &file_telemetry_telemetry_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2024,7 +2128,7 @@ func (x *StatisticsSummary) String() string {
 func (*StatisticsSummary) ProtoMessage() {}
 
 func (x *StatisticsSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[19]
+	mi := &file_telemetry_telemetry_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2037,7 +2141,7 @@ func (x *StatisticsSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsSummary.ProtoReflect.Descriptor instead.
 func (*StatisticsSummary) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{19}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StatisticsSummary) GetReporterSsrc() uint32 {
@@ -2190,7 +2294,7 @@ type XRMetrics struct {
 
 func (x *XRMetrics) Reset() {
 	*x = XRMetrics{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[20]
+	mi := &file_telemetry_telemetry_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2202,7 +2306,7 @@ func (x *XRMetrics) String() string {
 func (*XRMetrics) ProtoMessage() {}
 
 func (x *XRMetrics) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[20]
+	mi := &file_telemetry_telemetry_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2215,7 +2319,7 @@ func (x *XRMetrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use XRMetrics.ProtoReflect.Descriptor instead.
 func (*XRMetrics) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{20}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *XRMetrics) GetReporterSsrc() uint32 {
@@ -2498,7 +2602,7 @@ type RTPInterval struct {
 
 func (x *RTPInterval) Reset() {
 	*x = RTPInterval{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[21]
+	mi := &file_telemetry_telemetry_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2510,7 +2614,7 @@ func (x *RTPInterval) String() string {
 func (*RTPInterval) ProtoMessage() {}
 
 func (x *RTPInterval) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[21]
+	mi := &file_telemetry_telemetry_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2523,7 +2627,7 @@ func (x *RTPInterval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RTPInterval.ProtoReflect.Descriptor instead.
 func (*RTPInterval) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{21}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RTPInterval) GetSrc() string {
@@ -2641,7 +2745,7 @@ type WebRTCSample struct {
 
 func (x *WebRTCSample) Reset() {
 	*x = WebRTCSample{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[22]
+	mi := &file_telemetry_telemetry_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2653,7 +2757,7 @@ func (x *WebRTCSample) String() string {
 func (*WebRTCSample) ProtoMessage() {}
 
 func (x *WebRTCSample) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[22]
+	mi := &file_telemetry_telemetry_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2666,7 +2770,7 @@ func (x *WebRTCSample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebRTCSample.ProtoReflect.Descriptor instead.
 func (*WebRTCSample) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{22}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WebRTCSample) GetCallId() string {
@@ -2831,7 +2935,7 @@ type InboundRTP struct {
 
 func (x *InboundRTP) Reset() {
 	*x = InboundRTP{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[23]
+	mi := &file_telemetry_telemetry_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2843,7 +2947,7 @@ func (x *InboundRTP) String() string {
 func (*InboundRTP) ProtoMessage() {}
 
 func (x *InboundRTP) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[23]
+	mi := &file_telemetry_telemetry_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2856,7 +2960,7 @@ func (x *InboundRTP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InboundRTP.ProtoReflect.Descriptor instead.
 func (*InboundRTP) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{23}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *InboundRTP) GetId() string {
@@ -3014,7 +3118,7 @@ type OutboundRTP struct {
 
 func (x *OutboundRTP) Reset() {
 	*x = OutboundRTP{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[24]
+	mi := &file_telemetry_telemetry_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3026,7 +3130,7 @@ func (x *OutboundRTP) String() string {
 func (*OutboundRTP) ProtoMessage() {}
 
 func (x *OutboundRTP) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[24]
+	mi := &file_telemetry_telemetry_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3039,7 +3143,7 @@ func (x *OutboundRTP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutboundRTP.ProtoReflect.Descriptor instead.
 func (*OutboundRTP) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{24}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *OutboundRTP) GetId() string {
@@ -3107,7 +3211,7 @@ type RemoteInboundRTP struct {
 
 func (x *RemoteInboundRTP) Reset() {
 	*x = RemoteInboundRTP{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[25]
+	mi := &file_telemetry_telemetry_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3119,7 +3223,7 @@ func (x *RemoteInboundRTP) String() string {
 func (*RemoteInboundRTP) ProtoMessage() {}
 
 func (x *RemoteInboundRTP) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[25]
+	mi := &file_telemetry_telemetry_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3132,7 +3236,7 @@ func (x *RemoteInboundRTP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoteInboundRTP.ProtoReflect.Descriptor instead.
 func (*RemoteInboundRTP) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{25}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RemoteInboundRTP) GetId() string {
@@ -3203,7 +3307,7 @@ type RemoteOutboundRTP struct {
 
 func (x *RemoteOutboundRTP) Reset() {
 	*x = RemoteOutboundRTP{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[26]
+	mi := &file_telemetry_telemetry_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3215,7 +3319,7 @@ func (x *RemoteOutboundRTP) String() string {
 func (*RemoteOutboundRTP) ProtoMessage() {}
 
 func (x *RemoteOutboundRTP) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[26]
+	mi := &file_telemetry_telemetry_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3228,7 +3332,7 @@ func (x *RemoteOutboundRTP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoteOutboundRTP.ProtoReflect.Descriptor instead.
 func (*RemoteOutboundRTP) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{26}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RemoteOutboundRTP) GetId() string {
@@ -3271,7 +3375,7 @@ type MediaSource struct {
 
 func (x *MediaSource) Reset() {
 	*x = MediaSource{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[27]
+	mi := &file_telemetry_telemetry_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3283,7 +3387,7 @@ func (x *MediaSource) String() string {
 func (*MediaSource) ProtoMessage() {}
 
 func (x *MediaSource) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[27]
+	mi := &file_telemetry_telemetry_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3296,7 +3400,7 @@ func (x *MediaSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MediaSource.ProtoReflect.Descriptor instead.
 func (*MediaSource) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{27}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *MediaSource) GetId() string {
@@ -3343,7 +3447,7 @@ type CandidatePair struct {
 
 func (x *CandidatePair) Reset() {
 	*x = CandidatePair{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[28]
+	mi := &file_telemetry_telemetry_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3355,7 +3459,7 @@ func (x *CandidatePair) String() string {
 func (*CandidatePair) ProtoMessage() {}
 
 func (x *CandidatePair) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[28]
+	mi := &file_telemetry_telemetry_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3368,7 +3472,7 @@ func (x *CandidatePair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CandidatePair.ProtoReflect.Descriptor instead.
 func (*CandidatePair) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{28}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CandidatePair) GetId() string {
@@ -3432,7 +3536,7 @@ type CallEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`     // CloudEvents id
 	Type  string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"` // started, ringing, connected, held, resumed, muted, unmuted,
-	// transferred, ended, rejected, rated, recording_changed
+	// transferred, ended, rejected, rated, recording_changed, linked
 	CallId           string    `protobuf:"bytes,3,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	SipCallId        string    `protobuf:"bytes,4,opt,name=sip_call_id,json=sipCallId,proto3" json:"sip_call_id,omitempty"`
 	LegId            string    `protobuf:"bytes,5,opt,name=leg_id,json=legId,proto3" json:"leg_id,omitempty"`
@@ -3453,7 +3557,7 @@ type CallEvent struct {
 
 func (x *CallEvent) Reset() {
 	*x = CallEvent{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[29]
+	mi := &file_telemetry_telemetry_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3465,7 +3569,7 @@ func (x *CallEvent) String() string {
 func (*CallEvent) ProtoMessage() {}
 
 func (x *CallEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[29]
+	mi := &file_telemetry_telemetry_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3478,7 +3582,7 @@ func (x *CallEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallEvent.ProtoReflect.Descriptor instead.
 func (*CallEvent) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{29}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CallEvent) GetId() string {
@@ -3612,7 +3716,7 @@ type VQReport struct {
 
 func (x *VQReport) Reset() {
 	*x = VQReport{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[30]
+	mi := &file_telemetry_telemetry_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3624,7 +3728,7 @@ func (x *VQReport) String() string {
 func (*VQReport) ProtoMessage() {}
 
 func (x *VQReport) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[30]
+	mi := &file_telemetry_telemetry_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3637,7 +3741,7 @@ func (x *VQReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VQReport.ProtoReflect.Descriptor instead.
 func (*VQReport) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{30}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *VQReport) GetReport() string {
@@ -3735,7 +3839,7 @@ type VQMetrics struct {
 
 func (x *VQMetrics) Reset() {
 	*x = VQMetrics{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[31]
+	mi := &file_telemetry_telemetry_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3747,7 +3851,7 @@ func (x *VQMetrics) String() string {
 func (*VQMetrics) ProtoMessage() {}
 
 func (x *VQMetrics) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[31]
+	mi := &file_telemetry_telemetry_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3760,7 +3864,7 @@ func (x *VQMetrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VQMetrics.ProtoReflect.Descriptor instead.
 func (*VQMetrics) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{31}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *VQMetrics) GetStartUs() int64 {
@@ -3908,7 +4012,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[32]
+	mi := &file_telemetry_telemetry_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3920,7 +4024,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[32]
+	mi := &file_telemetry_telemetry_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3933,7 +4037,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{32}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Outcome) GetCompany() string {
@@ -4115,7 +4219,7 @@ type Sample struct {
 
 func (x *Sample) Reset() {
 	*x = Sample{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[33]
+	mi := &file_telemetry_telemetry_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4127,7 +4231,7 @@ func (x *Sample) String() string {
 func (*Sample) ProtoMessage() {}
 
 func (x *Sample) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[33]
+	mi := &file_telemetry_telemetry_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4140,7 +4244,7 @@ func (x *Sample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sample.ProtoReflect.Descriptor instead.
 func (*Sample) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{33}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Sample) GetAtUs() int64 {
@@ -4298,13 +4402,14 @@ type Call struct {
 	Legs          []*Leg                 `protobuf:"bytes,10,rep,name=legs,proto3" json:"legs,omitempty"`
 	Verdict       *Verdict               `protobuf:"bytes,11,opt,name=verdict,proto3" json:"verdict,omitempty"`
 	SipCallIds    []string               `protobuf:"bytes,12,rep,name=sip_call_ids,json=sipCallIds,proto3" json:"sip_call_ids,omitempty"`
+	LinkedCalls   []*LinkedCall          `protobuf:"bytes,13,rep,name=linked_calls,json=linkedCalls,proto3" json:"linked_calls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[34]
+	mi := &file_telemetry_telemetry_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4316,7 +4421,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[34]
+	mi := &file_telemetry_telemetry_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4329,7 +4434,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{34}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Call) GetState() string {
@@ -4416,6 +4521,74 @@ func (x *Call) GetSipCallIds() []string {
 	return nil
 }
 
+func (x *Call) GetLinkedCalls() []*LinkedCall {
+	if x != nil {
+		return x.LinkedCalls
+	}
+	return nil
+}
+
+// LinkedCall is a call that holds another leg of the same conversation.
+type LinkedCall struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	CallId         string                 `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	LinkedBy       string                 `protobuf:"bytes,2,opt,name=linked_by,json=linkedBy,proto3" json:"linked_by,omitempty"`
+	LinkConfidence float64                `protobuf:"fixed64,3,opt,name=link_confidence,json=linkConfidence,proto3" json:"link_confidence,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *LinkedCall) Reset() {
+	*x = LinkedCall{}
+	mi := &file_telemetry_telemetry_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LinkedCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LinkedCall) ProtoMessage() {}
+
+func (x *LinkedCall) ProtoReflect() protoreflect.Message {
+	mi := &file_telemetry_telemetry_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LinkedCall.ProtoReflect.Descriptor instead.
+func (*LinkedCall) Descriptor() ([]byte, []int) {
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *LinkedCall) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *LinkedCall) GetLinkedBy() string {
+	if x != nil {
+		return x.LinkedBy
+	}
+	return ""
+}
+
+func (x *LinkedCall) GetLinkConfidence() float64 {
+	if x != nil {
+		return x.LinkConfidence
+	}
+	return 0
+}
+
 type Party struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Identity      *Identity              `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"`
@@ -4428,7 +4601,7 @@ type Party struct {
 
 func (x *Party) Reset() {
 	*x = Party{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[35]
+	mi := &file_telemetry_telemetry_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4440,7 +4613,7 @@ func (x *Party) String() string {
 func (*Party) ProtoMessage() {}
 
 func (x *Party) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[35]
+	mi := &file_telemetry_telemetry_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4453,7 +4626,7 @@ func (x *Party) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Party.ProtoReflect.Descriptor instead.
 func (*Party) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{35}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Party) GetIdentity() *Identity {
@@ -4495,7 +4668,7 @@ type CallEnd struct {
 
 func (x *CallEnd) Reset() {
 	*x = CallEnd{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[36]
+	mi := &file_telemetry_telemetry_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4507,7 +4680,7 @@ func (x *CallEnd) String() string {
 func (*CallEnd) ProtoMessage() {}
 
 func (x *CallEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[36]
+	mi := &file_telemetry_telemetry_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4520,7 +4693,7 @@ func (x *CallEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallEnd.ProtoReflect.Descriptor instead.
 func (*CallEnd) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{36}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CallEnd) GetBy() string {
@@ -4545,26 +4718,28 @@ func (x *CallEnd) GetReason() string {
 }
 
 type Leg struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	SipCallId     string                 `protobuf:"bytes,2,opt,name=sip_call_id,json=sipCallId,proto3" json:"sip_call_id,omitempty"`
-	Kind          string                 `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"` // sip, webrtc
-	Side          string                 `protobuf:"bytes,4,opt,name=side,proto3" json:"side,omitempty"`
-	UserAgent     string                 `protobuf:"bytes,5,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
-	Codec         string                 `protobuf:"bytes,6,opt,name=codec,proto3" json:"codec,omitempty"`
-	ClockRate     uint32                 `protobuf:"varint,7,opt,name=clock_rate,json=clockRate,proto3" json:"clock_rate,omitempty"`
-	Address       string                 `protobuf:"bytes,8,opt,name=address,proto3" json:"address,omitempty"` // media address
-	StartedUs     int64                  `protobuf:"varint,9,opt,name=started_us,json=startedUs,proto3" json:"started_us,omitempty"`
-	EndedUs       int64                  `protobuf:"varint,10,opt,name=ended_us,json=endedUs,proto3" json:"ended_us,omitempty"`
-	UserId        string                 `protobuf:"bytes,11,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	DeviceId      string                 `protobuf:"bytes,12,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Id             string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	SipCallId      string                 `protobuf:"bytes,2,opt,name=sip_call_id,json=sipCallId,proto3" json:"sip_call_id,omitempty"`
+	Kind           string                 `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"` // sip, webrtc
+	Side           string                 `protobuf:"bytes,4,opt,name=side,proto3" json:"side,omitempty"`
+	UserAgent      string                 `protobuf:"bytes,5,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
+	Codec          string                 `protobuf:"bytes,6,opt,name=codec,proto3" json:"codec,omitempty"`
+	ClockRate      uint32                 `protobuf:"varint,7,opt,name=clock_rate,json=clockRate,proto3" json:"clock_rate,omitempty"`
+	Address        string                 `protobuf:"bytes,8,opt,name=address,proto3" json:"address,omitempty"` // media address
+	StartedUs      int64                  `protobuf:"varint,9,opt,name=started_us,json=startedUs,proto3" json:"started_us,omitempty"`
+	EndedUs        int64                  `protobuf:"varint,10,opt,name=ended_us,json=endedUs,proto3" json:"ended_us,omitempty"`
+	UserId         string                 `protobuf:"bytes,11,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	DeviceId       string                 `protobuf:"bytes,12,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
+	LinkedBy       string                 `protobuf:"bytes,13,opt,name=linked_by,json=linkedBy,proto3" json:"linked_by,omitempty"` // as in SIPMessage; empty where it is the call's own
+	LinkConfidence float64                `protobuf:"fixed64,14,opt,name=link_confidence,json=linkConfidence,proto3" json:"link_confidence,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Leg) Reset() {
 	*x = Leg{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[37]
+	mi := &file_telemetry_telemetry_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4576,7 +4751,7 @@ func (x *Leg) String() string {
 func (*Leg) ProtoMessage() {}
 
 func (x *Leg) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[37]
+	mi := &file_telemetry_telemetry_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4589,7 +4764,7 @@ func (x *Leg) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leg.ProtoReflect.Descriptor instead.
 func (*Leg) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{37}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Leg) GetId() string {
@@ -4676,6 +4851,20 @@ func (x *Leg) GetDeviceId() string {
 	return ""
 }
 
+func (x *Leg) GetLinkedBy() string {
+	if x != nil {
+		return x.LinkedBy
+	}
+	return ""
+}
+
+func (x *Leg) GetLinkConfidence() float64 {
+	if x != nil {
+		return x.LinkConfidence
+	}
+	return 0
+}
+
 type Verdict struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Overall       string                 `protobuf:"bytes,1,opt,name=overall,proto3" json:"overall,omitempty"` // good, acceptable, bad, unacceptable, unknown
@@ -4697,7 +4886,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[38]
+	mi := &file_telemetry_telemetry_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4709,7 +4898,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[38]
+	mi := &file_telemetry_telemetry_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4722,7 +4911,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{38}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Verdict) GetOverall() string {
@@ -4828,7 +5017,7 @@ type Distribution struct {
 
 func (x *Distribution) Reset() {
 	*x = Distribution{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[39]
+	mi := &file_telemetry_telemetry_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4840,7 +5029,7 @@ func (x *Distribution) String() string {
 func (*Distribution) ProtoMessage() {}
 
 func (x *Distribution) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[39]
+	mi := &file_telemetry_telemetry_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4853,7 +5042,7 @@ func (x *Distribution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Distribution.ProtoReflect.Descriptor instead.
 func (*Distribution) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{39}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Distribution) GetMin() float64 {
@@ -4895,7 +5084,7 @@ type Delay struct {
 
 func (x *Delay) Reset() {
 	*x = Delay{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[40]
+	mi := &file_telemetry_telemetry_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4907,7 +5096,7 @@ func (x *Delay) String() string {
 func (*Delay) ProtoMessage() {}
 
 func (x *Delay) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[40]
+	mi := &file_telemetry_telemetry_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4920,7 +5109,7 @@ func (x *Delay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delay.ProtoReflect.Descriptor instead.
 func (*Delay) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{40}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Delay) GetBand() string {
@@ -4956,7 +5145,7 @@ type Jitter struct {
 
 func (x *Jitter) Reset() {
 	*x = Jitter{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[41]
+	mi := &file_telemetry_telemetry_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4968,7 +5157,7 @@ func (x *Jitter) String() string {
 func (*Jitter) ProtoMessage() {}
 
 func (x *Jitter) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[41]
+	mi := &file_telemetry_telemetry_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4981,7 +5170,7 @@ func (x *Jitter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Jitter.ProtoReflect.Descriptor instead.
 func (*Jitter) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{41}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Jitter) GetBand() string {
@@ -5025,7 +5214,7 @@ type Loss struct {
 
 func (x *Loss) Reset() {
 	*x = Loss{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[42]
+	mi := &file_telemetry_telemetry_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5037,7 +5226,7 @@ func (x *Loss) String() string {
 func (*Loss) ProtoMessage() {}
 
 func (x *Loss) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[42]
+	mi := &file_telemetry_telemetry_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5050,7 +5239,7 @@ func (x *Loss) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Loss.ProtoReflect.Descriptor instead.
 func (*Loss) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{42}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Loss) GetBand() string {
@@ -5102,7 +5291,7 @@ type OneWayAudio struct {
 
 func (x *OneWayAudio) Reset() {
 	*x = OneWayAudio{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[43]
+	mi := &file_telemetry_telemetry_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5114,7 +5303,7 @@ func (x *OneWayAudio) String() string {
 func (*OneWayAudio) ProtoMessage() {}
 
 func (x *OneWayAudio) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[43]
+	mi := &file_telemetry_telemetry_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5127,7 +5316,7 @@ func (x *OneWayAudio) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OneWayAudio.ProtoReflect.Descriptor instead.
 func (*OneWayAudio) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{43}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *OneWayAudio) GetState() string {
@@ -5185,7 +5374,7 @@ type MOS struct {
 
 func (x *MOS) Reset() {
 	*x = MOS{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[44]
+	mi := &file_telemetry_telemetry_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5197,7 +5386,7 @@ func (x *MOS) String() string {
 func (*MOS) ProtoMessage() {}
 
 func (x *MOS) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[44]
+	mi := &file_telemetry_telemetry_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5210,7 +5399,7 @@ func (x *MOS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MOS.ProtoReflect.Descriptor instead.
 func (*MOS) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{44}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *MOS) GetMin() float64 {
@@ -5263,7 +5452,7 @@ type Evidence struct {
 
 func (x *Evidence) Reset() {
 	*x = Evidence{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[45]
+	mi := &file_telemetry_telemetry_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5275,7 +5464,7 @@ func (x *Evidence) String() string {
 func (*Evidence) ProtoMessage() {}
 
 func (x *Evidence) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[45]
+	mi := &file_telemetry_telemetry_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5288,7 +5477,7 @@ func (x *Evidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Evidence.ProtoReflect.Descriptor instead.
 func (*Evidence) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{45}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Evidence) GetKind() string {
@@ -5351,7 +5540,7 @@ type VerdictSource struct {
 
 func (x *VerdictSource) Reset() {
 	*x = VerdictSource{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[46]
+	mi := &file_telemetry_telemetry_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5363,7 +5552,7 @@ func (x *VerdictSource) String() string {
 func (*VerdictSource) ProtoMessage() {}
 
 func (x *VerdictSource) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[46]
+	mi := &file_telemetry_telemetry_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5376,7 +5565,7 @@ func (x *VerdictSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerdictSource.ProtoReflect.Descriptor instead.
 func (*VerdictSource) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{46}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *VerdictSource) GetKind() string {
@@ -5420,7 +5609,7 @@ type Rejection struct {
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[47]
+	mi := &file_telemetry_telemetry_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5432,7 +5621,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[47]
+	mi := &file_telemetry_telemetry_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5445,7 +5634,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{47}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Rejection) GetId() string {
@@ -5538,7 +5727,7 @@ type Rating struct {
 
 func (x *Rating) Reset() {
 	*x = Rating{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[48]
+	mi := &file_telemetry_telemetry_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5550,7 +5739,7 @@ func (x *Rating) String() string {
 func (*Rating) ProtoMessage() {}
 
 func (x *Rating) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[48]
+	mi := &file_telemetry_telemetry_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5563,7 +5752,7 @@ func (x *Rating) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rating.ProtoReflect.Descriptor instead.
 func (*Rating) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{48}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Rating) GetId() string {
@@ -5635,7 +5824,7 @@ type RegistrationChange struct {
 
 func (x *RegistrationChange) Reset() {
 	*x = RegistrationChange{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[49]
+	mi := &file_telemetry_telemetry_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5647,7 +5836,7 @@ func (x *RegistrationChange) String() string {
 func (*RegistrationChange) ProtoMessage() {}
 
 func (x *RegistrationChange) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[49]
+	mi := &file_telemetry_telemetry_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5660,7 +5849,7 @@ func (x *RegistrationChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistrationChange.ProtoReflect.Descriptor instead.
 func (*RegistrationChange) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{49}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RegistrationChange) GetAor() string {
@@ -5839,7 +6028,7 @@ type CheckpointEntry struct {
 
 func (x *CheckpointEntry) Reset() {
 	*x = CheckpointEntry{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[50]
+	mi := &file_telemetry_telemetry_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5851,7 +6040,7 @@ func (x *CheckpointEntry) String() string {
 func (*CheckpointEntry) ProtoMessage() {}
 
 func (x *CheckpointEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[50]
+	mi := &file_telemetry_telemetry_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5864,7 +6053,7 @@ func (x *CheckpointEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointEntry.ProtoReflect.Descriptor instead.
 func (*CheckpointEntry) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{50}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *CheckpointEntry) GetState() []byte {
@@ -5906,15 +6095,21 @@ type Binding struct {
 	ClockRate uint32                 `protobuf:"varint,6,opt,name=clock_rate,json=clockRate,proto3" json:"clock_rate,omitempty"`
 	// Company of the agent that saw it, by everything but the SIP domain: media
 	// packets have no domain, so they are looked up here.
-	Scope         string `protobuf:"bytes,7,opt,name=scope,proto3" json:"scope,omitempty"`
-	Kind          string `protobuf:"bytes,8,opt,name=kind,proto3" json:"kind,omitempty"` // of the SDP media line: audio, video, image
+	Scope string `protobuf:"bytes,7,opt,name=scope,proto3" json:"scope,omitempty"`
+	Kind  string `protobuf:"bytes,8,opt,name=kind,proto3" json:"kind,omitempty"` // of the SDP media line: audio, video, image
+	// The Call-ID whose SDP named the address, where it is not the call key. With
+	// an empty address the binding is of this Call-ID itself.
+	CallId   string `protobuf:"bytes,9,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	LinkedBy string `protobuf:"bytes,10,opt,name=linked_by,json=linkedBy,proto3" json:"linked_by,omitempty"` // as in SIPMessage
+	// What the first messages of the Call-ID hold that another leg may hold too.
+	LinkKeys      []string `protobuf:"bytes,11,rep,name=link_keys,json=linkKeys,proto3" json:"link_keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Binding) Reset() {
 	*x = Binding{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[51]
+	mi := &file_telemetry_telemetry_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5926,7 +6121,7 @@ func (x *Binding) String() string {
 func (*Binding) ProtoMessage() {}
 
 func (x *Binding) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[51]
+	mi := &file_telemetry_telemetry_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5939,7 +6134,7 @@ func (x *Binding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binding.ProtoReflect.Descriptor instead.
 func (*Binding) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{51}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Binding) GetCompany() string {
@@ -5998,13 +6193,34 @@ func (x *Binding) GetKind() string {
 	return ""
 }
 
+func (x *Binding) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *Binding) GetLinkedBy() string {
+	if x != nil {
+		return x.LinkedBy
+	}
+	return ""
+}
+
+func (x *Binding) GetLinkKeys() []string {
+	if x != nil {
+		return x.LinkKeys
+	}
+	return nil
+}
+
 var File_telemetry_telemetry_proto protoreflect.FileDescriptor
 
 const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\n" +
 	"\x19telemetry/telemetry.proto\x12\x14earshot.telemetry.v1\"!\n" +
 	"\x05Batch\x12\x18\n" +
-	"\arecords\x18\x01 \x03(\fR\arecords\"\xbf\x05\n" +
+	"\arecords\x18\x01 \x03(\fR\arecords\"\xf5\x05\n" +
 	"\x06Record\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\fR\aeventId\x12\x18\n" +
 	"\acompany\x18\x02 \x01(\tR\acompany\x12\x19\n" +
@@ -6020,7 +6236,8 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\x03rtp\x18\f \x01(\v2!.earshot.telemetry.v1.RTPIntervalH\x00R\x03rtp\x12<\n" +
 	"\x06webrtc\x18\r \x01(\v2\".earshot.telemetry.v1.WebRTCSampleH\x00R\x06webrtc\x127\n" +
 	"\x05event\x18\x0e \x01(\v2\x1f.earshot.telemetry.v1.CallEventH\x00R\x05event\x120\n" +
-	"\x02vq\x18\x0f \x01(\v2\x1e.earshot.telemetry.v1.VQReportH\x00R\x02vq\x120\n" +
+	"\x02vq\x18\x0f \x01(\v2\x1e.earshot.telemetry.v1.VQReportH\x00R\x02vq\x124\n" +
+	"\x04link\x18\x10 \x01(\v2\x1e.earshot.telemetry.v1.CallLinkH\x00R\x04link\x120\n" +
 	"\x04tick\x18\x14 \x01(\v2\x1a.earshot.telemetry.v1.TickH\x00R\x04tick\x125\n" +
 	"\x03end\x18\x15 \x01(\v2!.earshot.telemetry.v1.TimelineEndH\x00R\x03endB\x06\n" +
 	"\x04body\",\n" +
@@ -6037,7 +6254,12 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\bKIND_HEP\x10\x02\x12\r\n" +
 	"\tKIND_RTCP\x10\x03\x12\r\n" +
 	"\tKIND_HTTP\x10\x04\x12\x10\n" +
-	"\fKIND_CAPTURE\x10\x05\"\x06\n" +
+	"\fKIND_CAPTURE\x10\x05\"\x8b\x01\n" +
+	"\bCallLink\x12\x19\n" +
+	"\bcall_key\x18\x01 \x01(\tR\acallKey\x12\x1e\n" +
+	"\vsip_call_id\x18\x02 \x01(\tR\tsipCallId\x12\x1b\n" +
+	"\tlinked_by\x18\x03 \x01(\tR\blinkedBy\x12'\n" +
+	"\x0flink_confidence\x18\x04 \x01(\x01R\x0elinkConfidence\"\x06\n" +
 	"\x04Tick\"\r\n" +
 	"\vTimelineEnd\"\xda\x01\n" +
 	"\bIdentity\x12\x17\n" +
@@ -6047,7 +6269,7 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\tdevice_id\x18\x04 \x01(\tR\bdeviceId\x12#\n" +
 	"\rdepartment_id\x18\x05 \x01(\tR\fdepartmentId\x12\x1b\n" +
 	"\toffice_id\x18\x06 \x01(\tR\bofficeId\x12*\n" +
-	"\x11contact_center_id\x18\a \x01(\tR\x0fcontactCenterId\"\xc5\x06\n" +
+	"\x11contact_center_id\x18\a \x01(\tR\x0fcontactCenterId\"\x8b\a\n" +
 	"\n" +
 	"SIPMessage\x12\x10\n" +
 	"\x03src\x18\x01 \x01(\tR\x03src\x12\x10\n" +
@@ -6078,7 +6300,9 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\x06callee\x18\x16 \x01(\v2\x1e.earshot.telemetry.v1.IdentityR\x06callee\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x17 \x01(\tR\tsessionId\x12#\n" +
-	"\rreceived_from\x18\x18 \x01(\tR\freceivedFrom\"p\n" +
+	"\rreceived_from\x18\x18 \x01(\tR\freceivedFrom\x12\x1b\n" +
+	"\tlinked_by\x18\x19 \x01(\tR\blinkedBy\x12'\n" +
+	"\x0flink_confidence\x18\x1a \x01(\x01R\x0elinkConfidence\"p\n" +
 	"\bNameAddr\x12\x18\n" +
 	"\adisplay\x18\x01 \x01(\tR\adisplay\x12\x10\n" +
 	"\x03uri\x18\x02 \x01(\tR\x03uri\x12\x12\n" +
@@ -6516,7 +6740,7 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\x14_concealment_percentB\x1d\n" +
 	"\x1b_silent_concealment_percentB\x0e\n" +
 	"\f_audio_levelB\x06\n" +
-	"\x04_mos\"\xe0\x03\n" +
+	"\x04_mos\"\xa5\x04\n" +
 	"\x04Call\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x1c\n" +
 	"\tdirection\x18\x02 \x01(\tR\tdirection\x123\n" +
@@ -6532,7 +6756,13 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	" \x03(\v2\x19.earshot.telemetry.v1.LegR\x04legs\x127\n" +
 	"\averdict\x18\v \x01(\v2\x1d.earshot.telemetry.v1.VerdictR\averdict\x12 \n" +
 	"\fsip_call_ids\x18\f \x03(\tR\n" +
-	"sipCallIds\"\x9c\x01\n" +
+	"sipCallIds\x12C\n" +
+	"\flinked_calls\x18\r \x03(\v2 .earshot.telemetry.v1.LinkedCallR\vlinkedCalls\"k\n" +
+	"\n" +
+	"LinkedCall\x12\x17\n" +
+	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x1b\n" +
+	"\tlinked_by\x18\x02 \x01(\tR\blinkedBy\x12'\n" +
+	"\x0flink_confidence\x18\x03 \x01(\x01R\x0elinkConfidence\"\x9c\x01\n" +
 	"\x05Party\x12:\n" +
 	"\bidentity\x18\x01 \x01(\v2\x1e.earshot.telemetry.v1.IdentityR\bidentity\x12\x1a\n" +
 	"\bendpoint\x18\x02 \x01(\tR\bendpoint\x12\x1f\n" +
@@ -6543,7 +6773,7 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\x02by\x18\x01 \x01(\tR\x02by\x12\x1d\n" +
 	"\n" +
 	"sip_status\x18\x02 \x01(\rR\tsipStatus\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xbb\x02\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x81\x03\n" +
 	"\x03Leg\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
 	"\vsip_call_id\x18\x02 \x01(\tR\tsipCallId\x12\x12\n" +
@@ -6560,7 +6790,9 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\bended_us\x18\n" +
 	" \x01(\x03R\aendedUs\x12\x17\n" +
 	"\auser_id\x18\v \x01(\tR\x06userId\x12\x1b\n" +
-	"\tdevice_id\x18\f \x01(\tR\bdeviceId\"\xb1\x04\n" +
+	"\tdevice_id\x18\f \x01(\tR\bdeviceId\x12\x1b\n" +
+	"\tlinked_by\x18\r \x01(\tR\blinkedBy\x12'\n" +
+	"\x0flink_confidence\x18\x0e \x01(\x01R\x0elinkConfidence\"\xb1\x04\n" +
 	"\aVerdict\x12\x18\n" +
 	"\aoverall\x18\x01 \x01(\tR\aoverall\x12\x14\n" +
 	"\x05final\x18\x02 \x01(\bR\x05final\x12\x18\n" +
@@ -6701,7 +6933,7 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x03 \x01(\x04R\n" +
 	"generation\x12\x14\n" +
-	"\x05parts\x18\x04 \x01(\rR\x05parts\"\xd2\x01\n" +
+	"\x05parts\x18\x04 \x01(\rR\x05parts\"\xa5\x02\n" +
 	"\aBinding\x12\x18\n" +
 	"\acompany\x18\x01 \x01(\tR\acompany\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x19\n" +
@@ -6711,7 +6943,11 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\n" +
 	"clock_rate\x18\x06 \x01(\rR\tclockRate\x12\x14\n" +
 	"\x05scope\x18\a \x01(\tR\x05scope\x12\x12\n" +
-	"\x04kind\x18\b \x01(\tR\x04kindB&Z$github.com/earshot/earshot/telemetryb\x06proto3"
+	"\x04kind\x18\b \x01(\tR\x04kind\x12\x17\n" +
+	"\acall_id\x18\t \x01(\tR\x06callId\x12\x1b\n" +
+	"\tlinked_by\x18\n" +
+	" \x01(\tR\blinkedBy\x12\x1b\n" +
+	"\tlink_keys\x18\v \x03(\tR\blinkKeysB&Z$github.com/earshot/earshot/telemetryb\x06proto3"
 
 var (
 	file_telemetry_telemetry_proto_rawDescOnce sync.Once
@@ -6726,140 +6962,144 @@ func file_telemetry_telemetry_proto_rawDescGZIP() []byte {
 }
 
 var file_telemetry_telemetry_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_telemetry_telemetry_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
+var file_telemetry_telemetry_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_telemetry_telemetry_proto_goTypes = []any{
 	(Source_Kind)(0),              // 0: earshot.telemetry.v1.Source.Kind
 	(*Batch)(nil),                 // 1: earshot.telemetry.v1.Batch
 	(*Record)(nil),                // 2: earshot.telemetry.v1.Record
 	(*Timeline)(nil),              // 3: earshot.telemetry.v1.Timeline
 	(*Source)(nil),                // 4: earshot.telemetry.v1.Source
-	(*Tick)(nil),                  // 5: earshot.telemetry.v1.Tick
-	(*TimelineEnd)(nil),           // 6: earshot.telemetry.v1.TimelineEnd
-	(*Identity)(nil),              // 7: earshot.telemetry.v1.Identity
-	(*SIPMessage)(nil),            // 8: earshot.telemetry.v1.SIPMessage
-	(*NameAddr)(nil),              // 9: earshot.telemetry.v1.NameAddr
-	(*Contact)(nil),               // 10: earshot.telemetry.v1.Contact
-	(*SDP)(nil),                   // 11: earshot.telemetry.v1.SDP
-	(*Media)(nil),                 // 12: earshot.telemetry.v1.Media
-	(*Codec)(nil),                 // 13: earshot.telemetry.v1.Codec
-	(*RTCPPacket)(nil),            // 14: earshot.telemetry.v1.RTCPPacket
-	(*SenderReport)(nil),          // 15: earshot.telemetry.v1.SenderReport
-	(*ReceptionReport)(nil),       // 16: earshot.telemetry.v1.ReceptionReport
-	(*DLRR)(nil),                  // 17: earshot.telemetry.v1.DLRR
-	(*ReceiverReferenceTime)(nil), // 18: earshot.telemetry.v1.ReceiverReferenceTime
-	(*VoIPMetrics)(nil),           // 19: earshot.telemetry.v1.VoIPMetrics
-	(*StatisticsSummary)(nil),     // 20: earshot.telemetry.v1.StatisticsSummary
-	(*XRMetrics)(nil),             // 21: earshot.telemetry.v1.XRMetrics
-	(*RTPInterval)(nil),           // 22: earshot.telemetry.v1.RTPInterval
-	(*WebRTCSample)(nil),          // 23: earshot.telemetry.v1.WebRTCSample
-	(*InboundRTP)(nil),            // 24: earshot.telemetry.v1.InboundRTP
-	(*OutboundRTP)(nil),           // 25: earshot.telemetry.v1.OutboundRTP
-	(*RemoteInboundRTP)(nil),      // 26: earshot.telemetry.v1.RemoteInboundRTP
-	(*RemoteOutboundRTP)(nil),     // 27: earshot.telemetry.v1.RemoteOutboundRTP
-	(*MediaSource)(nil),           // 28: earshot.telemetry.v1.MediaSource
-	(*CandidatePair)(nil),         // 29: earshot.telemetry.v1.CandidatePair
-	(*CallEvent)(nil),             // 30: earshot.telemetry.v1.CallEvent
-	(*VQReport)(nil),              // 31: earshot.telemetry.v1.VQReport
-	(*VQMetrics)(nil),             // 32: earshot.telemetry.v1.VQMetrics
-	(*Outcome)(nil),               // 33: earshot.telemetry.v1.Outcome
-	(*Sample)(nil),                // 34: earshot.telemetry.v1.Sample
-	(*Call)(nil),                  // 35: earshot.telemetry.v1.Call
-	(*Party)(nil),                 // 36: earshot.telemetry.v1.Party
-	(*CallEnd)(nil),               // 37: earshot.telemetry.v1.CallEnd
-	(*Leg)(nil),                   // 38: earshot.telemetry.v1.Leg
-	(*Verdict)(nil),               // 39: earshot.telemetry.v1.Verdict
-	(*Distribution)(nil),          // 40: earshot.telemetry.v1.Distribution
-	(*Delay)(nil),                 // 41: earshot.telemetry.v1.Delay
-	(*Jitter)(nil),                // 42: earshot.telemetry.v1.Jitter
-	(*Loss)(nil),                  // 43: earshot.telemetry.v1.Loss
-	(*OneWayAudio)(nil),           // 44: earshot.telemetry.v1.OneWayAudio
-	(*MOS)(nil),                   // 45: earshot.telemetry.v1.MOS
-	(*Evidence)(nil),              // 46: earshot.telemetry.v1.Evidence
-	(*VerdictSource)(nil),         // 47: earshot.telemetry.v1.VerdictSource
-	(*Rejection)(nil),             // 48: earshot.telemetry.v1.Rejection
-	(*Rating)(nil),                // 49: earshot.telemetry.v1.Rating
-	(*RegistrationChange)(nil),    // 50: earshot.telemetry.v1.RegistrationChange
-	(*CheckpointEntry)(nil),       // 51: earshot.telemetry.v1.CheckpointEntry
-	(*Binding)(nil),               // 52: earshot.telemetry.v1.Binding
-	nil,                           // 53: earshot.telemetry.v1.Delay.ShareEntry
-	nil,                           // 54: earshot.telemetry.v1.MOS.InputsEntry
-	nil,                           // 55: earshot.telemetry.v1.Evidence.ValuesEntry
+	(*CallLink)(nil),              // 5: earshot.telemetry.v1.CallLink
+	(*Tick)(nil),                  // 6: earshot.telemetry.v1.Tick
+	(*TimelineEnd)(nil),           // 7: earshot.telemetry.v1.TimelineEnd
+	(*Identity)(nil),              // 8: earshot.telemetry.v1.Identity
+	(*SIPMessage)(nil),            // 9: earshot.telemetry.v1.SIPMessage
+	(*NameAddr)(nil),              // 10: earshot.telemetry.v1.NameAddr
+	(*Contact)(nil),               // 11: earshot.telemetry.v1.Contact
+	(*SDP)(nil),                   // 12: earshot.telemetry.v1.SDP
+	(*Media)(nil),                 // 13: earshot.telemetry.v1.Media
+	(*Codec)(nil),                 // 14: earshot.telemetry.v1.Codec
+	(*RTCPPacket)(nil),            // 15: earshot.telemetry.v1.RTCPPacket
+	(*SenderReport)(nil),          // 16: earshot.telemetry.v1.SenderReport
+	(*ReceptionReport)(nil),       // 17: earshot.telemetry.v1.ReceptionReport
+	(*DLRR)(nil),                  // 18: earshot.telemetry.v1.DLRR
+	(*ReceiverReferenceTime)(nil), // 19: earshot.telemetry.v1.ReceiverReferenceTime
+	(*VoIPMetrics)(nil),           // 20: earshot.telemetry.v1.VoIPMetrics
+	(*StatisticsSummary)(nil),     // 21: earshot.telemetry.v1.StatisticsSummary
+	(*XRMetrics)(nil),             // 22: earshot.telemetry.v1.XRMetrics
+	(*RTPInterval)(nil),           // 23: earshot.telemetry.v1.RTPInterval
+	(*WebRTCSample)(nil),          // 24: earshot.telemetry.v1.WebRTCSample
+	(*InboundRTP)(nil),            // 25: earshot.telemetry.v1.InboundRTP
+	(*OutboundRTP)(nil),           // 26: earshot.telemetry.v1.OutboundRTP
+	(*RemoteInboundRTP)(nil),      // 27: earshot.telemetry.v1.RemoteInboundRTP
+	(*RemoteOutboundRTP)(nil),     // 28: earshot.telemetry.v1.RemoteOutboundRTP
+	(*MediaSource)(nil),           // 29: earshot.telemetry.v1.MediaSource
+	(*CandidatePair)(nil),         // 30: earshot.telemetry.v1.CandidatePair
+	(*CallEvent)(nil),             // 31: earshot.telemetry.v1.CallEvent
+	(*VQReport)(nil),              // 32: earshot.telemetry.v1.VQReport
+	(*VQMetrics)(nil),             // 33: earshot.telemetry.v1.VQMetrics
+	(*Outcome)(nil),               // 34: earshot.telemetry.v1.Outcome
+	(*Sample)(nil),                // 35: earshot.telemetry.v1.Sample
+	(*Call)(nil),                  // 36: earshot.telemetry.v1.Call
+	(*LinkedCall)(nil),            // 37: earshot.telemetry.v1.LinkedCall
+	(*Party)(nil),                 // 38: earshot.telemetry.v1.Party
+	(*CallEnd)(nil),               // 39: earshot.telemetry.v1.CallEnd
+	(*Leg)(nil),                   // 40: earshot.telemetry.v1.Leg
+	(*Verdict)(nil),               // 41: earshot.telemetry.v1.Verdict
+	(*Distribution)(nil),          // 42: earshot.telemetry.v1.Distribution
+	(*Delay)(nil),                 // 43: earshot.telemetry.v1.Delay
+	(*Jitter)(nil),                // 44: earshot.telemetry.v1.Jitter
+	(*Loss)(nil),                  // 45: earshot.telemetry.v1.Loss
+	(*OneWayAudio)(nil),           // 46: earshot.telemetry.v1.OneWayAudio
+	(*MOS)(nil),                   // 47: earshot.telemetry.v1.MOS
+	(*Evidence)(nil),              // 48: earshot.telemetry.v1.Evidence
+	(*VerdictSource)(nil),         // 49: earshot.telemetry.v1.VerdictSource
+	(*Rejection)(nil),             // 50: earshot.telemetry.v1.Rejection
+	(*Rating)(nil),                // 51: earshot.telemetry.v1.Rating
+	(*RegistrationChange)(nil),    // 52: earshot.telemetry.v1.RegistrationChange
+	(*CheckpointEntry)(nil),       // 53: earshot.telemetry.v1.CheckpointEntry
+	(*Binding)(nil),               // 54: earshot.telemetry.v1.Binding
+	nil,                           // 55: earshot.telemetry.v1.Delay.ShareEntry
+	nil,                           // 56: earshot.telemetry.v1.MOS.InputsEntry
+	nil,                           // 57: earshot.telemetry.v1.Evidence.ValuesEntry
 }
 var file_telemetry_telemetry_proto_depIdxs = []int32{
 	3,  // 0: earshot.telemetry.v1.Record.timeline:type_name -> earshot.telemetry.v1.Timeline
 	4,  // 1: earshot.telemetry.v1.Record.source:type_name -> earshot.telemetry.v1.Source
-	8,  // 2: earshot.telemetry.v1.Record.sip:type_name -> earshot.telemetry.v1.SIPMessage
-	14, // 3: earshot.telemetry.v1.Record.rtcp:type_name -> earshot.telemetry.v1.RTCPPacket
-	22, // 4: earshot.telemetry.v1.Record.rtp:type_name -> earshot.telemetry.v1.RTPInterval
-	23, // 5: earshot.telemetry.v1.Record.webrtc:type_name -> earshot.telemetry.v1.WebRTCSample
-	30, // 6: earshot.telemetry.v1.Record.event:type_name -> earshot.telemetry.v1.CallEvent
-	31, // 7: earshot.telemetry.v1.Record.vq:type_name -> earshot.telemetry.v1.VQReport
-	5,  // 8: earshot.telemetry.v1.Record.tick:type_name -> earshot.telemetry.v1.Tick
-	6,  // 9: earshot.telemetry.v1.Record.end:type_name -> earshot.telemetry.v1.TimelineEnd
-	0,  // 10: earshot.telemetry.v1.Source.kind:type_name -> earshot.telemetry.v1.Source.Kind
-	9,  // 11: earshot.telemetry.v1.SIPMessage.from:type_name -> earshot.telemetry.v1.NameAddr
-	9,  // 12: earshot.telemetry.v1.SIPMessage.to:type_name -> earshot.telemetry.v1.NameAddr
-	10, // 13: earshot.telemetry.v1.SIPMessage.contacts:type_name -> earshot.telemetry.v1.Contact
-	11, // 14: earshot.telemetry.v1.SIPMessage.sdp:type_name -> earshot.telemetry.v1.SDP
-	7,  // 15: earshot.telemetry.v1.SIPMessage.caller:type_name -> earshot.telemetry.v1.Identity
-	7,  // 16: earshot.telemetry.v1.SIPMessage.callee:type_name -> earshot.telemetry.v1.Identity
-	12, // 17: earshot.telemetry.v1.SDP.media:type_name -> earshot.telemetry.v1.Media
-	13, // 18: earshot.telemetry.v1.Media.codecs:type_name -> earshot.telemetry.v1.Codec
-	15, // 19: earshot.telemetry.v1.RTCPPacket.sender_reports:type_name -> earshot.telemetry.v1.SenderReport
-	16, // 20: earshot.telemetry.v1.RTCPPacket.reports:type_name -> earshot.telemetry.v1.ReceptionReport
-	19, // 21: earshot.telemetry.v1.RTCPPacket.voip_metrics:type_name -> earshot.telemetry.v1.VoIPMetrics
-	17, // 22: earshot.telemetry.v1.RTCPPacket.dlrrs:type_name -> earshot.telemetry.v1.DLRR
-	18, // 23: earshot.telemetry.v1.RTCPPacket.rrtrs:type_name -> earshot.telemetry.v1.ReceiverReferenceTime
-	20, // 24: earshot.telemetry.v1.RTCPPacket.statistics:type_name -> earshot.telemetry.v1.StatisticsSummary
-	21, // 25: earshot.telemetry.v1.RTCPPacket.metrics:type_name -> earshot.telemetry.v1.XRMetrics
-	7,  // 26: earshot.telemetry.v1.WebRTCSample.identity:type_name -> earshot.telemetry.v1.Identity
-	24, // 27: earshot.telemetry.v1.WebRTCSample.inbound:type_name -> earshot.telemetry.v1.InboundRTP
-	25, // 28: earshot.telemetry.v1.WebRTCSample.outbound:type_name -> earshot.telemetry.v1.OutboundRTP
-	26, // 29: earshot.telemetry.v1.WebRTCSample.remote_inbound:type_name -> earshot.telemetry.v1.RemoteInboundRTP
-	27, // 30: earshot.telemetry.v1.WebRTCSample.remote_outbound:type_name -> earshot.telemetry.v1.RemoteOutboundRTP
-	28, // 31: earshot.telemetry.v1.WebRTCSample.media_sources:type_name -> earshot.telemetry.v1.MediaSource
-	29, // 32: earshot.telemetry.v1.WebRTCSample.pair:type_name -> earshot.telemetry.v1.CandidatePair
-	7,  // 33: earshot.telemetry.v1.WebRTCSample.from:type_name -> earshot.telemetry.v1.Identity
-	7,  // 34: earshot.telemetry.v1.WebRTCSample.to:type_name -> earshot.telemetry.v1.Identity
-	7,  // 35: earshot.telemetry.v1.CallEvent.from:type_name -> earshot.telemetry.v1.Identity
-	7,  // 36: earshot.telemetry.v1.CallEvent.to:type_name -> earshot.telemetry.v1.Identity
-	7,  // 37: earshot.telemetry.v1.CallEvent.subject:type_name -> earshot.telemetry.v1.Identity
-	32, // 38: earshot.telemetry.v1.VQReport.local:type_name -> earshot.telemetry.v1.VQMetrics
-	32, // 39: earshot.telemetry.v1.VQReport.remote:type_name -> earshot.telemetry.v1.VQMetrics
-	7,  // 40: earshot.telemetry.v1.VQReport.identity:type_name -> earshot.telemetry.v1.Identity
-	34, // 41: earshot.telemetry.v1.Outcome.sample:type_name -> earshot.telemetry.v1.Sample
-	35, // 42: earshot.telemetry.v1.Outcome.call:type_name -> earshot.telemetry.v1.Call
-	48, // 43: earshot.telemetry.v1.Outcome.rejection:type_name -> earshot.telemetry.v1.Rejection
-	8,  // 44: earshot.telemetry.v1.Outcome.message:type_name -> earshot.telemetry.v1.SIPMessage
-	50, // 45: earshot.telemetry.v1.Outcome.registration:type_name -> earshot.telemetry.v1.RegistrationChange
-	49, // 46: earshot.telemetry.v1.Outcome.rating:type_name -> earshot.telemetry.v1.Rating
-	4,  // 47: earshot.telemetry.v1.Outcome.source:type_name -> earshot.telemetry.v1.Source
-	36, // 48: earshot.telemetry.v1.Call.target:type_name -> earshot.telemetry.v1.Party
-	36, // 49: earshot.telemetry.v1.Call.contact:type_name -> earshot.telemetry.v1.Party
-	37, // 50: earshot.telemetry.v1.Call.end:type_name -> earshot.telemetry.v1.CallEnd
-	38, // 51: earshot.telemetry.v1.Call.legs:type_name -> earshot.telemetry.v1.Leg
-	39, // 52: earshot.telemetry.v1.Call.verdict:type_name -> earshot.telemetry.v1.Verdict
-	7,  // 53: earshot.telemetry.v1.Party.identity:type_name -> earshot.telemetry.v1.Identity
-	41, // 54: earshot.telemetry.v1.Verdict.delay:type_name -> earshot.telemetry.v1.Delay
-	42, // 55: earshot.telemetry.v1.Verdict.jitter:type_name -> earshot.telemetry.v1.Jitter
-	43, // 56: earshot.telemetry.v1.Verdict.loss:type_name -> earshot.telemetry.v1.Loss
-	44, // 57: earshot.telemetry.v1.Verdict.one_way_audio:type_name -> earshot.telemetry.v1.OneWayAudio
-	45, // 58: earshot.telemetry.v1.Verdict.mos:type_name -> earshot.telemetry.v1.MOS
-	46, // 59: earshot.telemetry.v1.Verdict.evidence:type_name -> earshot.telemetry.v1.Evidence
-	47, // 60: earshot.telemetry.v1.Verdict.sources:type_name -> earshot.telemetry.v1.VerdictSource
-	40, // 61: earshot.telemetry.v1.Delay.rtt_ms:type_name -> earshot.telemetry.v1.Distribution
-	53, // 62: earshot.telemetry.v1.Delay.share:type_name -> earshot.telemetry.v1.Delay.ShareEntry
-	40, // 63: earshot.telemetry.v1.Jitter.jitter_ms:type_name -> earshot.telemetry.v1.Distribution
-	54, // 64: earshot.telemetry.v1.MOS.inputs:type_name -> earshot.telemetry.v1.MOS.InputsEntry
-	55, // 65: earshot.telemetry.v1.Evidence.values:type_name -> earshot.telemetry.v1.Evidence.ValuesEntry
-	7,  // 66: earshot.telemetry.v1.Rejection.agent:type_name -> earshot.telemetry.v1.Identity
-	7,  // 67: earshot.telemetry.v1.Rating.rater:type_name -> earshot.telemetry.v1.Identity
-	7,  // 68: earshot.telemetry.v1.RegistrationChange.identity:type_name -> earshot.telemetry.v1.Identity
-	69, // [69:69] is the sub-list for method output_type
-	69, // [69:69] is the sub-list for method input_type
-	69, // [69:69] is the sub-list for extension type_name
-	69, // [69:69] is the sub-list for extension extendee
-	0,  // [0:69] is the sub-list for field type_name
+	9,  // 2: earshot.telemetry.v1.Record.sip:type_name -> earshot.telemetry.v1.SIPMessage
+	15, // 3: earshot.telemetry.v1.Record.rtcp:type_name -> earshot.telemetry.v1.RTCPPacket
+	23, // 4: earshot.telemetry.v1.Record.rtp:type_name -> earshot.telemetry.v1.RTPInterval
+	24, // 5: earshot.telemetry.v1.Record.webrtc:type_name -> earshot.telemetry.v1.WebRTCSample
+	31, // 6: earshot.telemetry.v1.Record.event:type_name -> earshot.telemetry.v1.CallEvent
+	32, // 7: earshot.telemetry.v1.Record.vq:type_name -> earshot.telemetry.v1.VQReport
+	5,  // 8: earshot.telemetry.v1.Record.link:type_name -> earshot.telemetry.v1.CallLink
+	6,  // 9: earshot.telemetry.v1.Record.tick:type_name -> earshot.telemetry.v1.Tick
+	7,  // 10: earshot.telemetry.v1.Record.end:type_name -> earshot.telemetry.v1.TimelineEnd
+	0,  // 11: earshot.telemetry.v1.Source.kind:type_name -> earshot.telemetry.v1.Source.Kind
+	10, // 12: earshot.telemetry.v1.SIPMessage.from:type_name -> earshot.telemetry.v1.NameAddr
+	10, // 13: earshot.telemetry.v1.SIPMessage.to:type_name -> earshot.telemetry.v1.NameAddr
+	11, // 14: earshot.telemetry.v1.SIPMessage.contacts:type_name -> earshot.telemetry.v1.Contact
+	12, // 15: earshot.telemetry.v1.SIPMessage.sdp:type_name -> earshot.telemetry.v1.SDP
+	8,  // 16: earshot.telemetry.v1.SIPMessage.caller:type_name -> earshot.telemetry.v1.Identity
+	8,  // 17: earshot.telemetry.v1.SIPMessage.callee:type_name -> earshot.telemetry.v1.Identity
+	13, // 18: earshot.telemetry.v1.SDP.media:type_name -> earshot.telemetry.v1.Media
+	14, // 19: earshot.telemetry.v1.Media.codecs:type_name -> earshot.telemetry.v1.Codec
+	16, // 20: earshot.telemetry.v1.RTCPPacket.sender_reports:type_name -> earshot.telemetry.v1.SenderReport
+	17, // 21: earshot.telemetry.v1.RTCPPacket.reports:type_name -> earshot.telemetry.v1.ReceptionReport
+	20, // 22: earshot.telemetry.v1.RTCPPacket.voip_metrics:type_name -> earshot.telemetry.v1.VoIPMetrics
+	18, // 23: earshot.telemetry.v1.RTCPPacket.dlrrs:type_name -> earshot.telemetry.v1.DLRR
+	19, // 24: earshot.telemetry.v1.RTCPPacket.rrtrs:type_name -> earshot.telemetry.v1.ReceiverReferenceTime
+	21, // 25: earshot.telemetry.v1.RTCPPacket.statistics:type_name -> earshot.telemetry.v1.StatisticsSummary
+	22, // 26: earshot.telemetry.v1.RTCPPacket.metrics:type_name -> earshot.telemetry.v1.XRMetrics
+	8,  // 27: earshot.telemetry.v1.WebRTCSample.identity:type_name -> earshot.telemetry.v1.Identity
+	25, // 28: earshot.telemetry.v1.WebRTCSample.inbound:type_name -> earshot.telemetry.v1.InboundRTP
+	26, // 29: earshot.telemetry.v1.WebRTCSample.outbound:type_name -> earshot.telemetry.v1.OutboundRTP
+	27, // 30: earshot.telemetry.v1.WebRTCSample.remote_inbound:type_name -> earshot.telemetry.v1.RemoteInboundRTP
+	28, // 31: earshot.telemetry.v1.WebRTCSample.remote_outbound:type_name -> earshot.telemetry.v1.RemoteOutboundRTP
+	29, // 32: earshot.telemetry.v1.WebRTCSample.media_sources:type_name -> earshot.telemetry.v1.MediaSource
+	30, // 33: earshot.telemetry.v1.WebRTCSample.pair:type_name -> earshot.telemetry.v1.CandidatePair
+	8,  // 34: earshot.telemetry.v1.WebRTCSample.from:type_name -> earshot.telemetry.v1.Identity
+	8,  // 35: earshot.telemetry.v1.WebRTCSample.to:type_name -> earshot.telemetry.v1.Identity
+	8,  // 36: earshot.telemetry.v1.CallEvent.from:type_name -> earshot.telemetry.v1.Identity
+	8,  // 37: earshot.telemetry.v1.CallEvent.to:type_name -> earshot.telemetry.v1.Identity
+	8,  // 38: earshot.telemetry.v1.CallEvent.subject:type_name -> earshot.telemetry.v1.Identity
+	33, // 39: earshot.telemetry.v1.VQReport.local:type_name -> earshot.telemetry.v1.VQMetrics
+	33, // 40: earshot.telemetry.v1.VQReport.remote:type_name -> earshot.telemetry.v1.VQMetrics
+	8,  // 41: earshot.telemetry.v1.VQReport.identity:type_name -> earshot.telemetry.v1.Identity
+	35, // 42: earshot.telemetry.v1.Outcome.sample:type_name -> earshot.telemetry.v1.Sample
+	36, // 43: earshot.telemetry.v1.Outcome.call:type_name -> earshot.telemetry.v1.Call
+	50, // 44: earshot.telemetry.v1.Outcome.rejection:type_name -> earshot.telemetry.v1.Rejection
+	9,  // 45: earshot.telemetry.v1.Outcome.message:type_name -> earshot.telemetry.v1.SIPMessage
+	52, // 46: earshot.telemetry.v1.Outcome.registration:type_name -> earshot.telemetry.v1.RegistrationChange
+	51, // 47: earshot.telemetry.v1.Outcome.rating:type_name -> earshot.telemetry.v1.Rating
+	4,  // 48: earshot.telemetry.v1.Outcome.source:type_name -> earshot.telemetry.v1.Source
+	38, // 49: earshot.telemetry.v1.Call.target:type_name -> earshot.telemetry.v1.Party
+	38, // 50: earshot.telemetry.v1.Call.contact:type_name -> earshot.telemetry.v1.Party
+	39, // 51: earshot.telemetry.v1.Call.end:type_name -> earshot.telemetry.v1.CallEnd
+	40, // 52: earshot.telemetry.v1.Call.legs:type_name -> earshot.telemetry.v1.Leg
+	41, // 53: earshot.telemetry.v1.Call.verdict:type_name -> earshot.telemetry.v1.Verdict
+	37, // 54: earshot.telemetry.v1.Call.linked_calls:type_name -> earshot.telemetry.v1.LinkedCall
+	8,  // 55: earshot.telemetry.v1.Party.identity:type_name -> earshot.telemetry.v1.Identity
+	43, // 56: earshot.telemetry.v1.Verdict.delay:type_name -> earshot.telemetry.v1.Delay
+	44, // 57: earshot.telemetry.v1.Verdict.jitter:type_name -> earshot.telemetry.v1.Jitter
+	45, // 58: earshot.telemetry.v1.Verdict.loss:type_name -> earshot.telemetry.v1.Loss
+	46, // 59: earshot.telemetry.v1.Verdict.one_way_audio:type_name -> earshot.telemetry.v1.OneWayAudio
+	47, // 60: earshot.telemetry.v1.Verdict.mos:type_name -> earshot.telemetry.v1.MOS
+	48, // 61: earshot.telemetry.v1.Verdict.evidence:type_name -> earshot.telemetry.v1.Evidence
+	49, // 62: earshot.telemetry.v1.Verdict.sources:type_name -> earshot.telemetry.v1.VerdictSource
+	42, // 63: earshot.telemetry.v1.Delay.rtt_ms:type_name -> earshot.telemetry.v1.Distribution
+	55, // 64: earshot.telemetry.v1.Delay.share:type_name -> earshot.telemetry.v1.Delay.ShareEntry
+	42, // 65: earshot.telemetry.v1.Jitter.jitter_ms:type_name -> earshot.telemetry.v1.Distribution
+	56, // 66: earshot.telemetry.v1.MOS.inputs:type_name -> earshot.telemetry.v1.MOS.InputsEntry
+	57, // 67: earshot.telemetry.v1.Evidence.values:type_name -> earshot.telemetry.v1.Evidence.ValuesEntry
+	8,  // 68: earshot.telemetry.v1.Rejection.agent:type_name -> earshot.telemetry.v1.Identity
+	8,  // 69: earshot.telemetry.v1.Rating.rater:type_name -> earshot.telemetry.v1.Identity
+	8,  // 70: earshot.telemetry.v1.RegistrationChange.identity:type_name -> earshot.telemetry.v1.Identity
+	71, // [71:71] is the sub-list for method output_type
+	71, // [71:71] is the sub-list for method input_type
+	71, // [71:71] is the sub-list for extension type_name
+	71, // [71:71] is the sub-list for extension extendee
+	0,  // [0:71] is the sub-list for field type_name
 }
 
 func init() { file_telemetry_telemetry_proto_init() }
@@ -6874,17 +7114,18 @@ func file_telemetry_telemetry_proto_init() {
 		(*Record_Webrtc)(nil),
 		(*Record_Event)(nil),
 		(*Record_Vq)(nil),
+		(*Record_Link)(nil),
 		(*Record_Tick)(nil),
 		(*Record_End)(nil),
 	}
-	file_telemetry_telemetry_proto_msgTypes[23].OneofWrappers = []any{}
 	file_telemetry_telemetry_proto_msgTypes[24].OneofWrappers = []any{}
 	file_telemetry_telemetry_proto_msgTypes[25].OneofWrappers = []any{}
 	file_telemetry_telemetry_proto_msgTypes[26].OneofWrappers = []any{}
 	file_telemetry_telemetry_proto_msgTypes[27].OneofWrappers = []any{}
 	file_telemetry_telemetry_proto_msgTypes[28].OneofWrappers = []any{}
-	file_telemetry_telemetry_proto_msgTypes[31].OneofWrappers = []any{}
-	file_telemetry_telemetry_proto_msgTypes[32].OneofWrappers = []any{
+	file_telemetry_telemetry_proto_msgTypes[29].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[32].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[33].OneofWrappers = []any{
 		(*Outcome_Sample)(nil),
 		(*Outcome_Call)(nil),
 		(*Outcome_Rejection)(nil),
@@ -6892,16 +7133,16 @@ func file_telemetry_telemetry_proto_init() {
 		(*Outcome_Registration)(nil),
 		(*Outcome_Rating)(nil),
 	}
-	file_telemetry_telemetry_proto_msgTypes[33].OneofWrappers = []any{}
-	file_telemetry_telemetry_proto_msgTypes[41].OneofWrappers = []any{}
-	file_telemetry_telemetry_proto_msgTypes[42].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[34].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[43].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[44].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_telemetry_telemetry_proto_rawDesc), len(file_telemetry_telemetry_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   55,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
