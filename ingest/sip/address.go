@@ -1,46 +1,54 @@
 package sip
 
 import (
-	"bytes"
 	"strings"
 
 	"github.com/earshot/earshot/telemetry"
 )
 
+// maxParams bounds the parameters that are looked at of one value.
+const maxParams = 64
+
 // cutList gives the first of the values that commas separate outside quotes
 // and angle brackets, trimmed, and the rest.
-func cutList(b []byte) (first, rest []byte) {
-	if i := indexOutside(b, ','); i >= 0 {
-		return bytes.TrimSpace(b[:i]), b[i+1:]
+func cutList(s string) (first, rest string) {
+	if i := indexOutside(s, ','); i >= 0 {
+		return trim(s[:i]), s[i+1:]
 	}
-	return bytes.TrimSpace(b), nil
+	return trim(s), ""
 }
 
 // indexOutside is the index of c outside quoted strings and angle brackets. A
 // quote that is never closed quotes nothing.
-func indexOutside(b []byte, c byte) int {
-	angle := false
-	for i := 0; i < len(b); i++ {
+func indexOutside(s string, c byte) int {
+	first := strings.IndexByte(s, c)
+	if first < 0 || strings.IndexByte(s[:first], '"') < 0 && strings.IndexByte(s[:first], '<') < 0 {
+		return first
+	}
+	angle, unclosed := false, false
+	for i := 0; i < len(s); i++ {
 		switch {
-		case b[i] == '"':
-			if end := closingQuote(b[i:]); end > 0 {
+		case s[i] == '"' && !unclosed:
+			if end := closingQuote(s[i:]); end > 0 {
 				i += end
+			} else {
+				unclosed = true // and then no later one is closed either
 			}
-		case b[i] == c && !angle:
+		case s[i] == c && !angle:
 			return i
-		case b[i] == '<':
+		case s[i] == '<':
 			angle = true
-		case b[i] == '>':
+		case s[i] == '>':
 			angle = false
 		}
 	}
 	return -1
 }
 
-// closingQuote is the index of the quote that closes the one at b[0]; 0 if none does.
-func closingQuote(b []byte) int {
-	for i := 1; i < len(b); i++ {
-		switch b[i] {
+// closingQuote is the index of the quote that closes the one at s[0]; 0 if none does.
+func closingQuote(s string) int {
+	for i := 1; i < len(s); i++ {
+		switch s[i] {
 		case '\\':
 			i++
 		case '"':
@@ -51,64 +59,120 @@ func closingQuote(b []byte) int {
 }
 
 // unquote takes the quotes and escapes off a quoted string (RFC 3261 §25.1).
-func unquote(b []byte) string {
-	if len(b) < 2 || b[0] != '"' || b[len(b)-1] != '"' {
-		return string(b)
+func (s *scratch) unquote(v string) string {
+	if len(v) < 2 || v[0] != '"' || v[len(v)-1] != '"' {
+		return v
 	}
-	b = b[1 : len(b)-1]
-	if bytes.IndexByte(b, '\\') < 0 {
-		return string(b)
+	v = v[1 : len(v)-1]
+	if strings.IndexByte(v, '\\') < 0 {
+		return v
 	}
-	out := make([]byte, 0, len(b))
-	for i := 0; i < len(b); i++ {
-		if b[i] == '\\' && i+1 < len(b) {
+	at := len(s.buf)
+	for i := 0; i < len(v); i++ {
+		if v[i] == '\\' && i+1 < len(v) {
 			i++
 		}
-		out = append(out, b[i])
+		s.buf = append(s.buf, v[i])
 	}
-	return string(out)
+	return s.since(at)
 }
 
 // splitNameAddr takes name-addr or addr-spec apart (RFC 3261 §20.10). Without
 // angle brackets what follows a semicolon belongs to the header, not the URI.
-func splitNameAddr(v []byte) (display string, uri, params []byte) {
+func splitNameAddr(v string, s *scratch) (display, uri, params string) {
 	open := indexOutside(v, '<')
 	if open < 0 {
 		// A quote that is not closed hides nothing from those who look on.
-		open = bytes.IndexByte(v, '<')
+		open = strings.IndexByte(v, '<')
 	}
 	if open < 0 {
-		uri, params, _ = bytes.Cut(v, []byte(";"))
-		return "", bytes.TrimSpace(uri), params
+		uri, params, _ = strings.Cut(v, ";")
+		return "", trim(uri), params
 	}
-	display = strings.TrimPrefix(unquote(bytes.TrimSpace(v[:open])), `"`)
+	display = strings.TrimPrefix(s.unquote(trim(v[:open])), `"`)
 	rest := v[open+1:]
-	if end := bytes.IndexByte(rest, '>'); end >= 0 {
-		return display, bytes.TrimSpace(rest[:end]), bytes.TrimLeft(rest[end+1:], " \t;")
+	if end := strings.IndexByte(rest, '>'); end >= 0 {
+		return display, trim(rest[:end]), strings.TrimLeft(rest[end+1:], " \t;")
 	}
-	return display, bytes.TrimSpace(rest), nil
+	return display, trim(rest), ""
 }
 
-func parseNameAddr(v []byte, a *telemetry.NameAddr) {
-	display, uri, params := splitNameAddr(v)
-	a.Display, a.Uri = display, string(uri)
-	a.User, a.Host = UserHost(a.Uri)
-	a.Tag, _ = param(params, "tag")
+func parseNameAddr(v string, a *telemetry.NameAddr, s *scratch) {
+	var params string
+	a.Display, a.Uri, params = splitNameAddr(v, s)
+	a.User, a.Host = s.userHost(a.Uri)
+	a.Tag, _ = param(params, "tag", s)
+}
+
+func parseContact(v string, c *telemetry.Contact, s *scratch) {
+	var params string
+	_, c.Uri, params = splitNameAddr(v, s)
+	c.ExpiresS, c.Instance, c.RegId = -1, "", ""
+	var seen struct{ expires, instance, regID bool }
+	for range maxParams {
+		if params == "" {
+			return
+		}
+		var key, value string
+		key, value, params = cutParam(params)
+		switch {
+		case !seen.expires && is(key, "expires"):
+			seen.expires = true
+			c.ExpiresS = deltaSeconds(s.unquote(value))
+		case !seen.instance && is(key, "+sip.instance"):
+			seen.instance = true
+			c.Instance = strings.Trim(s.unquote(value), `<>"`)
+		case !seen.regID && is(key, "reg-id"):
+			seen.regID = true
+			c.RegId = s.unquote(value)
+		}
+	}
+}
+
+// cutParam gives the first of the parameters that semicolons separate, its
+// value as it stands, and the rest.
+func cutParam(params string) (key, value, rest string) {
+	one := params
+	if i := indexOutside(params, ';'); i >= 0 {
+		one, rest = params[:i], params[i+1:]
+	}
+	key, value, _ = strings.Cut(one, "=")
+	return trim(key), trim(value), rest
+}
+
+// param gives the value of a header parameter, unquoted; found also where it
+// has no value.
+func param(params, name string, s *scratch) (value string, found bool) {
+	for range maxParams {
+		if params == "" {
+			break
+		}
+		var key string
+		key, value, params = cutParam(params)
+		if is(key, name) {
+			return s.unquote(value), true
+		}
+	}
+	return "", false
 }
 
 // UserHost gives the user and host of a sip, sips or tel URI: without password,
 // port and parameters, escapes resolved, the host in lower case. What follows a
-// number in the user part (";npdi", ";phone-context=") is not part of it.
-func UserHost(uri string) (user, host string) {
-	scheme, rest, ok := strings.Cut(uri, ":")
-	if !ok {
+// number in the user part (";npdi", ";phone-context=") is not part of it. They
+// may be pieces of uri.
+func UserHost(uri string) (user, host string) { return new(scratch).userHost(uri) }
+
+func (s *scratch) userHost(uri string) (user, host string) {
+	colon := strings.IndexByte(uri, ':')
+	if colon < 0 {
 		return "", ""
 	}
-	switch strings.ToLower(scheme) {
-	case "tel":
+	scheme, rest := uri[:colon], uri[colon+1:]
+	switch {
+	case is(scheme, "sip"), is(scheme, "sips"):
+	case is(scheme, "tel"):
 		user, _, _ = strings.Cut(rest, ";")
-		return unescape(user), ""
-	case "sip", "sips":
+		return s.unescape(user), ""
 	default:
 		return "", ""
 	}
@@ -116,92 +180,80 @@ func UserHost(uri string) (user, host string) {
 		// Some take a mail address for a user name: the last @ before the host's
 		// parameters counts.
 		end := len(rest)
-		if i := strings.IndexAny(rest[at:], ";?"); i >= 0 {
+		if i := uriParams(rest[at:]); i >= 0 {
 			end = at + i
 		}
 		at = strings.LastIndexByte(rest[:end], '@')
 		user, rest = rest[:at], rest[at+1:]
 		user, _, _ = strings.Cut(user, ":")
-		if number, _, ok := strings.Cut(user, ";"); ok && strings.Trim(number, "+0123456789-.()*#") == "" {
+		if number, _, ok := strings.Cut(user, ";"); ok && isNumber(number) {
 			user = number
 		}
-		user = unescape(user)
+		user = s.unescape(user)
 	}
-	rest, _, _ = strings.Cut(rest, "?")
-	rest, _, _ = strings.Cut(rest, ";")
-	if strings.HasPrefix(rest, "[") {
-		if end := strings.IndexByte(rest, ']'); end > 0 {
-			rest = rest[:end+1]
-		}
-	} else {
-		rest, _, _ = strings.Cut(rest, ":")
-	}
-	return user, strings.ToLower(rest)
+	return user, s.lower(hostOf(rest))
 }
 
-func unescape(s string) string {
-	if strings.IndexByte(s, '%') < 0 {
-		return s
+// hostOf cuts port, parameters and headers off.
+func hostOf(hostport string) string {
+	if i := uriParams(hostport); i >= 0 {
+		hostport = hostport[:i]
 	}
-	out := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if s[i] == '%' && i+2 < len(s) {
-			if hi, lo := hexDigit(s[i+1]), hexDigit(s[i+2]); hi >= 0 && lo >= 0 {
-				out = append(out, byte(hi<<4|lo))
-				i += 2
-				continue
-			}
+	if strings.HasPrefix(hostport, "[") {
+		if end := strings.IndexByte(hostport, ']'); end > 0 {
+			return hostport[:end+1]
 		}
-		out = append(out, s[i])
+		return hostport
 	}
-	return strings.ToValidUTF8(string(out), "\uFFFD")
+	host, _, _ := strings.Cut(hostport, ":")
+	return host
 }
 
-func hexDigit(c byte) int {
-	switch {
-	case isDigit(c):
-		return int(c - '0')
-	case 'a' <= c && c <= 'f':
-		return int(c-'a') + 10
-	case 'A' <= c && c <= 'F':
-		return int(c-'A') + 10
+// uriParams is the index of the parameters or headers of a URI; -1 without any.
+func uriParams(s string) int {
+	for i := range len(s) {
+		if s[i] == ';' || s[i] == '?' {
+			return i
+		}
 	}
 	return -1
 }
 
-// param gives the value of a header parameter, unquoted; found also where it
-// has no value.
-func param(params []byte, name string) (value string, found bool) {
-	for len(params) > 0 {
-		var one []byte
-		if i := indexOutside(params, ';'); i >= 0 {
-			one, params = params[:i], params[i+1:]
-		} else {
-			one, params = params, nil
-		}
-		key, v, _ := bytes.Cut(one, []byte("="))
-		if strings.EqualFold(string(bytes.TrimSpace(key)), name) {
-			return unquote(bytes.TrimSpace(v)), true
+// isNumber allows what people write between digits (RFC 3966 §5.1.1).
+func isNumber(s string) bool {
+	for i := range len(s) {
+		if !isDigit(s[i]) && strings.IndexByte("+-.()*#", s[i]) < 0 {
+			return false
 		}
 	}
-	return "", false
+	return true
 }
 
-func appendContacts(to []*telemetry.Contact, v []byte) []*telemetry.Contact {
-	for len(v) > 0 {
-		var one []byte
-		if one, v = cutList(v); len(one) == 0 {
-			continue
-		}
-		_, uri, params := splitNameAddr(one)
-		c := &telemetry.Contact{Uri: string(uri), ExpiresS: -1}
-		if e, ok := param(params, "expires"); ok {
-			c.ExpiresS = deltaSeconds([]byte(e))
-		}
-		instance, _ := param(params, "+sip.instance")
-		c.Instance = strings.Trim(instance, `<>"`)
-		c.RegId, _ = param(params, "reg-id")
-		to = append(to, c)
+// unescape resolves %HH (RFC 3986 §2.1).
+func (s *scratch) unescape(v string) string {
+	if strings.IndexByte(v, '%') < 0 {
+		return v
 	}
-	return to
+	at := len(s.buf)
+	for i := 0; i < len(v); i++ {
+		if v[i] == '%' && i+2 < len(v) {
+			if hi, lo := hexDigit(v[i+1]), hexDigit(v[i+2]); hi >= 0 && lo >= 0 {
+				s.buf = append(s.buf, byte(hi<<4|lo))
+				i += 2
+				continue
+			}
+		}
+		s.buf = append(s.buf, v[i])
+	}
+	return validText(s.since(at))
+}
+
+func hexDigit(c byte) int {
+	switch c = lower(c); {
+	case isDigit(c):
+		return int(c - '0')
+	case 'a' <= c && c <= 'f':
+		return int(c-'a') + 10
+	}
+	return -1
 }

@@ -1,12 +1,15 @@
 package sip
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // Frame gives the length of the first message in b, a piece of a stream
 // (RFC 3261 §18.3), with CRLF keep-alives (RFC 5626 §3.5.1) before it counted
 // in skip: the message is b[skip:skip+n]. n is 0 if more bytes are needed.
 func Frame(b []byte) (skip, n int, err error) {
-	rest := skipKeepAlive(b)
+	rest := skipKeepAlive(text(b))
 	skip = len(b) - len(rest)
 	if len(rest) == 0 {
 		return skip, 0, nil
@@ -16,26 +19,16 @@ func Frame(b []byte) (skip, n int, err error) {
 		switch {
 		case len(rest) > MaxMessageBytes:
 			return skip, 0, ErrTooLarge
-		case bytes.IndexByte(rest, '\n') >= 0 && !IsSIP(rest), !mayBeSIP(rest):
+		case strings.IndexByte(rest, '\n') >= 0 && !beginsSIP(rest), !mayBeSIP(rest):
 			return skip, 0, ErrNotSIP
 		}
 		return skip, 0, nil
 	}
-	if !IsSIP(rest) {
+	if !beginsSIP(rest) {
 		return skip, 0, ErrNotSIP
 	}
-	body := bodyHeaders{length: -1}
-	_, after := cutLine(rest[:end])
-	h := headers{after}
-	for {
-		f, ok := h.next()
-		if !ok {
-			break
-		}
-		body.see(f)
-	}
 	// Without a length there is no body: a stream has no other end (§20.14).
-	length := max(0, body.length)
+	length := max(0, bodyLength(rest[:end]))
 	if int64(end)+length > MaxMessageBytes {
 		return skip, 0, ErrTooLarge
 	}
@@ -45,30 +38,26 @@ func Frame(b []byte) (skip, n int, err error) {
 	return skip, n, nil
 }
 
-// mayBeSIP reports whether an unfinished first line can still become one of SIP.
-func mayBeSIP(b []byte) bool {
-	if len(b) > maxStartLineBytes {
-		return bytes.IndexByte(b, '\n') >= 0
+func bodyLength(head string) int64 {
+	_, fields := cutLine(head)
+	body := bodyHeaders{length: -1}
+	h := headers{fields, new(scratch)}
+	for {
+		name, value, ok := h.next()
+		if !ok {
+			return body.length
+		}
+		body.see(fieldOf(name), value)
 	}
-	method, _, _ := bytes.Cut(b, []byte(" "))
-	return isToken(method) || isVersion(b) || bytes.HasPrefix([]byte("SIP/2.0"), b)
 }
 
-// headerEnd is the length of the header with its empty line; -1 without one.
-func headerEnd(b []byte) int {
-	for at := 0; ; {
-		i := bytes.IndexByte(b[at:], '\n')
-		if i < 0 {
-			return -1
-		}
-		at += i + 1
-		switch {
-		case at < len(b) && b[at] == '\n':
-			return at + 1
-		case at+1 < len(b) && b[at] == '\r' && b[at+1] == '\n':
-			return at + 2
-		}
+// mayBeSIP reports whether an unfinished first line can still become one of SIP.
+func mayBeSIP(s string) bool {
+	if len(s) > maxStartLineBytes {
+		return strings.IndexByte(s, '\n') >= 0
 	}
+	method, _, _ := strings.Cut(s, " ")
+	return isToken(method) || isVersion(s) || strings.HasPrefix("SIP/2.0", s)
 }
 
 // Framer gathers the chunks of one direction of one TCP connection and gives

@@ -5,14 +5,19 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/earshot/earshot/telemetry"
 )
 
+type staticType struct {
+	name      string
+	clockRate uint32 // Hz
+	channels  uint32
+}
+
 // staticTypes are the payload types that need no rtpmap (RFC 3551 §6). The RTP
 // clock of G.722 is 8000 Hz although it samples at 16000 (§4.5.2).
-var staticTypes = map[uint32]staticType{
+var staticTypes = [...]staticType{
 	0: {"PCMU", 8000, 1}, 3: {"GSM", 8000, 1}, 4: {"G723", 8000, 1}, 5: {"DVI4", 8000, 1},
 	6: {"DVI4", 16000, 1}, 7: {"LPC", 8000, 1}, 8: {"PCMA", 8000, 1}, 9: {"G722", 8000, 1},
 	10: {"L16", 44100, 2}, 11: {"L16", 44100, 1}, 12: {"QCELP", 8000, 1}, 13: {"CN", 8000, 1},
@@ -21,23 +26,29 @@ var staticTypes = map[uint32]staticType{
 	31: {"H261", 90000, 0}, 32: {"MPV", 90000, 0}, 33: {"MP2T", 90000, 0}, 34: {"H263", 90000, 0},
 }
 
-type staticType struct {
-	name      string
-	clockRate uint32 // Hz
-	channels  uint32
+func staticCodec(payloadType uint32) (staticType, bool) {
+	if payloadType >= uint32(len(staticTypes)) || staticTypes[payloadType].name == "" {
+		return staticType{}, false
+	}
+	return staticTypes[payloadType], true
 }
 
 // StaticCodec gives the codec of a static payload type (RFC 3551 §6); nil for
 // the others, whose clock only an SDP can tell.
 func StaticCodec(payloadType uint32) *telemetry.Codec {
-	if c, ok := staticTypes[payloadType]; ok {
+	if c, ok := staticCodec(payloadType); ok {
 		return &telemetry.Codec{PayloadType: payloadType, Name: c.name, ClockRate: c.clockRate, Channels: c.channels}
 	}
 	return nil
 }
 
-// maxMedia bounds the media descriptions that are read of one SDP.
-const maxMedia = 64
+// Bounds of what is read of one SDP. Payload types have seven bits.
+const (
+	maxMedia      = 64
+	maxCodecs     = 128
+	maxSSRCs      = 64
+	maxCandidates = 128
+)
 
 // discardPort stands for "not known yet" in offers with ICE (RFC 8840 §4.1.1).
 const discardPort = 9
@@ -51,188 +62,282 @@ type mediaState struct {
 	ice       bool
 }
 
-// ParseSDP reads a session description. It needs one line that it knows.
+// sdpParser keeps what a Parser needs to read SDP without allocating.
+type sdpParser struct {
+	msg      telemetry.SDP
+	session  telemetry.Media // what attributes before the first m= say
+	media    pool[telemetry.Media]
+	codecs   pool[telemetry.Codec]
+	sections []mediaState // [0] is the session
+	list     []*telemetry.Media
+	*scratch
+}
+
+// ParseSDP reads a session description into memory of its own. It needs one
+// line that it knows.
 func ParseSDP(b []byte) (*telemetry.SDP, error) {
-	if !utf8.Valid(b) {
-		b = bytes.ToValidUTF8(b, []byte("\uFFFD"))
-	}
-	s := new(telemetry.SDP)
-	var sessionAddr string
-	session := mediaState{m: new(telemetry.Media)} // attributes before the first m=
-	current := &session
-	var all []*mediaState
+	return new(sdpParser).parse(validText(text(bytes.Clone(b))), new(scratch))
+}
+
+// parse reads a session description that is UTF-8.
+func (p *sdpParser) parse(body string, s *scratch) (*telemetry.SDP, error) {
+	p.reset(s)
 	known := false
-	for len(b) > 0 {
-		var line []byte
-		line, b = cutLine(b)
-		line = bytes.TrimSpace(line)
+	var sessionAddr string
+	for len(body) > 0 {
+		var line string
+		line, body = cutLine(body)
+		line = trim(line)
 		if len(line) < 2 || line[1] != '=' {
 			continue
 		}
-		v := bytes.TrimSpace(line[2:])
-		switch line[0] {
+		current := &p.sections[len(p.sections)-1]
+		switch v := trim(line[2:]); line[0] {
 		case 'o':
-			if f := bytes.Fields(v); len(f) >= 3 && s.Origin == "" {
-				s.Origin = string(bytes.Join(f[:3], []byte(" ")))
-				known = true
+			if p.msg.Origin == "" {
+				p.msg.Origin = p.origin(v)
+				known = known || p.msg.Origin != ""
 			}
 		case 'c':
 			addr := connectionAddress(v)
-			if current == &session {
+			if current.m == &p.session {
 				sessionAddr = addr
 			} else if current.m.Address == "" { // the first of several layers
 				current.m.Address = addr
 			}
 			known = known || addr != ""
 		case 'm':
-			m := parseMedia(v)
-			if m == nil {
+			if !p.beginMedia(v) {
 				continue
 			}
-			if len(all) == maxMedia {
+			if known = true; len(p.list) > maxMedia {
 				return nil, ErrSDP
 			}
-			known = true
-			current = &mediaState{m: m}
-			all = append(all, current)
 		case 'a':
-			current.attribute(v)
+			p.attribute(current, v)
 		}
 	}
 	if !known {
 		return nil, ErrSDP
 	}
-	for _, a := range all {
-		a.finish(sessionAddr, &session)
-		s.Media = append(s.Media, a.m)
+	for i := range p.sections[1:] {
+		p.sections[1+i].finish(sessionAddr, &p.sections[0])
 	}
-	return s, nil
+	p.msg.Media = p.list
+	return &p.msg, nil
+}
+
+func (p *sdpParser) reset(s *scratch) {
+	p.scratch = s
+	p.media.reset()
+	p.codecs.reset()
+	p.list = p.list[:0]
+	p.msg, p.session = telemetry.SDP{}, telemetry.Media{Ssrcs: p.session.Ssrcs[:0], Candidates: p.session.Candidates[:0]}
+	p.sections = append(p.sections[:0], mediaState{m: &p.session})
+}
+
+// origin gives username, sess-id and sess-version of o=, one space between them.
+func (p *sdpParser) origin(v string) string {
+	user, rest := word(v)
+	id, rest := word(rest)
+	version, _ := word(rest)
+	if version == "" {
+		return ""
+	}
+	if n := len(user) + len(id) + len(version) + 2; n <= len(v) && v[len(user)] == ' ' && v[len(user)+1+len(id)] == ' ' && v[n-len(version):n] == version {
+		return v[:n]
+	}
+	at := len(p.buf)
+	p.buf = append(append(p.buf, user...), ' ')
+	p.buf = append(append(p.buf, id...), ' ')
+	p.buf = append(p.buf, version...)
+	return p.since(at)
 }
 
 // connectionAddress reads "IN IP4 192.0.2.1/127".
-func connectionAddress(v []byte) string {
-	f := bytes.Fields(v)
-	if len(f) < 3 {
-		return ""
-	}
-	addr, _, _ := bytes.Cut(f[2], []byte("/"))
-	return string(addr)
+func connectionAddress(v string) string {
+	_, v = word(v)
+	_, v = word(v)
+	addr, _ := word(v)
+	addr, _, _ = strings.Cut(addr, "/")
+	return addr
 }
 
-// parseMedia reads "audio 49170/2 RTP/AVP 0 8".
-func parseMedia(v []byte) *telemetry.Media {
-	f := bytes.Fields(v)
-	if len(f) < 3 {
-		return nil
+// beginMedia reads "audio 49170/2 RTP/AVP 0 8".
+func (p *sdpParser) beginMedia(v string) bool {
+	kind, v := word(v)
+	number, v := word(v)
+	protocol, v := word(v)
+	number, _, _ = strings.Cut(number, "/")
+	port, ok := decimal(number)
+	if !ok || port > 65535 || protocol == "" {
+		return false
 	}
-	number, _, _ := bytes.Cut(f[1], []byte("/"))
-	port, err := strconv.ParseUint(string(number), 10, 16)
-	if err != nil {
-		return nil
+	m := p.media.next()
+	*m = telemetry.Media{Kind: p.lower(kind), Port: uint32(port), Protocol: protocol, Codecs: m.Codecs[:0], Ssrcs: m.Ssrcs[:0], Candidates: m.Candidates[:0]}
+	p.sections = append(p.sections, mediaState{m: m})
+	p.list = append(p.list, m)
+	if !hasRTP(protocol) {
+		return true // udptl and the like: formats are no payload types
 	}
-	m := &telemetry.Media{Kind: strings.ToLower(string(f[0])), Port: uint32(port), Protocol: string(f[2])}
-	if !strings.Contains(strings.ToUpper(m.Protocol), "RTP/") {
-		return m // udptl and the like: formats are no payload types
-	}
-	for _, format := range f[3:] {
-		pt, err := strconv.ParseUint(string(format), 10, 7)
-		if err != nil {
-			continue
+	for len(m.Codecs) < maxCodecs {
+		var format string
+		if format, v = word(v); format == "" {
+			break
 		}
-		c := StaticCodec(uint32(pt))
-		if c == nil {
-			c = &telemetry.Codec{PayloadType: uint32(pt)}
+		if pt, ok := decimal(format); ok && pt < 128 {
+			m.Codecs = append(m.Codecs, p.codec(uint32(pt)))
 		}
-		m.Codecs = append(m.Codecs, c)
 	}
-	return m
+	return true
 }
 
-func (a *mediaState) attribute(v []byte) {
-	name, value, _ := bytes.Cut(v, []byte(":"))
-	value = bytes.TrimSpace(value)
-	switch string(bytes.ToLower(bytes.TrimSpace(name))) {
-	case "sendrecv", "sendonly", "recvonly", "inactive":
-		a.direction = string(bytes.ToLower(bytes.TrimSpace(name)))
-	case "rtcp":
-		f := bytes.Fields(value)
-		if len(f) == 0 {
-			return
+func hasRTP(protocol string) bool {
+	for i := 0; i+4 <= len(protocol); i++ {
+		if protocol[i+3] == '/' && is(protocol[i:i+3], "rtp") {
+			return true
 		}
-		if port, err := strconv.ParseUint(string(f[0]), 10, 16); err == nil {
-			a.rtcpPort = uint32(port)
-			a.rtcpAddr = connectionAddress(bytes.Join(f[1:], []byte(" ")))
-		}
-	case "rtcp-mux", "rtcp-mux-only":
-		a.m.RtcpMux = true
-	case "rtpmap":
-		a.rtpmap(value)
-	case "ssrc":
-		number, _, _ := bytes.Cut(value, []byte(" "))
-		n, err := strconv.ParseUint(string(number), 10, 32)
-		if err != nil {
-			return
-		}
-		for _, s := range a.m.Ssrcs {
-			if s == uint32(n) {
-				return
-			}
-		}
-		a.m.Ssrcs = append(a.m.Ssrcs, uint32(n))
-	case "ptime":
-		// Fractions are allowed, and phones write "ptime:20.0".
-		if ms, err := strconv.ParseFloat(string(value), 32); err == nil && ms > 0 && ms <= 1000 {
-			a.m.PtimeMs = uint32(ms)
-		}
-	case "candidate":
-		a.ice = true
-		// foundation component transport priority address port typ …
-		if f := bytes.Fields(value); len(f) >= 6 && strings.EqualFold(string(f[2]), "udp") {
-			ip, err := netip.ParseAddr(string(f[4]))
-			port, perr := strconv.ParseUint(string(f[5]), 10, 16)
-			if err == nil && perr == nil { // mDNS names tell nothing
-				a.m.Candidates = append(a.m.Candidates, netip.AddrPortFrom(ip, uint16(port)).String())
-			}
-		}
-	case "ice-ufrag", "ice-pwd":
-		a.ice = true
 	}
+	return false
+}
+
+func (p *sdpParser) codec(payloadType uint32) *telemetry.Codec {
+	c := p.codecs.next()
+	static, _ := staticCodec(payloadType)
+	*c = telemetry.Codec{PayloadType: payloadType, Name: static.name, ClockRate: static.clockRate, Channels: static.channels}
+	return c
+}
+
+var directions = [...]string{"sendrecv", "sendonly", "recvonly", "inactive"}
+
+func (p *sdpParser) attribute(a *mediaState, v string) {
+	name, value, _ := strings.Cut(v, ":")
+	name, value = trim(name), trim(value)
+	switch len(name) {
+	case 4:
+		if is(name, "rtcp") {
+			a.rtcp(value)
+		} else if is(name, "ssrc") {
+			a.ssrc(value)
+		}
+	case 5:
+		if is(name, "ptime") {
+			a.ptime(value)
+		}
+	case 6:
+		if is(name, "rtpmap") {
+			a.rtpmap(value)
+		}
+	case 7:
+		a.ice = a.ice || is(name, "ice-pwd")
+	case 8:
+		if is(name, "rtcp-mux") {
+			a.m.RtcpMux = true
+			return
+		}
+		for _, d := range directions {
+			if is(name, d) {
+				a.direction = d
+			}
+		}
+	case 9:
+		a.ice = a.ice || is(name, "ice-ufrag")
+		if is(name, "candidate") {
+			a.ice = true
+			p.candidate(a.m, value)
+		}
+	case 13:
+		a.m.RtcpMux = a.m.RtcpMux || is(name, "rtcp-mux-only")
+	}
+}
+
+// rtcp reads "53020 IN IP4 192.0.2.1" (RFC 3605).
+func (a *mediaState) rtcp(v string) {
+	number, rest := word(v)
+	if port, ok := decimal(number); ok && port <= 65535 {
+		a.rtcpPort, a.rtcpAddr = uint32(port), connectionAddress(rest)
+	}
+}
+
+// ssrc reads "4294967295 cname:x" (RFC 5576).
+func (a *mediaState) ssrc(v string) {
+	number, _, _ := strings.Cut(v, " ")
+	n, err := strconv.ParseUint(number, 10, 32)
+	if err != nil || len(a.m.Ssrcs) == maxSSRCs {
+		return
+	}
+	for _, have := range a.m.Ssrcs {
+		if have == uint32(n) {
+			return
+		}
+	}
+	a.m.Ssrcs = append(a.m.Ssrcs, uint32(n))
+}
+
+// ptime is in ms. Fractions are allowed, and phones write "ptime:20.0".
+func (a *mediaState) ptime(v string) {
+	if ms, err := strconv.ParseFloat(v, 32); err == nil && ms > 0 && ms <= 1000 {
+		a.m.PtimeMs = uint32(ms)
+	}
+}
+
+// candidate reads "foundation component transport priority address port typ …"
+// (RFC 8839 §5.1).
+func (p *sdpParser) candidate(m *telemetry.Media, v string) {
+	_, v = word(v)
+	_, v = word(v)
+	transport, v := word(v)
+	_, v = word(v)
+	address, v := word(v)
+	number, _ := word(v)
+	port, ok := decimal(number)
+	if !ok || port > 65535 || !is(transport, "udp") || !looksLikeIP(address) || len(m.Candidates) == maxCandidates {
+		return
+	}
+	if ip, err := netip.ParseAddr(address); err == nil {
+		at := len(p.buf)
+		p.buf = netip.AddrPortFrom(ip, uint16(port)).AppendTo(p.buf)
+		m.Candidates = append(m.Candidates, p.since(at))
+	}
+}
+
+// looksLikeIP tells an address from a name, as of mDNS, which tells nothing.
+func looksLikeIP(s string) bool {
+	return strings.IndexByte(s, ':') >= 0 || len(s) > 0 && isDigit(s[0]) && isDigit(s[len(s)-1])
 }
 
 // rtpmap reads "111 opus/48000/2".
-func (a *mediaState) rtpmap(v []byte) {
-	f := bytes.Fields(v)
-	if len(f) < 2 {
-		return
-	}
-	pt, err := strconv.ParseUint(string(f[0]), 10, 7)
-	if err != nil {
+func (a *mediaState) rtpmap(v string) {
+	number, v := word(v)
+	encoding, _ := word(v)
+	pt, ok := decimal(number)
+	if !ok || encoding == "" {
 		return
 	}
 	for _, c := range a.m.Codecs {
-		if c.PayloadType != uint32(pt) {
-			continue
+		if uint64(c.PayloadType) == pt {
+			a.describe(c, encoding)
+			return
 		}
-		parts := strings.Split(string(f[1]), "/")
-		c.Name = parts[0]
-		if len(parts) > 1 {
-			if hz, err := strconv.ParseUint(parts[1], 10, 32); err == nil {
-				c.ClockRate = uint32(hz)
-			}
-		}
-		if strings.EqualFold(c.Name, "G722") {
-			c.ClockRate = 8000 // some write 16000, and send timestamps at 8000
-		}
-		c.Channels = 0
-		if a.m.Kind == "audio" {
-			c.Channels = 1
-		}
-		if len(parts) > 2 {
-			if n, err := strconv.ParseUint(parts[2], 10, 8); err == nil {
-				c.Channels = uint32(n)
-			}
-		}
-		return
+	}
+}
+
+func (a *mediaState) describe(c *telemetry.Codec, encoding string) {
+	name, rest, _ := strings.Cut(encoding, "/")
+	clock, rest, _ := strings.Cut(rest, "/")
+	channels, _, _ := strings.Cut(rest, "/")
+	c.Name, c.Channels = name, 0
+	if hz, ok := decimal(clock); ok {
+		c.ClockRate = uint32(hz)
+	}
+	if is(name, "g722") {
+		c.ClockRate = 8000 // some write 16000, and send timestamps at 8000
+	}
+	if a.m.Kind == "audio" {
+		c.Channels = 1
+	}
+	if n, ok := decimal(channels); ok && n < 256 {
+		c.Channels = uint32(n)
 	}
 }
 
@@ -255,7 +360,7 @@ func (a *mediaState) finish(sessionAddr string, session *mediaState) {
 	}
 	// Hold as RFC 2543 had it: nothing may be sent to this address. An offer
 	// with ICE that has no candidates yet looks alike and is none.
-	if unspecified(m.Address) && m.Port != 0 && !a.ice && !session.ice {
+	if m.Port != 0 && !a.ice && !session.ice && unspecified(m.Address) {
 		switch m.Direction {
 		case "sendrecv":
 			m.Direction = "sendonly"
@@ -281,6 +386,9 @@ func (a *mediaState) finish(sessionAddr string, session *mediaState) {
 }
 
 func unspecified(addr string) bool {
+	if addr == "" || addr[0] != '0' && addr[0] != ':' {
+		return false
+	}
 	ip, err := netip.ParseAddr(addr)
 	return err == nil && ip.IsUnspecified()
 }

@@ -1,16 +1,13 @@
-// Package sip reads captured SIP (RFC 3261): messages, their SDP (RFC 4566) and
-// the voice quality reports they carry (RFC 6035). It is made for looking on,
-// not for taking part: what a phone sent wrongly is read as far as it goes.
+// Package sip reads captured SIP (RFC 3261): messages, their SDP (RFC 4566), the
+// voice quality reports (RFC 6035) and the statistics headers they carry. It is
+// made for looking on, not for taking part: what a phone sent wrongly is read
+// as far as it goes, also where a proxy has to refuse it (RFC 4475).
 package sip
 
 import (
-	"bytes"
 	"errors"
 	"math"
 	"strings"
-	"unicode/utf8"
-
-	"github.com/earshot/earshot/telemetry"
 )
 
 // Reasons why a message cannot be read.
@@ -31,327 +28,249 @@ const MaxMessageBytes = 256 << 10
 // maxStartLineBytes bounds how far IsSIP looks for the end of the first line.
 const maxStartLineBytes = 4096
 
-// header is one header field as the scanner gives it.
-type header struct {
-	name  string // canonical, lower case, or "" for one that nothing here reads
-	value []byte // unfolded and trimmed
+// headers walks over the header fields of a message without copying them.
+type headers struct {
+	rest string
+	*scratch
 }
 
-// headers walks over the header fields of a message without copying them.
-type headers struct{ rest []byte }
-
-// next gives the next header field; ok is false after the last. A line without
-// a colon is passed over: the field has proxies that insert debugging text.
-func (h *headers) next() (f header, ok bool) {
+// next gives the next header field, its value unfolded and trimmed; ok is false
+// after the last. A line without a colon is passed over: the field has proxies
+// that insert debugging text.
+func (h *headers) next() (name, value string, ok bool) {
 	for {
 		line, rest := cutLine(h.rest)
 		if h.rest = rest; len(line) == 0 {
-			return header{}, false
+			return "", "", false
 		}
 		// A line that begins with white space continues the one before it.
-		if len(h.rest) > 0 && isBlank(h.rest[0]) {
-			line = bytes.Clone(line)
-			for len(h.rest) > 0 && isBlank(h.rest[0]) {
-				var more []byte
-				more, h.rest = cutLine(h.rest)
-				line = append(append(line, ' '), bytes.TrimSpace(more)...)
-			}
+		if len(rest) > 0 && isBlank(rest[0]) {
+			line = h.unfold(line)
 		}
-		colon := bytes.IndexByte(line, ':')
+		colon := strings.IndexByte(line, ':')
 		if colon < 0 {
 			continue
 		}
-		return header{canonical(bytes.TrimSpace(line[:colon])), bytes.TrimSpace(line[colon+1:])}, true
+		return trim(line[:colon]), trim(line[colon+1:]), true
 	}
 }
 
-func isBlank(c byte) bool { return c == ' ' || c == '\t' }
-
-// cutLine gives the first line without its CRLF or LF, and what follows it.
-func cutLine(b []byte) (line, rest []byte) {
-	i := bytes.IndexByte(b, '\n')
-	if i < 0 {
-		return trimCR(b), nil
+// unfold joins a line with those that continue it (RFC 3261 §7.3.1).
+func (h *headers) unfold(line string) string {
+	at := len(h.buf)
+	h.buf = append(h.buf, line...)
+	for len(h.rest) > 0 && isBlank(h.rest[0]) {
+		var more string
+		more, h.rest = cutLine(h.rest)
+		h.buf = append(append(h.buf, ' '), trim(more)...)
 	}
-	return trimCR(b[:i]), b[i+1:]
+	return h.since(at)
 }
 
-func trimCR(b []byte) []byte {
-	if n := len(b); n > 0 && b[n-1] == '\r' {
-		return b[:n-1]
-	}
-	return b
-}
+// field is a header field that something here reads.
+type field uint8
 
-// canonical maps the name of a header field to the one used here, from any
-// case and from the compact form (RFC 3261 §7.3.3).
-func canonical(name []byte) string {
-	var buf [20]byte
-	if len(name) > len(buf) {
-		return ""
-	}
-	for i, c := range name {
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
+const (
+	fieldOther field = iota
+	fieldVia
+	fieldFrom
+	fieldTo
+	fieldCallID
+	fieldCSeq
+	fieldContact
+	fieldContentLength
+	fieldContentType
+	fieldContentEncoding
+	fieldExpires
+	fieldMinExpires
+	fieldUserAgent
+	fieldServer
+	fieldReason
+	fieldSessionID
+	fieldAuthorization
+)
+
+// fieldOf knows a header field by its name, in any case, or by its compact form
+// (RFC 3261 §7.3.3).
+func fieldOf(name string) field {
+	switch len(name) {
+	case 1:
+		return compactField(lower(name[0]))
+	case 2:
+		return fieldIf(name, "to", fieldTo)
+	case 3:
+		return fieldIf(name, "via", fieldVia)
+	case 4:
+		if lower(name[0]) == 'f' {
+			return fieldIf(name, "from", fieldFrom)
 		}
-		buf[i] = c
+		return fieldIf(name, "cseq", fieldCSeq)
+	case 6:
+		if lower(name[0]) == 's' {
+			return fieldIf(name, "server", fieldServer)
+		}
+		return fieldIf(name, "reason", fieldReason)
+	case 7:
+		switch lower(name[2]) {
+		case 'l':
+			return fieldIf(name, "call-id", fieldCallID)
+		case 'n':
+			return fieldIf(name, "contact", fieldContact)
+		}
+		return fieldIf(name, "expires", fieldExpires)
+	case 10:
+		if lower(name[0]) == 's' {
+			return fieldIf(name, "session-id", fieldSessionID)
+		}
+		return fieldIf(name, "user-agent", fieldUserAgent)
+	case 11:
+		return fieldIf(name, "min-expires", fieldMinExpires)
+	case 12:
+		return fieldIf(name, "content-type", fieldContentType)
+	case 13:
+		return fieldIf(name, "authorization", fieldAuthorization)
+	case 14:
+		return fieldIf(name, "content-length", fieldContentLength)
+	case 16:
+		return fieldIf(name, "content-encoding", fieldContentEncoding)
+	case 19:
+		return fieldIf(name, "proxy-authorization", fieldAuthorization)
 	}
-	switch string(buf[:len(name)]) {
-	case "via", "v":
-		return "via"
-	case "from", "f":
-		return "from"
-	case "to", "t":
-		return "to"
-	case "call-id", "i":
-		return "call-id"
-	case "cseq":
-		return "cseq"
-	case "contact", "m":
-		return "contact"
-	case "content-length", "l":
-		return "content-length"
-	case "content-type", "c":
-		return "content-type"
-	case "expires":
-		return "expires"
-	case "min-expires":
-		return "min-expires"
-	case "user-agent":
-		return "user-agent"
-	case "server":
-		return "server"
-	case "reason":
-		return "reason"
-	case "session-id":
-		return "session-id"
-	case "authorization", "proxy-authorization":
-		return "authorization"
+	return fieldOther
+}
+
+func fieldIf(name, known string, f field) field {
+	if is(name, known) {
+		return f
 	}
-	return ""
+	return fieldOther
+}
+
+func compactField(c byte) field {
+	switch c {
+	case 'v':
+		return fieldVia
+	case 'f':
+		return fieldFrom
+	case 't':
+		return fieldTo
+	case 'i':
+		return fieldCallID
+	case 'm':
+		return fieldContact
+	case 'l':
+		return fieldContentLength
+	case 'c':
+		return fieldContentType
+	case 'e':
+		return fieldContentEncoding
+	}
+	return fieldOther
 }
 
 // IsSIP reports whether b begins like a SIP message, of any version.
-func IsSIP(b []byte) bool {
-	b = skipKeepAlive(b)
-	line, _ := cutLine(b[:min(len(b), maxStartLineBytes)])
-	line = bytes.TrimSpace(line)
+func IsSIP(b []byte) bool { return beginsSIP(text(b)) }
+
+func beginsSIP(s string) bool {
+	s = skipKeepAlive(s)
+	line, _ := cutLine(s[:min(len(s), maxStartLineBytes)])
+	line = trim(line)
 	if len(line) < len("X * SIP/2.0") {
 		return false
 	}
 	if isVersion(line) {
 		return line[len("SIP/2.0")] == ' '
 	}
-	space := bytes.IndexByte(line, ' ')
-	last := bytes.LastIndexByte(line, ' ')
-	return space > 0 && last > space && isToken(line[:space]) && isVersion(line[last+1:])
+	method, _, version, ok := requestLine(line)
+	return ok && isToken(method) && isVersion(version)
 }
 
-// isVersion reports whether b begins with SIP/ and digits.
-func isVersion(b []byte) bool {
-	return len(b) >= len("SIP/2.0") && strings.EqualFold(string(b[:4]), "SIP/") &&
-		isDigit(b[4]) && b[5] == '.' && isDigit(b[6])
+// requestLine cuts at the first and the last space: a URI may have some in it.
+func requestLine(line string) (method, uri, version string, ok bool) {
+	space, last := strings.IndexByte(line, ' '), strings.LastIndexByte(line, ' ')
+	if space <= 0 || last <= space {
+		return "", "", "", false
+	}
+	return line[:space], line[space:last], line[last+1:], true
+}
+
+// isVersion reports whether s begins with SIP/ and digits.
+func isVersion(s string) bool {
+	return len(s) >= len("SIP/2.0") && is(s[:4], "sip/") && isDigit(s[4]) && s[5] == '.' && isDigit(s[6])
+}
+
+func is2(version string) bool {
+	return version[4] == '2' && version[6] == '0' && (len(version) == 7 || isBlank(version[7]))
 }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// isToken follows RFC 3261 §25.1.
-func isToken(b []byte) bool {
-	for _, c := range b {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', isDigit(c), strings.IndexByte("-.!%*_+`'~", c) >= 0:
-		default:
+// tokenChars are those of RFC 3261 §25.1.
+var tokenChars = func() (set [256]bool) {
+	for _, c := range []byte("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~") {
+		set[c] = true
+	}
+	return set
+}()
+
+func isToken(s string) bool {
+	for i := range len(s) {
+		if !tokenChars[s[i]] {
 			return false
 		}
 	}
-	return len(b) > 0
+	return len(s) > 0
 }
 
 // skipKeepAlive passes over the CRLFs that phones send to hold a NAT binding
 // or a connection (RFC 5626 §3.5.1), which may stand before a message.
-func skipKeepAlive(b []byte) []byte {
-	for len(b) > 0 && (b[0] == '\r' || b[0] == '\n') {
-		b = b[1:]
+func skipKeepAlive(s string) string {
+	for len(s) > 0 && (s[0] == '\r' || s[0] == '\n') {
+		s = s[1:]
 	}
-	return b
+	return s
 }
 
-// Parse reads one message. Raw is b itself, not a copy. Src, Dst, Transport,
-// Caller, Callee and ReceivedFrom are the caller's to set; From and To are
-// never nil. A body shorter than its Content-Length (a cut capture) is no
-// error, nor is an SDP that cannot be read: Sdp is nil then.
-func Parse(b []byte) (*telemetry.SIPMessage, error) {
-	m := &telemetry.SIPMessage{
-		Raw: b, From: new(telemetry.NameAddr), To: new(telemetry.NameAddr), ExpiresS: -1, MinExpiresS: -1,
-	}
-	head, rest := skipKeepAlive(b), []byte(nil)
-	if end := headerEnd(head); end >= 0 {
-		head, rest = head[:end], head[end:]
-	}
-	// A protobuf string is UTF-8; phones with an older code page write others.
-	if !utf8.Valid(head) {
-		head = bytes.ToValidUTF8(head, []byte("\uFFFD"))
-	}
-	line, head := cutLine(head)
-	if err := startLine(m, bytes.TrimSpace(line)); err != nil {
-		return nil, err
-	}
-
-	var seen struct{ via, from, to, cseq, userAgent bool }
-	var body bodyHeaders
-	body.length = -1
-	var cseqMethod string
-	h := headers{head}
-	for {
-		f, ok := h.next()
-		if !ok {
-			break
+// headerEnd is the length of the header with its empty line; -1 without one.
+func headerEnd(s string) int {
+	for at := 0; ; {
+		i := strings.IndexByte(s[at:], '\n')
+		if i < 0 {
+			return -1
 		}
-		// Where a header that stands once is there twice, the first one is meant.
-		switch f.name {
-		case "via":
-			if !seen.via {
-				m.ViaBranch = viaBranch(f.value)
-				seen.via = true
-			}
-		case "from":
-			if !seen.from {
-				parseNameAddr(f.value, m.From)
-				seen.from = true
-			}
-		case "to":
-			if !seen.to {
-				parseNameAddr(f.value, m.To)
-				seen.to = true
-			}
-		case "call-id":
-			if m.CallId == "" {
-				m.CallId = string(f.value)
-			}
-		case "cseq":
-			if !seen.cseq {
-				var err error
-				if m.Cseq, cseqMethod, err = cseq(f.value); err != nil {
-					return nil, err
-				}
-				seen.cseq = true
-			}
-		case "contact":
-			m.Contacts = appendContacts(m.Contacts, f.value)
-		case "expires":
-			if m.ExpiresS < 0 {
-				m.ExpiresS = deltaSeconds(f.value)
-			}
-		case "min-expires":
-			if m.MinExpiresS < 0 {
-				m.MinExpiresS = deltaSeconds(f.value)
-			}
-		case "user-agent":
-			m.UserAgent, seen.userAgent = string(f.value), true
-		case "server":
-			if !seen.userAgent {
-				m.UserAgent = string(f.value)
-			}
-		case "reason":
-			for v := f.value; len(v) > 0; {
-				var one []byte
-				if one, v = cutList(v); len(one) > 0 {
-					m.Reasons = append(m.Reasons, string(one))
-				}
-			}
-		case "session-id":
-			m.SessionId = string(f.value)
-		case "authorization":
-			m.HasCredentials = true
-		default:
-			body.see(f)
+		at += i + 1
+		switch {
+		case at < len(s) && s[at] == '\n':
+			return at + 1
+		case at+1 < len(s) && s[at] == '\r' && s[at+1] == '\n':
+			return at + 2
 		}
 	}
-	if m.CallId == "" || !seen.cseq {
-		return nil, ErrMissing
-	}
-	if m.Status != 0 {
-		m.Method = cseqMethod
-	}
-	if text := find(body.typ, body.cut(rest), mediaSDP, maxMultipartDepth); text != nil {
-		m.Sdp, _ = ParseSDP(text)
-	}
-	return m, nil
-}
-
-func startLine(m *telemetry.SIPMessage, line []byte) error {
-	if len(line) > 8 && isVersion(line) && isBlank(line[len("SIP/2.0")]) {
-		if !is2(line) {
-			return ErrVersion
-		}
-		rest := bytes.TrimLeft(line[len("SIP/2.0"):], " \t")
-		code, reason, _ := bytes.Cut(rest, []byte(" "))
-		n, ok := decimal(code)
-		if !ok {
-			return ErrNotSIP
-		}
-		if n < 100 || n > 699 {
-			return ErrStatus
-		}
-		m.Status = uint32(n)
-		m.ReasonPhrase = string(bytes.TrimSpace(reason))
-		return nil
-	}
-	space, last := bytes.IndexByte(line, ' '), bytes.LastIndexByte(line, ' ')
-	if space <= 0 || last <= space || !isToken(line[:space]) || !isVersion(line[last+1:]) {
-		return ErrNotSIP
-	}
-	if !is2(line[last+1:]) {
-		return ErrVersion
-	}
-	m.Method = string(line[:space])
-	m.RequestUri = strings.Trim(string(line[space:last]), " \t<>") // some put it in <>
-	return nil
-}
-
-func is2(version []byte) bool {
-	return version[4] == '2' && version[6] == '0' && (len(version) == 7 || isBlank(version[7]))
 }
 
 // decimal reads digits only; a number beyond 32 bits reads as its limit.
-func decimal(b []byte) (n uint64, ok bool) {
-	for _, c := range b {
-		if !isDigit(c) {
+func decimal(s string) (n uint64, ok bool) {
+	for i := range len(s) {
+		if !isDigit(s[i]) {
 			return 0, false
 		}
-		if n = n*10 + uint64(c-'0'); n > math.MaxUint32 {
+		if n = n*10 + uint64(s[i]-'0'); n > math.MaxUint32 {
 			n = math.MaxUint32
 		}
 	}
-	return n, len(b) > 0
+	return n, len(s) > 0
 }
 
 // deltaSeconds reads a number of seconds; -1 if it is none. RFC 3261 §20.19
 // bounds it at 2^32−1.
-func deltaSeconds(b []byte) int64 {
-	b, _, _ = bytes.Cut(b, []byte(";"))
-	n, ok := decimal(bytes.Trim(b, " \t\""))
+func deltaSeconds(s string) int64 {
+	n, ok := decimal(s)
+	if !ok { // parameters behind it, or quotes around it
+		s, _, _ = strings.Cut(s, ";")
+		n, ok = decimal(strings.Trim(s, " \t\""))
+	}
 	if !ok {
 		return -1
 	}
 	return int64(n)
-}
-
-func cseq(v []byte) (n uint32, method string, err error) {
-	number, rest, _ := bytes.Cut(bytes.ReplaceAll(v, []byte("\t"), []byte(" ")), []byte(" "))
-	method = string(bytes.TrimSpace(rest))
-	value, ok := decimal(number)
-	// RFC 3261 §8.1.1.5 wants less than 2^31; the field counts higher.
-	if !ok || value == math.MaxUint32 || method == "" {
-		return 0, "", ErrCSeq
-	}
-	return uint32(value), method, nil
-}
-
-// viaBranch gives the branch of the topmost Via.
-func viaBranch(v []byte) string {
-	top, _ := cutList(v)
-	_, params, _ := bytes.Cut(top, []byte(";"))
-	branch, _ := param(params, "branch")
-	return branch
 }

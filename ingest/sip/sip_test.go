@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"bytes"
 	"errors"
 	"reflect"
 	"strings"
@@ -285,29 +286,64 @@ func TestBody(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add(invite)
 	f.Add([]byte("SIP/2.0 200 OK\nv:x;branch=1,\n y\nf:\"\\\nt:<\ni:1\nCSeq:1 A\nm:*,<a>;expires=\"\nc:multipart/x;boundary=b\n\n--b\nc:application/sdp\n\nv=0\n--b--"))
+	var used Parser
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := Parse(b)
+		original := bytes.Clone(b)
+		m, err := used.Parse(b)
 		if (m == nil) == (err == nil) {
 			t.Fatalf("%v, %v", m, err)
+		}
+		fresh, freshErr := Parse(b)
+		if !bytes.Equal(b, original) || !errors.Is(err, freshErr) {
+			t.Fatalf("%q was %q; %v, %v", b, original, err, freshErr)
 		}
 		if m == nil {
 			return
 		}
-		if m.CallId == "" || m.From == nil || m.To == nil {
-			t.Fatalf("accepted without Call-ID, From or To: %v", m)
+		if !proto.Equal(m, fresh) {
+			t.Fatalf("a used parser reads\n%v, a new one\n%v", m, fresh)
 		}
-		if _, err := proto.Marshal(m); err != nil {
+		if m.CallId == "" || m.From == nil || m.To == nil || m.Method == "" {
+			t.Fatalf("accepted without Call-ID, From, To or a method: %v", m)
+		}
+		clone := Clone(m)
+		clear(b)
+		if _, err := proto.Marshal(clone); err != nil { // checks UTF-8
 			t.Fatalf("cannot be sent on: %v", err)
+		}
+		if fresh.Raw = original; !proto.Equal(clone, fresh) {
+			t.Fatalf("the clone changed with what it was parsed from:\n%v\n%v", clone, fresh)
 		}
 	})
 }
 
-func BenchmarkParse(b *testing.B) {
-	b.SetBytes(int64(len(invite)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := Parse(invite); err != nil {
-			b.Fatal(err)
-		}
+var register = crlf(`REGISTER sip:example.org SIP/2.0
+Via: SIP/2.0/UDP 192.0.2.10:5060;rport;branch=z9hG4bKPj3f1
+Max-Forwards: 70
+From: <sip:alice@example.org>;tag=5c2a
+To: <sip:alice@example.org>
+Call-ID: 8f1c2d3e@192.0.2.10
+CSeq: 2 REGISTER
+User-Agent: AcmeDialer/2.3.1 (build 77; Windows 11)
+Contact: <sip:alice@192.0.2.10:5060;ob>;reg-id=1;+sip.instance="<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>"
+Expires: 300
+Allow: PRACK, INVITE, ACK, BYE, CANCEL, UPDATE, INFO, SUBSCRIBE, NOTIFY, REFER, MESSAGE, OPTIONS
+Authorization: Digest username="alice", realm="example.org", nonce="5c2a", uri="sip:example.org", response="0123456789abcdef0123456789abcdef"
+Content-Length: 0
+
+`)
+
+func BenchmarkParser(b *testing.B) {
+	for name, message := range map[string][]byte{"REGISTER": register, "INVITE": invite} {
+		b.Run(name, func(b *testing.B) {
+			var p Parser
+			b.SetBytes(int64(len(message)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := p.Parse(message); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -1,12 +1,10 @@
 package sip
 
 import (
-	"bytes"
 	"math"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/earshot/earshot/telemetry"
 )
@@ -23,17 +21,14 @@ func ParseVQ(b []byte) (*telemetry.VQReport, error) { return ParseVQFrom(b, "") 
 func ParseVQFrom(b []byte, userAgent string) (*telemetry.VQReport, error) {
 	r := &telemetry.VQReport{Raw: b}
 	p := vqParser{report: r, share: strings.Contains(strings.ToLower(userAgent), "linphone")}
-	if !utf8.Valid(b) {
-		b = bytes.ToValidUTF8(b, []byte("\uFFFD"))
-	}
-	h := headers{b}
+	h := headers{validText(string(b)), new(scratch)}
 	known := false
 	for {
-		name, value, ok := h.nextRaw()
+		name, value, ok := h.nextLine()
 		if !ok {
 			break
 		}
-		if p.line(strings.ToLower(name), string(value)) {
+		if p.line(strings.ToLower(name), value) {
 			known = true
 		}
 	}
@@ -47,24 +42,22 @@ func ParseVQFrom(b []byte, userAgent string) (*telemetry.VQReport, error) {
 	return r, nil
 }
 
-// nextRaw is next with the name as it stands. Empty lines do not end a report:
-// some senders put one between its parts.
-func (h *headers) nextRaw() (name string, value []byte, ok bool) {
+// nextLine is next for reports: a line need not have a colon, and an empty one
+// does not end them, for some senders put one between their parts.
+func (h *headers) nextLine() (name, value string, ok bool) {
 	for len(h.rest) > 0 {
-		var line []byte
+		var line string
 		line, h.rest = cutLine(h.rest)
-		for len(h.rest) > 0 && isBlank(h.rest[0]) {
-			var more []byte
-			more, h.rest = cutLine(h.rest)
-			line = append(append(bytes.Clone(line), ' '), bytes.TrimSpace(more)...)
+		if len(h.rest) > 0 && isBlank(h.rest[0]) {
+			line = h.unfold(line)
 		}
-		if line = bytes.TrimSpace(line); len(line) == 0 {
+		if line = trim(line); line == "" {
 			continue
 		}
-		before, after, _ := bytes.Cut(line, []byte(":"))
-		return string(bytes.TrimSpace(before)), bytes.TrimSpace(after), true
+		name, value, _ = strings.Cut(line, ":")
+		return trim(name), trim(value), true
 	}
-	return "", nil, false
+	return "", "", false
 }
 
 type vqParser struct {
@@ -190,8 +183,8 @@ func eachPair(s string, f func(key, value string)) {
 		}
 		var value string
 		if strings.HasPrefix(rest, `"`) {
-			if end := closingQuote([]byte(rest)); end > 0 {
-				value, s = unquote([]byte(rest[:end+1])), rest[end+1:]
+			if end := closingQuote(rest); end > 0 {
+				value, s = new(scratch).unquote(rest[:end+1]), rest[end+1:]
 			} else {
 				value, s = rest[1:], ""
 			}
