@@ -785,8 +785,9 @@ type SIPMessage struct {
 	ReceivedFrom string `protobuf:"bytes,24,opt,name=received_from,json=receivedFrom,proto3" json:"received_from,omitempty"`
 	// Why this dialog is part of the call of another: event, session_id, header,
 	// guess; empty in the dialog that the call is named after.
-	LinkedBy       string  `protobuf:"bytes,25,opt,name=linked_by,json=linkedBy,proto3" json:"linked_by,omitempty"`
-	LinkConfidence float64 `protobuf:"fixed64,26,opt,name=link_confidence,json=linkConfidence,proto3" json:"link_confidence,omitempty"` // 0–1
+	LinkedBy       string     `protobuf:"bytes,25,opt,name=linked_by,json=linkedBy,proto3" json:"linked_by,omitempty"`
+	LinkConfidence float64    `protobuf:"fixed64,26,opt,name=link_confidence,json=linkConfidence,proto3" json:"link_confidence,omitempty"` // 0–1
+	RtpStats       []*RTPStat `protobuf:"bytes,27,rep,name=rtp_stats,json=rtpStats,proto3" json:"rtp_stats,omitempty"`                     // statistics that a phone put into BYE or its 200
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1003,6 +1004,213 @@ func (x *SIPMessage) GetLinkConfidence() float64 {
 	return 0
 }
 
+func (x *SIPMessage) GetRtpStats() []*RTPStat {
+	if x != nil {
+		return x.RtpStats
+	}
+	return nil
+}
+
+// RTPStat is a statistics header (X-RTP-Stat, P-RTP-Stat, RTP-RxStat and their
+// like): what the sender of the message measured over its whole call. What the
+// header does not have, or not in a known unit, is absent.
+type RTPStat struct {
+	state                protoimpl.MessageState `protogen:"open.v1"`
+	Header               string                 `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"` // its name, in lower case
+	PacketsSent          *uint64                `protobuf:"varint,2,opt,name=packets_sent,json=packetsSent,proto3,oneof" json:"packets_sent,omitempty"`
+	PacketsReceived      *uint64                `protobuf:"varint,3,opt,name=packets_received,json=packetsReceived,proto3,oneof" json:"packets_received,omitempty"`
+	PacketsLost          *uint64                `protobuf:"varint,4,opt,name=packets_lost,json=packetsLost,proto3,oneof" json:"packets_lost,omitempty"`                // of those that were sent to it
+	PacketsDiscarded     *uint64                `protobuf:"varint,5,opt,name=packets_discarded,json=packetsDiscarded,proto3,oneof" json:"packets_discarded,omitempty"` // that came too late to be played
+	OctetsSent           *uint64                `protobuf:"varint,6,opt,name=octets_sent,json=octetsSent,proto3,oneof" json:"octets_sent,omitempty"`                   // of payload
+	OctetsReceived       *uint64                `protobuf:"varint,7,opt,name=octets_received,json=octetsReceived,proto3,oneof" json:"octets_received,omitempty"`
+	JitterMs             *float64               `protobuf:"fixed64,8,opt,name=jitter_ms,json=jitterMs,proto3,oneof" json:"jitter_ms,omitempty"` // mean
+	JitterMaxMs          *float64               `protobuf:"fixed64,9,opt,name=jitter_max_ms,json=jitterMaxMs,proto3,oneof" json:"jitter_max_ms,omitempty"`
+	JitterTimestampUnits *float64               `protobuf:"fixed64,10,opt,name=jitter_timestamp_units,json=jitterTimestampUnits,proto3,oneof" json:"jitter_timestamp_units,omitempty"` // mean, where the header counts in these
+	RoundTripMs          *float64               `protobuf:"fixed64,11,opt,name=round_trip_ms,json=roundTripMs,proto3,oneof" json:"round_trip_ms,omitempty"`
+	LatencyMs            *float64               `protobuf:"fixed64,12,opt,name=latency_ms,json=latencyMs,proto3,oneof" json:"latency_ms,omitempty"` // of a header that does not say from where to where
+	MosLq                *float64               `protobuf:"fixed64,13,opt,name=mos_lq,json=mosLq,proto3,oneof" json:"mos_lq,omitempty"`
+	MosCq                *float64               `protobuf:"fixed64,14,opt,name=mos_cq,json=mosCq,proto3,oneof" json:"mos_cq,omitempty"`
+	ConcealmentPercent   *float64               `protobuf:"fixed64,15,opt,name=concealment_percent,json=concealmentPercent,proto3,oneof" json:"concealment_percent,omitempty"`
+	DurationS            *uint32                `protobuf:"varint,16,opt,name=duration_s,json=durationS,proto3,oneof" json:"duration_s,omitempty"`
+	Encoder              string                 `protobuf:"bytes,17,opt,name=encoder,proto3" json:"encoder,omitempty"`
+	Decoder              string                 `protobuf:"bytes,18,opt,name=decoder,proto3" json:"decoder,omitempty"`
+	// What the other end reported by RTCP about what it received.
+	RemotePacketsLost *uint64  `protobuf:"varint,19,opt,name=remote_packets_lost,json=remotePacketsLost,proto3,oneof" json:"remote_packets_lost,omitempty"`
+	RemoteJitterMs    *float64 `protobuf:"fixed64,20,opt,name=remote_jitter_ms,json=remoteJitterMs,proto3,oneof" json:"remote_jitter_ms,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *RTPStat) Reset() {
+	*x = RTPStat{}
+	mi := &file_telemetry_telemetry_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RTPStat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RTPStat) ProtoMessage() {}
+
+func (x *RTPStat) ProtoReflect() protoreflect.Message {
+	mi := &file_telemetry_telemetry_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RTPStat.ProtoReflect.Descriptor instead.
+func (*RTPStat) Descriptor() ([]byte, []int) {
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *RTPStat) GetHeader() string {
+	if x != nil {
+		return x.Header
+	}
+	return ""
+}
+
+func (x *RTPStat) GetPacketsSent() uint64 {
+	if x != nil && x.PacketsSent != nil {
+		return *x.PacketsSent
+	}
+	return 0
+}
+
+func (x *RTPStat) GetPacketsReceived() uint64 {
+	if x != nil && x.PacketsReceived != nil {
+		return *x.PacketsReceived
+	}
+	return 0
+}
+
+func (x *RTPStat) GetPacketsLost() uint64 {
+	if x != nil && x.PacketsLost != nil {
+		return *x.PacketsLost
+	}
+	return 0
+}
+
+func (x *RTPStat) GetPacketsDiscarded() uint64 {
+	if x != nil && x.PacketsDiscarded != nil {
+		return *x.PacketsDiscarded
+	}
+	return 0
+}
+
+func (x *RTPStat) GetOctetsSent() uint64 {
+	if x != nil && x.OctetsSent != nil {
+		return *x.OctetsSent
+	}
+	return 0
+}
+
+func (x *RTPStat) GetOctetsReceived() uint64 {
+	if x != nil && x.OctetsReceived != nil {
+		return *x.OctetsReceived
+	}
+	return 0
+}
+
+func (x *RTPStat) GetJitterMs() float64 {
+	if x != nil && x.JitterMs != nil {
+		return *x.JitterMs
+	}
+	return 0
+}
+
+func (x *RTPStat) GetJitterMaxMs() float64 {
+	if x != nil && x.JitterMaxMs != nil {
+		return *x.JitterMaxMs
+	}
+	return 0
+}
+
+func (x *RTPStat) GetJitterTimestampUnits() float64 {
+	if x != nil && x.JitterTimestampUnits != nil {
+		return *x.JitterTimestampUnits
+	}
+	return 0
+}
+
+func (x *RTPStat) GetRoundTripMs() float64 {
+	if x != nil && x.RoundTripMs != nil {
+		return *x.RoundTripMs
+	}
+	return 0
+}
+
+func (x *RTPStat) GetLatencyMs() float64 {
+	if x != nil && x.LatencyMs != nil {
+		return *x.LatencyMs
+	}
+	return 0
+}
+
+func (x *RTPStat) GetMosLq() float64 {
+	if x != nil && x.MosLq != nil {
+		return *x.MosLq
+	}
+	return 0
+}
+
+func (x *RTPStat) GetMosCq() float64 {
+	if x != nil && x.MosCq != nil {
+		return *x.MosCq
+	}
+	return 0
+}
+
+func (x *RTPStat) GetConcealmentPercent() float64 {
+	if x != nil && x.ConcealmentPercent != nil {
+		return *x.ConcealmentPercent
+	}
+	return 0
+}
+
+func (x *RTPStat) GetDurationS() uint32 {
+	if x != nil && x.DurationS != nil {
+		return *x.DurationS
+	}
+	return 0
+}
+
+func (x *RTPStat) GetEncoder() string {
+	if x != nil {
+		return x.Encoder
+	}
+	return ""
+}
+
+func (x *RTPStat) GetDecoder() string {
+	if x != nil {
+		return x.Decoder
+	}
+	return ""
+}
+
+func (x *RTPStat) GetRemotePacketsLost() uint64 {
+	if x != nil && x.RemotePacketsLost != nil {
+		return *x.RemotePacketsLost
+	}
+	return 0
+}
+
+func (x *RTPStat) GetRemoteJitterMs() float64 {
+	if x != nil && x.RemoteJitterMs != nil {
+		return *x.RemoteJitterMs
+	}
+	return 0
+}
+
 type NameAddr struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Display       string                 `protobuf:"bytes,1,opt,name=display,proto3" json:"display,omitempty"`
@@ -1016,7 +1224,7 @@ type NameAddr struct {
 
 func (x *NameAddr) Reset() {
 	*x = NameAddr{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[9]
+	mi := &file_telemetry_telemetry_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1028,7 +1236,7 @@ func (x *NameAddr) String() string {
 func (*NameAddr) ProtoMessage() {}
 
 func (x *NameAddr) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[9]
+	mi := &file_telemetry_telemetry_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1041,7 +1249,7 @@ func (x *NameAddr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NameAddr.ProtoReflect.Descriptor instead.
 func (*NameAddr) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{9}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *NameAddr) GetDisplay() string {
@@ -1091,7 +1299,7 @@ type Contact struct {
 
 func (x *Contact) Reset() {
 	*x = Contact{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[10]
+	mi := &file_telemetry_telemetry_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1103,7 +1311,7 @@ func (x *Contact) String() string {
 func (*Contact) ProtoMessage() {}
 
 func (x *Contact) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[10]
+	mi := &file_telemetry_telemetry_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1116,7 +1324,7 @@ func (x *Contact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contact.ProtoReflect.Descriptor instead.
 func (*Contact) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{10}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Contact) GetUri() string {
@@ -1158,7 +1366,7 @@ type SDP struct {
 
 func (x *SDP) Reset() {
 	*x = SDP{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[11]
+	mi := &file_telemetry_telemetry_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1170,7 +1378,7 @@ func (x *SDP) String() string {
 func (*SDP) ProtoMessage() {}
 
 func (x *SDP) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[11]
+	mi := &file_telemetry_telemetry_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1183,7 +1391,7 @@ func (x *SDP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SDP.ProtoReflect.Descriptor instead.
 func (*SDP) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{11}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SDP) GetOrigin() string {
@@ -1220,7 +1428,7 @@ type Media struct {
 
 func (x *Media) Reset() {
 	*x = Media{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[12]
+	mi := &file_telemetry_telemetry_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1232,7 +1440,7 @@ func (x *Media) String() string {
 func (*Media) ProtoMessage() {}
 
 func (x *Media) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[12]
+	mi := &file_telemetry_telemetry_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1245,7 +1453,7 @@ func (x *Media) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Media.ProtoReflect.Descriptor instead.
 func (*Media) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{12}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Media) GetKind() string {
@@ -1344,7 +1552,7 @@ type Codec struct {
 
 func (x *Codec) Reset() {
 	*x = Codec{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[13]
+	mi := &file_telemetry_telemetry_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1356,7 +1564,7 @@ func (x *Codec) String() string {
 func (*Codec) ProtoMessage() {}
 
 func (x *Codec) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[13]
+	mi := &file_telemetry_telemetry_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1369,7 +1577,7 @@ func (x *Codec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Codec.ProtoReflect.Descriptor instead.
 func (*Codec) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{13}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Codec) GetPayloadType() uint32 {
@@ -1438,7 +1646,7 @@ type RTCPPacket struct {
 
 func (x *RTCPPacket) Reset() {
 	*x = RTCPPacket{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[14]
+	mi := &file_telemetry_telemetry_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1450,7 +1658,7 @@ func (x *RTCPPacket) String() string {
 func (*RTCPPacket) ProtoMessage() {}
 
 func (x *RTCPPacket) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[14]
+	mi := &file_telemetry_telemetry_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1463,7 +1671,7 @@ func (x *RTCPPacket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RTCPPacket.ProtoReflect.Descriptor instead.
 func (*RTCPPacket) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{14}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RTCPPacket) GetSrc() string {
@@ -1598,7 +1806,7 @@ type SenderReport struct {
 
 func (x *SenderReport) Reset() {
 	*x = SenderReport{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[15]
+	mi := &file_telemetry_telemetry_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1610,7 +1818,7 @@ func (x *SenderReport) String() string {
 func (*SenderReport) ProtoMessage() {}
 
 func (x *SenderReport) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[15]
+	mi := &file_telemetry_telemetry_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1623,7 +1831,7 @@ func (x *SenderReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SenderReport.ProtoReflect.Descriptor instead.
 func (*SenderReport) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{15}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SenderReport) GetSsrc() uint32 {
@@ -1677,7 +1885,7 @@ type ReceptionReport struct {
 
 func (x *ReceptionReport) Reset() {
 	*x = ReceptionReport{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[16]
+	mi := &file_telemetry_telemetry_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1689,7 +1897,7 @@ func (x *ReceptionReport) String() string {
 func (*ReceptionReport) ProtoMessage() {}
 
 func (x *ReceptionReport) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[16]
+	mi := &file_telemetry_telemetry_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1702,7 +1910,7 @@ func (x *ReceptionReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceptionReport.ProtoReflect.Descriptor instead.
 func (*ReceptionReport) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{16}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReceptionReport) GetReporterSsrc() uint32 {
@@ -1773,7 +1981,7 @@ type DLRR struct {
 
 func (x *DLRR) Reset() {
 	*x = DLRR{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[17]
+	mi := &file_telemetry_telemetry_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1785,7 +1993,7 @@ func (x *DLRR) String() string {
 func (*DLRR) ProtoMessage() {}
 
 func (x *DLRR) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[17]
+	mi := &file_telemetry_telemetry_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1798,7 +2006,7 @@ func (x *DLRR) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DLRR.ProtoReflect.Descriptor instead.
 func (*DLRR) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{17}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DLRR) GetSsrc() uint32 {
@@ -1839,7 +2047,7 @@ type ReceiverReferenceTime struct {
 
 func (x *ReceiverReferenceTime) Reset() {
 	*x = ReceiverReferenceTime{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[18]
+	mi := &file_telemetry_telemetry_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1851,7 +2059,7 @@ func (x *ReceiverReferenceTime) String() string {
 func (*ReceiverReferenceTime) ProtoMessage() {}
 
 func (x *ReceiverReferenceTime) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[18]
+	mi := &file_telemetry_telemetry_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1864,7 +2072,7 @@ func (x *ReceiverReferenceTime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiverReferenceTime.ProtoReflect.Descriptor instead.
 func (*ReceiverReferenceTime) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{18}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReceiverReferenceTime) GetReporterSsrc() uint32 {
@@ -1911,7 +2119,7 @@ type VoIPMetrics struct {
 
 func (x *VoIPMetrics) Reset() {
 	*x = VoIPMetrics{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[19]
+	mi := &file_telemetry_telemetry_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1923,7 +2131,7 @@ func (x *VoIPMetrics) String() string {
 func (*VoIPMetrics) ProtoMessage() {}
 
 func (x *VoIPMetrics) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[19]
+	mi := &file_telemetry_telemetry_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1936,7 +2144,7 @@ func (x *VoIPMetrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoIPMetrics.ProtoReflect.Descriptor instead.
 func (*VoIPMetrics) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{19}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *VoIPMetrics) GetReporterSsrc() uint32 {
@@ -2116,7 +2324,7 @@ type StatisticsSummary struct {
 
 func (x *StatisticsSummary) Reset() {
 	*x = StatisticsSummary{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[20]
+	mi := &file_telemetry_telemetry_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2128,7 +2336,7 @@ func (x *StatisticsSummary) String() string {
 func (*StatisticsSummary) ProtoMessage() {}
 
 func (x *StatisticsSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[20]
+	mi := &file_telemetry_telemetry_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2141,7 +2349,7 @@ func (x *StatisticsSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsSummary.ProtoReflect.Descriptor instead.
 func (*StatisticsSummary) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{20}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StatisticsSummary) GetReporterSsrc() uint32 {
@@ -2294,7 +2502,7 @@ type XRMetrics struct {
 
 func (x *XRMetrics) Reset() {
 	*x = XRMetrics{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[21]
+	mi := &file_telemetry_telemetry_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2306,7 +2514,7 @@ func (x *XRMetrics) String() string {
 func (*XRMetrics) ProtoMessage() {}
 
 func (x *XRMetrics) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[21]
+	mi := &file_telemetry_telemetry_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2319,7 +2527,7 @@ func (x *XRMetrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use XRMetrics.ProtoReflect.Descriptor instead.
 func (*XRMetrics) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{21}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *XRMetrics) GetReporterSsrc() uint32 {
@@ -2602,7 +2810,7 @@ type RTPInterval struct {
 
 func (x *RTPInterval) Reset() {
 	*x = RTPInterval{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[22]
+	mi := &file_telemetry_telemetry_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2614,7 +2822,7 @@ func (x *RTPInterval) String() string {
 func (*RTPInterval) ProtoMessage() {}
 
 func (x *RTPInterval) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[22]
+	mi := &file_telemetry_telemetry_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2627,7 +2835,7 @@ func (x *RTPInterval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RTPInterval.ProtoReflect.Descriptor instead.
 func (*RTPInterval) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{22}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RTPInterval) GetSrc() string {
@@ -2745,7 +2953,7 @@ type WebRTCSample struct {
 
 func (x *WebRTCSample) Reset() {
 	*x = WebRTCSample{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[23]
+	mi := &file_telemetry_telemetry_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2757,7 +2965,7 @@ func (x *WebRTCSample) String() string {
 func (*WebRTCSample) ProtoMessage() {}
 
 func (x *WebRTCSample) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[23]
+	mi := &file_telemetry_telemetry_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2770,7 +2978,7 @@ func (x *WebRTCSample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebRTCSample.ProtoReflect.Descriptor instead.
 func (*WebRTCSample) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{23}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WebRTCSample) GetCallId() string {
@@ -2935,7 +3143,7 @@ type InboundRTP struct {
 
 func (x *InboundRTP) Reset() {
 	*x = InboundRTP{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[24]
+	mi := &file_telemetry_telemetry_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2947,7 +3155,7 @@ func (x *InboundRTP) String() string {
 func (*InboundRTP) ProtoMessage() {}
 
 func (x *InboundRTP) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[24]
+	mi := &file_telemetry_telemetry_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2960,7 +3168,7 @@ func (x *InboundRTP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InboundRTP.ProtoReflect.Descriptor instead.
 func (*InboundRTP) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{24}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *InboundRTP) GetId() string {
@@ -3118,7 +3326,7 @@ type OutboundRTP struct {
 
 func (x *OutboundRTP) Reset() {
 	*x = OutboundRTP{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[25]
+	mi := &file_telemetry_telemetry_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3130,7 +3338,7 @@ func (x *OutboundRTP) String() string {
 func (*OutboundRTP) ProtoMessage() {}
 
 func (x *OutboundRTP) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[25]
+	mi := &file_telemetry_telemetry_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3143,7 +3351,7 @@ func (x *OutboundRTP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutboundRTP.ProtoReflect.Descriptor instead.
 func (*OutboundRTP) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{25}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *OutboundRTP) GetId() string {
@@ -3211,7 +3419,7 @@ type RemoteInboundRTP struct {
 
 func (x *RemoteInboundRTP) Reset() {
 	*x = RemoteInboundRTP{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[26]
+	mi := &file_telemetry_telemetry_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3223,7 +3431,7 @@ func (x *RemoteInboundRTP) String() string {
 func (*RemoteInboundRTP) ProtoMessage() {}
 
 func (x *RemoteInboundRTP) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[26]
+	mi := &file_telemetry_telemetry_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3236,7 +3444,7 @@ func (x *RemoteInboundRTP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoteInboundRTP.ProtoReflect.Descriptor instead.
 func (*RemoteInboundRTP) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{26}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RemoteInboundRTP) GetId() string {
@@ -3307,7 +3515,7 @@ type RemoteOutboundRTP struct {
 
 func (x *RemoteOutboundRTP) Reset() {
 	*x = RemoteOutboundRTP{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[27]
+	mi := &file_telemetry_telemetry_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3319,7 +3527,7 @@ func (x *RemoteOutboundRTP) String() string {
 func (*RemoteOutboundRTP) ProtoMessage() {}
 
 func (x *RemoteOutboundRTP) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[27]
+	mi := &file_telemetry_telemetry_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3332,7 +3540,7 @@ func (x *RemoteOutboundRTP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoteOutboundRTP.ProtoReflect.Descriptor instead.
 func (*RemoteOutboundRTP) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{27}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RemoteOutboundRTP) GetId() string {
@@ -3375,7 +3583,7 @@ type MediaSource struct {
 
 func (x *MediaSource) Reset() {
 	*x = MediaSource{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[28]
+	mi := &file_telemetry_telemetry_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3387,7 +3595,7 @@ func (x *MediaSource) String() string {
 func (*MediaSource) ProtoMessage() {}
 
 func (x *MediaSource) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[28]
+	mi := &file_telemetry_telemetry_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3400,7 +3608,7 @@ func (x *MediaSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MediaSource.ProtoReflect.Descriptor instead.
 func (*MediaSource) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{28}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *MediaSource) GetId() string {
@@ -3447,7 +3655,7 @@ type CandidatePair struct {
 
 func (x *CandidatePair) Reset() {
 	*x = CandidatePair{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[29]
+	mi := &file_telemetry_telemetry_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3459,7 +3667,7 @@ func (x *CandidatePair) String() string {
 func (*CandidatePair) ProtoMessage() {}
 
 func (x *CandidatePair) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[29]
+	mi := &file_telemetry_telemetry_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3472,7 +3680,7 @@ func (x *CandidatePair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CandidatePair.ProtoReflect.Descriptor instead.
 func (*CandidatePair) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{29}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CandidatePair) GetId() string {
@@ -3557,7 +3765,7 @@ type CallEvent struct {
 
 func (x *CallEvent) Reset() {
 	*x = CallEvent{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[30]
+	mi := &file_telemetry_telemetry_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3569,7 +3777,7 @@ func (x *CallEvent) String() string {
 func (*CallEvent) ProtoMessage() {}
 
 func (x *CallEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[30]
+	mi := &file_telemetry_telemetry_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3582,7 +3790,7 @@ func (x *CallEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallEvent.ProtoReflect.Descriptor instead.
 func (*CallEvent) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{30}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CallEvent) GetId() string {
@@ -3716,7 +3924,7 @@ type VQReport struct {
 
 func (x *VQReport) Reset() {
 	*x = VQReport{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[31]
+	mi := &file_telemetry_telemetry_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3728,7 +3936,7 @@ func (x *VQReport) String() string {
 func (*VQReport) ProtoMessage() {}
 
 func (x *VQReport) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[31]
+	mi := &file_telemetry_telemetry_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3741,7 +3949,7 @@ func (x *VQReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VQReport.ProtoReflect.Descriptor instead.
 func (*VQReport) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{31}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *VQReport) GetReport() string {
@@ -3839,7 +4047,7 @@ type VQMetrics struct {
 
 func (x *VQMetrics) Reset() {
 	*x = VQMetrics{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[32]
+	mi := &file_telemetry_telemetry_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3851,7 +4059,7 @@ func (x *VQMetrics) String() string {
 func (*VQMetrics) ProtoMessage() {}
 
 func (x *VQMetrics) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[32]
+	mi := &file_telemetry_telemetry_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3864,7 +4072,7 @@ func (x *VQMetrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VQMetrics.ProtoReflect.Descriptor instead.
 func (*VQMetrics) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{32}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *VQMetrics) GetStartUs() int64 {
@@ -4012,7 +4220,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[33]
+	mi := &file_telemetry_telemetry_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4024,7 +4232,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[33]
+	mi := &file_telemetry_telemetry_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4037,7 +4245,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{33}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Outcome) GetCompany() string {
@@ -4219,7 +4427,7 @@ type Sample struct {
 
 func (x *Sample) Reset() {
 	*x = Sample{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[34]
+	mi := &file_telemetry_telemetry_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4231,7 +4439,7 @@ func (x *Sample) String() string {
 func (*Sample) ProtoMessage() {}
 
 func (x *Sample) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[34]
+	mi := &file_telemetry_telemetry_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4244,7 +4452,7 @@ func (x *Sample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sample.ProtoReflect.Descriptor instead.
 func (*Sample) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{34}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Sample) GetAtUs() int64 {
@@ -4409,7 +4617,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[35]
+	mi := &file_telemetry_telemetry_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4421,7 +4629,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[35]
+	mi := &file_telemetry_telemetry_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4434,7 +4642,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{35}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Call) GetState() string {
@@ -4540,7 +4748,7 @@ type LinkedCall struct {
 
 func (x *LinkedCall) Reset() {
 	*x = LinkedCall{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[36]
+	mi := &file_telemetry_telemetry_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4552,7 +4760,7 @@ func (x *LinkedCall) String() string {
 func (*LinkedCall) ProtoMessage() {}
 
 func (x *LinkedCall) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[36]
+	mi := &file_telemetry_telemetry_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4565,7 +4773,7 @@ func (x *LinkedCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkedCall.ProtoReflect.Descriptor instead.
 func (*LinkedCall) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{36}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *LinkedCall) GetCallId() string {
@@ -4601,7 +4809,7 @@ type Party struct {
 
 func (x *Party) Reset() {
 	*x = Party{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[37]
+	mi := &file_telemetry_telemetry_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4613,7 +4821,7 @@ func (x *Party) String() string {
 func (*Party) ProtoMessage() {}
 
 func (x *Party) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[37]
+	mi := &file_telemetry_telemetry_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4626,7 +4834,7 @@ func (x *Party) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Party.ProtoReflect.Descriptor instead.
 func (*Party) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{37}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Party) GetIdentity() *Identity {
@@ -4668,7 +4876,7 @@ type CallEnd struct {
 
 func (x *CallEnd) Reset() {
 	*x = CallEnd{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[38]
+	mi := &file_telemetry_telemetry_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4680,7 +4888,7 @@ func (x *CallEnd) String() string {
 func (*CallEnd) ProtoMessage() {}
 
 func (x *CallEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[38]
+	mi := &file_telemetry_telemetry_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4693,7 +4901,7 @@ func (x *CallEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallEnd.ProtoReflect.Descriptor instead.
 func (*CallEnd) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{38}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CallEnd) GetBy() string {
@@ -4739,7 +4947,7 @@ type Leg struct {
 
 func (x *Leg) Reset() {
 	*x = Leg{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[39]
+	mi := &file_telemetry_telemetry_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4751,7 +4959,7 @@ func (x *Leg) String() string {
 func (*Leg) ProtoMessage() {}
 
 func (x *Leg) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[39]
+	mi := &file_telemetry_telemetry_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4764,7 +4972,7 @@ func (x *Leg) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leg.ProtoReflect.Descriptor instead.
 func (*Leg) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{39}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Leg) GetId() string {
@@ -4886,7 +5094,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[40]
+	mi := &file_telemetry_telemetry_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4898,7 +5106,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[40]
+	mi := &file_telemetry_telemetry_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4911,7 +5119,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{40}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Verdict) GetOverall() string {
@@ -5017,7 +5225,7 @@ type Distribution struct {
 
 func (x *Distribution) Reset() {
 	*x = Distribution{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[41]
+	mi := &file_telemetry_telemetry_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5029,7 +5237,7 @@ func (x *Distribution) String() string {
 func (*Distribution) ProtoMessage() {}
 
 func (x *Distribution) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[41]
+	mi := &file_telemetry_telemetry_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5042,7 +5250,7 @@ func (x *Distribution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Distribution.ProtoReflect.Descriptor instead.
 func (*Distribution) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{41}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Distribution) GetMin() float64 {
@@ -5084,7 +5292,7 @@ type Delay struct {
 
 func (x *Delay) Reset() {
 	*x = Delay{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[42]
+	mi := &file_telemetry_telemetry_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5096,7 +5304,7 @@ func (x *Delay) String() string {
 func (*Delay) ProtoMessage() {}
 
 func (x *Delay) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[42]
+	mi := &file_telemetry_telemetry_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5109,7 +5317,7 @@ func (x *Delay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delay.ProtoReflect.Descriptor instead.
 func (*Delay) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{42}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Delay) GetBand() string {
@@ -5145,7 +5353,7 @@ type Jitter struct {
 
 func (x *Jitter) Reset() {
 	*x = Jitter{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[43]
+	mi := &file_telemetry_telemetry_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5157,7 +5365,7 @@ func (x *Jitter) String() string {
 func (*Jitter) ProtoMessage() {}
 
 func (x *Jitter) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[43]
+	mi := &file_telemetry_telemetry_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5170,7 +5378,7 @@ func (x *Jitter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Jitter.ProtoReflect.Descriptor instead.
 func (*Jitter) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{43}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Jitter) GetBand() string {
@@ -5214,7 +5422,7 @@ type Loss struct {
 
 func (x *Loss) Reset() {
 	*x = Loss{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[44]
+	mi := &file_telemetry_telemetry_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5226,7 +5434,7 @@ func (x *Loss) String() string {
 func (*Loss) ProtoMessage() {}
 
 func (x *Loss) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[44]
+	mi := &file_telemetry_telemetry_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5239,7 +5447,7 @@ func (x *Loss) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Loss.ProtoReflect.Descriptor instead.
 func (*Loss) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{44}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Loss) GetBand() string {
@@ -5291,7 +5499,7 @@ type OneWayAudio struct {
 
 func (x *OneWayAudio) Reset() {
 	*x = OneWayAudio{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[45]
+	mi := &file_telemetry_telemetry_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5303,7 +5511,7 @@ func (x *OneWayAudio) String() string {
 func (*OneWayAudio) ProtoMessage() {}
 
 func (x *OneWayAudio) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[45]
+	mi := &file_telemetry_telemetry_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5316,7 +5524,7 @@ func (x *OneWayAudio) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OneWayAudio.ProtoReflect.Descriptor instead.
 func (*OneWayAudio) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{45}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *OneWayAudio) GetState() string {
@@ -5374,7 +5582,7 @@ type MOS struct {
 
 func (x *MOS) Reset() {
 	*x = MOS{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[46]
+	mi := &file_telemetry_telemetry_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5386,7 +5594,7 @@ func (x *MOS) String() string {
 func (*MOS) ProtoMessage() {}
 
 func (x *MOS) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[46]
+	mi := &file_telemetry_telemetry_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5399,7 +5607,7 @@ func (x *MOS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MOS.ProtoReflect.Descriptor instead.
 func (*MOS) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{46}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *MOS) GetMin() float64 {
@@ -5452,7 +5660,7 @@ type Evidence struct {
 
 func (x *Evidence) Reset() {
 	*x = Evidence{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[47]
+	mi := &file_telemetry_telemetry_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5464,7 +5672,7 @@ func (x *Evidence) String() string {
 func (*Evidence) ProtoMessage() {}
 
 func (x *Evidence) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[47]
+	mi := &file_telemetry_telemetry_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5477,7 +5685,7 @@ func (x *Evidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Evidence.ProtoReflect.Descriptor instead.
 func (*Evidence) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{47}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Evidence) GetKind() string {
@@ -5540,7 +5748,7 @@ type VerdictSource struct {
 
 func (x *VerdictSource) Reset() {
 	*x = VerdictSource{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[48]
+	mi := &file_telemetry_telemetry_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5552,7 +5760,7 @@ func (x *VerdictSource) String() string {
 func (*VerdictSource) ProtoMessage() {}
 
 func (x *VerdictSource) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[48]
+	mi := &file_telemetry_telemetry_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5565,7 +5773,7 @@ func (x *VerdictSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerdictSource.ProtoReflect.Descriptor instead.
 func (*VerdictSource) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{48}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *VerdictSource) GetKind() string {
@@ -5609,7 +5817,7 @@ type Rejection struct {
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[49]
+	mi := &file_telemetry_telemetry_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5621,7 +5829,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[49]
+	mi := &file_telemetry_telemetry_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5634,7 +5842,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{49}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Rejection) GetId() string {
@@ -5727,7 +5935,7 @@ type Rating struct {
 
 func (x *Rating) Reset() {
 	*x = Rating{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[50]
+	mi := &file_telemetry_telemetry_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5739,7 +5947,7 @@ func (x *Rating) String() string {
 func (*Rating) ProtoMessage() {}
 
 func (x *Rating) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[50]
+	mi := &file_telemetry_telemetry_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5752,7 +5960,7 @@ func (x *Rating) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rating.ProtoReflect.Descriptor instead.
 func (*Rating) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{50}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Rating) GetId() string {
@@ -5824,7 +6032,7 @@ type RegistrationChange struct {
 
 func (x *RegistrationChange) Reset() {
 	*x = RegistrationChange{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[51]
+	mi := &file_telemetry_telemetry_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5836,7 +6044,7 @@ func (x *RegistrationChange) String() string {
 func (*RegistrationChange) ProtoMessage() {}
 
 func (x *RegistrationChange) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[51]
+	mi := &file_telemetry_telemetry_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5849,7 +6057,7 @@ func (x *RegistrationChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistrationChange.ProtoReflect.Descriptor instead.
 func (*RegistrationChange) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{51}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RegistrationChange) GetAor() string {
@@ -6028,7 +6236,7 @@ type CheckpointEntry struct {
 
 func (x *CheckpointEntry) Reset() {
 	*x = CheckpointEntry{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[52]
+	mi := &file_telemetry_telemetry_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6040,7 +6248,7 @@ func (x *CheckpointEntry) String() string {
 func (*CheckpointEntry) ProtoMessage() {}
 
 func (x *CheckpointEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[52]
+	mi := &file_telemetry_telemetry_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6053,7 +6261,7 @@ func (x *CheckpointEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointEntry.ProtoReflect.Descriptor instead.
 func (*CheckpointEntry) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{52}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *CheckpointEntry) GetState() []byte {
@@ -6109,7 +6317,7 @@ type Binding struct {
 
 func (x *Binding) Reset() {
 	*x = Binding{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[53]
+	mi := &file_telemetry_telemetry_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6121,7 +6329,7 @@ func (x *Binding) String() string {
 func (*Binding) ProtoMessage() {}
 
 func (x *Binding) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[53]
+	mi := &file_telemetry_telemetry_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6134,7 +6342,7 @@ func (x *Binding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binding.ProtoReflect.Descriptor instead.
 func (*Binding) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{53}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Binding) GetCompany() string {
@@ -6269,7 +6477,7 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\tdevice_id\x18\x04 \x01(\tR\bdeviceId\x12#\n" +
 	"\rdepartment_id\x18\x05 \x01(\tR\fdepartmentId\x12\x1b\n" +
 	"\toffice_id\x18\x06 \x01(\tR\bofficeId\x12*\n" +
-	"\x11contact_center_id\x18\a \x01(\tR\x0fcontactCenterId\"\x8b\a\n" +
+	"\x11contact_center_id\x18\a \x01(\tR\x0fcontactCenterId\"\xc7\a\n" +
 	"\n" +
 	"SIPMessage\x12\x10\n" +
 	"\x03src\x18\x01 \x01(\tR\x03src\x12\x10\n" +
@@ -6302,7 +6510,52 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"session_id\x18\x17 \x01(\tR\tsessionId\x12#\n" +
 	"\rreceived_from\x18\x18 \x01(\tR\freceivedFrom\x12\x1b\n" +
 	"\tlinked_by\x18\x19 \x01(\tR\blinkedBy\x12'\n" +
-	"\x0flink_confidence\x18\x1a \x01(\x01R\x0elinkConfidence\"p\n" +
+	"\x0flink_confidence\x18\x1a \x01(\x01R\x0elinkConfidence\x12:\n" +
+	"\trtp_stats\x18\x1b \x03(\v2\x1d.earshot.telemetry.v1.RTPStatR\brtpStats\"\xdb\b\n" +
+	"\aRTPStat\x12\x16\n" +
+	"\x06header\x18\x01 \x01(\tR\x06header\x12&\n" +
+	"\fpackets_sent\x18\x02 \x01(\x04H\x00R\vpacketsSent\x88\x01\x01\x12.\n" +
+	"\x10packets_received\x18\x03 \x01(\x04H\x01R\x0fpacketsReceived\x88\x01\x01\x12&\n" +
+	"\fpackets_lost\x18\x04 \x01(\x04H\x02R\vpacketsLost\x88\x01\x01\x120\n" +
+	"\x11packets_discarded\x18\x05 \x01(\x04H\x03R\x10packetsDiscarded\x88\x01\x01\x12$\n" +
+	"\voctets_sent\x18\x06 \x01(\x04H\x04R\n" +
+	"octetsSent\x88\x01\x01\x12,\n" +
+	"\x0foctets_received\x18\a \x01(\x04H\x05R\x0eoctetsReceived\x88\x01\x01\x12 \n" +
+	"\tjitter_ms\x18\b \x01(\x01H\x06R\bjitterMs\x88\x01\x01\x12'\n" +
+	"\rjitter_max_ms\x18\t \x01(\x01H\aR\vjitterMaxMs\x88\x01\x01\x129\n" +
+	"\x16jitter_timestamp_units\x18\n" +
+	" \x01(\x01H\bR\x14jitterTimestampUnits\x88\x01\x01\x12'\n" +
+	"\rround_trip_ms\x18\v \x01(\x01H\tR\vroundTripMs\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"latency_ms\x18\f \x01(\x01H\n" +
+	"R\tlatencyMs\x88\x01\x01\x12\x1a\n" +
+	"\x06mos_lq\x18\r \x01(\x01H\vR\x05mosLq\x88\x01\x01\x12\x1a\n" +
+	"\x06mos_cq\x18\x0e \x01(\x01H\fR\x05mosCq\x88\x01\x01\x124\n" +
+	"\x13concealment_percent\x18\x0f \x01(\x01H\rR\x12concealmentPercent\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"duration_s\x18\x10 \x01(\rH\x0eR\tdurationS\x88\x01\x01\x12\x18\n" +
+	"\aencoder\x18\x11 \x01(\tR\aencoder\x12\x18\n" +
+	"\adecoder\x18\x12 \x01(\tR\adecoder\x123\n" +
+	"\x13remote_packets_lost\x18\x13 \x01(\x04H\x0fR\x11remotePacketsLost\x88\x01\x01\x12-\n" +
+	"\x10remote_jitter_ms\x18\x14 \x01(\x01H\x10R\x0eremoteJitterMs\x88\x01\x01B\x0f\n" +
+	"\r_packets_sentB\x13\n" +
+	"\x11_packets_receivedB\x0f\n" +
+	"\r_packets_lostB\x14\n" +
+	"\x12_packets_discardedB\x0e\n" +
+	"\f_octets_sentB\x12\n" +
+	"\x10_octets_receivedB\f\n" +
+	"\n" +
+	"_jitter_msB\x10\n" +
+	"\x0e_jitter_max_msB\x19\n" +
+	"\x17_jitter_timestamp_unitsB\x10\n" +
+	"\x0e_round_trip_msB\r\n" +
+	"\v_latency_msB\t\n" +
+	"\a_mos_lqB\t\n" +
+	"\a_mos_cqB\x16\n" +
+	"\x14_concealment_percentB\r\n" +
+	"\v_duration_sB\x16\n" +
+	"\x14_remote_packets_lostB\x13\n" +
+	"\x11_remote_jitter_ms\"p\n" +
 	"\bNameAddr\x12\x18\n" +
 	"\adisplay\x18\x01 \x01(\tR\adisplay\x12\x10\n" +
 	"\x03uri\x18\x02 \x01(\tR\x03uri\x12\x12\n" +
@@ -6962,7 +7215,7 @@ func file_telemetry_telemetry_proto_rawDescGZIP() []byte {
 }
 
 var file_telemetry_telemetry_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_telemetry_telemetry_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
+var file_telemetry_telemetry_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_telemetry_telemetry_proto_goTypes = []any{
 	(Source_Kind)(0),              // 0: earshot.telemetry.v1.Source.Kind
 	(*Batch)(nil),                 // 1: earshot.telemetry.v1.Batch
@@ -6974,132 +7227,134 @@ var file_telemetry_telemetry_proto_goTypes = []any{
 	(*TimelineEnd)(nil),           // 7: earshot.telemetry.v1.TimelineEnd
 	(*Identity)(nil),              // 8: earshot.telemetry.v1.Identity
 	(*SIPMessage)(nil),            // 9: earshot.telemetry.v1.SIPMessage
-	(*NameAddr)(nil),              // 10: earshot.telemetry.v1.NameAddr
-	(*Contact)(nil),               // 11: earshot.telemetry.v1.Contact
-	(*SDP)(nil),                   // 12: earshot.telemetry.v1.SDP
-	(*Media)(nil),                 // 13: earshot.telemetry.v1.Media
-	(*Codec)(nil),                 // 14: earshot.telemetry.v1.Codec
-	(*RTCPPacket)(nil),            // 15: earshot.telemetry.v1.RTCPPacket
-	(*SenderReport)(nil),          // 16: earshot.telemetry.v1.SenderReport
-	(*ReceptionReport)(nil),       // 17: earshot.telemetry.v1.ReceptionReport
-	(*DLRR)(nil),                  // 18: earshot.telemetry.v1.DLRR
-	(*ReceiverReferenceTime)(nil), // 19: earshot.telemetry.v1.ReceiverReferenceTime
-	(*VoIPMetrics)(nil),           // 20: earshot.telemetry.v1.VoIPMetrics
-	(*StatisticsSummary)(nil),     // 21: earshot.telemetry.v1.StatisticsSummary
-	(*XRMetrics)(nil),             // 22: earshot.telemetry.v1.XRMetrics
-	(*RTPInterval)(nil),           // 23: earshot.telemetry.v1.RTPInterval
-	(*WebRTCSample)(nil),          // 24: earshot.telemetry.v1.WebRTCSample
-	(*InboundRTP)(nil),            // 25: earshot.telemetry.v1.InboundRTP
-	(*OutboundRTP)(nil),           // 26: earshot.telemetry.v1.OutboundRTP
-	(*RemoteInboundRTP)(nil),      // 27: earshot.telemetry.v1.RemoteInboundRTP
-	(*RemoteOutboundRTP)(nil),     // 28: earshot.telemetry.v1.RemoteOutboundRTP
-	(*MediaSource)(nil),           // 29: earshot.telemetry.v1.MediaSource
-	(*CandidatePair)(nil),         // 30: earshot.telemetry.v1.CandidatePair
-	(*CallEvent)(nil),             // 31: earshot.telemetry.v1.CallEvent
-	(*VQReport)(nil),              // 32: earshot.telemetry.v1.VQReport
-	(*VQMetrics)(nil),             // 33: earshot.telemetry.v1.VQMetrics
-	(*Outcome)(nil),               // 34: earshot.telemetry.v1.Outcome
-	(*Sample)(nil),                // 35: earshot.telemetry.v1.Sample
-	(*Call)(nil),                  // 36: earshot.telemetry.v1.Call
-	(*LinkedCall)(nil),            // 37: earshot.telemetry.v1.LinkedCall
-	(*Party)(nil),                 // 38: earshot.telemetry.v1.Party
-	(*CallEnd)(nil),               // 39: earshot.telemetry.v1.CallEnd
-	(*Leg)(nil),                   // 40: earshot.telemetry.v1.Leg
-	(*Verdict)(nil),               // 41: earshot.telemetry.v1.Verdict
-	(*Distribution)(nil),          // 42: earshot.telemetry.v1.Distribution
-	(*Delay)(nil),                 // 43: earshot.telemetry.v1.Delay
-	(*Jitter)(nil),                // 44: earshot.telemetry.v1.Jitter
-	(*Loss)(nil),                  // 45: earshot.telemetry.v1.Loss
-	(*OneWayAudio)(nil),           // 46: earshot.telemetry.v1.OneWayAudio
-	(*MOS)(nil),                   // 47: earshot.telemetry.v1.MOS
-	(*Evidence)(nil),              // 48: earshot.telemetry.v1.Evidence
-	(*VerdictSource)(nil),         // 49: earshot.telemetry.v1.VerdictSource
-	(*Rejection)(nil),             // 50: earshot.telemetry.v1.Rejection
-	(*Rating)(nil),                // 51: earshot.telemetry.v1.Rating
-	(*RegistrationChange)(nil),    // 52: earshot.telemetry.v1.RegistrationChange
-	(*CheckpointEntry)(nil),       // 53: earshot.telemetry.v1.CheckpointEntry
-	(*Binding)(nil),               // 54: earshot.telemetry.v1.Binding
-	nil,                           // 55: earshot.telemetry.v1.Delay.ShareEntry
-	nil,                           // 56: earshot.telemetry.v1.MOS.InputsEntry
-	nil,                           // 57: earshot.telemetry.v1.Evidence.ValuesEntry
+	(*RTPStat)(nil),               // 10: earshot.telemetry.v1.RTPStat
+	(*NameAddr)(nil),              // 11: earshot.telemetry.v1.NameAddr
+	(*Contact)(nil),               // 12: earshot.telemetry.v1.Contact
+	(*SDP)(nil),                   // 13: earshot.telemetry.v1.SDP
+	(*Media)(nil),                 // 14: earshot.telemetry.v1.Media
+	(*Codec)(nil),                 // 15: earshot.telemetry.v1.Codec
+	(*RTCPPacket)(nil),            // 16: earshot.telemetry.v1.RTCPPacket
+	(*SenderReport)(nil),          // 17: earshot.telemetry.v1.SenderReport
+	(*ReceptionReport)(nil),       // 18: earshot.telemetry.v1.ReceptionReport
+	(*DLRR)(nil),                  // 19: earshot.telemetry.v1.DLRR
+	(*ReceiverReferenceTime)(nil), // 20: earshot.telemetry.v1.ReceiverReferenceTime
+	(*VoIPMetrics)(nil),           // 21: earshot.telemetry.v1.VoIPMetrics
+	(*StatisticsSummary)(nil),     // 22: earshot.telemetry.v1.StatisticsSummary
+	(*XRMetrics)(nil),             // 23: earshot.telemetry.v1.XRMetrics
+	(*RTPInterval)(nil),           // 24: earshot.telemetry.v1.RTPInterval
+	(*WebRTCSample)(nil),          // 25: earshot.telemetry.v1.WebRTCSample
+	(*InboundRTP)(nil),            // 26: earshot.telemetry.v1.InboundRTP
+	(*OutboundRTP)(nil),           // 27: earshot.telemetry.v1.OutboundRTP
+	(*RemoteInboundRTP)(nil),      // 28: earshot.telemetry.v1.RemoteInboundRTP
+	(*RemoteOutboundRTP)(nil),     // 29: earshot.telemetry.v1.RemoteOutboundRTP
+	(*MediaSource)(nil),           // 30: earshot.telemetry.v1.MediaSource
+	(*CandidatePair)(nil),         // 31: earshot.telemetry.v1.CandidatePair
+	(*CallEvent)(nil),             // 32: earshot.telemetry.v1.CallEvent
+	(*VQReport)(nil),              // 33: earshot.telemetry.v1.VQReport
+	(*VQMetrics)(nil),             // 34: earshot.telemetry.v1.VQMetrics
+	(*Outcome)(nil),               // 35: earshot.telemetry.v1.Outcome
+	(*Sample)(nil),                // 36: earshot.telemetry.v1.Sample
+	(*Call)(nil),                  // 37: earshot.telemetry.v1.Call
+	(*LinkedCall)(nil),            // 38: earshot.telemetry.v1.LinkedCall
+	(*Party)(nil),                 // 39: earshot.telemetry.v1.Party
+	(*CallEnd)(nil),               // 40: earshot.telemetry.v1.CallEnd
+	(*Leg)(nil),                   // 41: earshot.telemetry.v1.Leg
+	(*Verdict)(nil),               // 42: earshot.telemetry.v1.Verdict
+	(*Distribution)(nil),          // 43: earshot.telemetry.v1.Distribution
+	(*Delay)(nil),                 // 44: earshot.telemetry.v1.Delay
+	(*Jitter)(nil),                // 45: earshot.telemetry.v1.Jitter
+	(*Loss)(nil),                  // 46: earshot.telemetry.v1.Loss
+	(*OneWayAudio)(nil),           // 47: earshot.telemetry.v1.OneWayAudio
+	(*MOS)(nil),                   // 48: earshot.telemetry.v1.MOS
+	(*Evidence)(nil),              // 49: earshot.telemetry.v1.Evidence
+	(*VerdictSource)(nil),         // 50: earshot.telemetry.v1.VerdictSource
+	(*Rejection)(nil),             // 51: earshot.telemetry.v1.Rejection
+	(*Rating)(nil),                // 52: earshot.telemetry.v1.Rating
+	(*RegistrationChange)(nil),    // 53: earshot.telemetry.v1.RegistrationChange
+	(*CheckpointEntry)(nil),       // 54: earshot.telemetry.v1.CheckpointEntry
+	(*Binding)(nil),               // 55: earshot.telemetry.v1.Binding
+	nil,                           // 56: earshot.telemetry.v1.Delay.ShareEntry
+	nil,                           // 57: earshot.telemetry.v1.MOS.InputsEntry
+	nil,                           // 58: earshot.telemetry.v1.Evidence.ValuesEntry
 }
 var file_telemetry_telemetry_proto_depIdxs = []int32{
 	3,  // 0: earshot.telemetry.v1.Record.timeline:type_name -> earshot.telemetry.v1.Timeline
 	4,  // 1: earshot.telemetry.v1.Record.source:type_name -> earshot.telemetry.v1.Source
 	9,  // 2: earshot.telemetry.v1.Record.sip:type_name -> earshot.telemetry.v1.SIPMessage
-	15, // 3: earshot.telemetry.v1.Record.rtcp:type_name -> earshot.telemetry.v1.RTCPPacket
-	23, // 4: earshot.telemetry.v1.Record.rtp:type_name -> earshot.telemetry.v1.RTPInterval
-	24, // 5: earshot.telemetry.v1.Record.webrtc:type_name -> earshot.telemetry.v1.WebRTCSample
-	31, // 6: earshot.telemetry.v1.Record.event:type_name -> earshot.telemetry.v1.CallEvent
-	32, // 7: earshot.telemetry.v1.Record.vq:type_name -> earshot.telemetry.v1.VQReport
+	16, // 3: earshot.telemetry.v1.Record.rtcp:type_name -> earshot.telemetry.v1.RTCPPacket
+	24, // 4: earshot.telemetry.v1.Record.rtp:type_name -> earshot.telemetry.v1.RTPInterval
+	25, // 5: earshot.telemetry.v1.Record.webrtc:type_name -> earshot.telemetry.v1.WebRTCSample
+	32, // 6: earshot.telemetry.v1.Record.event:type_name -> earshot.telemetry.v1.CallEvent
+	33, // 7: earshot.telemetry.v1.Record.vq:type_name -> earshot.telemetry.v1.VQReport
 	5,  // 8: earshot.telemetry.v1.Record.link:type_name -> earshot.telemetry.v1.CallLink
 	6,  // 9: earshot.telemetry.v1.Record.tick:type_name -> earshot.telemetry.v1.Tick
 	7,  // 10: earshot.telemetry.v1.Record.end:type_name -> earshot.telemetry.v1.TimelineEnd
 	0,  // 11: earshot.telemetry.v1.Source.kind:type_name -> earshot.telemetry.v1.Source.Kind
-	10, // 12: earshot.telemetry.v1.SIPMessage.from:type_name -> earshot.telemetry.v1.NameAddr
-	10, // 13: earshot.telemetry.v1.SIPMessage.to:type_name -> earshot.telemetry.v1.NameAddr
-	11, // 14: earshot.telemetry.v1.SIPMessage.contacts:type_name -> earshot.telemetry.v1.Contact
-	12, // 15: earshot.telemetry.v1.SIPMessage.sdp:type_name -> earshot.telemetry.v1.SDP
+	11, // 12: earshot.telemetry.v1.SIPMessage.from:type_name -> earshot.telemetry.v1.NameAddr
+	11, // 13: earshot.telemetry.v1.SIPMessage.to:type_name -> earshot.telemetry.v1.NameAddr
+	12, // 14: earshot.telemetry.v1.SIPMessage.contacts:type_name -> earshot.telemetry.v1.Contact
+	13, // 15: earshot.telemetry.v1.SIPMessage.sdp:type_name -> earshot.telemetry.v1.SDP
 	8,  // 16: earshot.telemetry.v1.SIPMessage.caller:type_name -> earshot.telemetry.v1.Identity
 	8,  // 17: earshot.telemetry.v1.SIPMessage.callee:type_name -> earshot.telemetry.v1.Identity
-	13, // 18: earshot.telemetry.v1.SDP.media:type_name -> earshot.telemetry.v1.Media
-	14, // 19: earshot.telemetry.v1.Media.codecs:type_name -> earshot.telemetry.v1.Codec
-	16, // 20: earshot.telemetry.v1.RTCPPacket.sender_reports:type_name -> earshot.telemetry.v1.SenderReport
-	17, // 21: earshot.telemetry.v1.RTCPPacket.reports:type_name -> earshot.telemetry.v1.ReceptionReport
-	20, // 22: earshot.telemetry.v1.RTCPPacket.voip_metrics:type_name -> earshot.telemetry.v1.VoIPMetrics
-	18, // 23: earshot.telemetry.v1.RTCPPacket.dlrrs:type_name -> earshot.telemetry.v1.DLRR
-	19, // 24: earshot.telemetry.v1.RTCPPacket.rrtrs:type_name -> earshot.telemetry.v1.ReceiverReferenceTime
-	21, // 25: earshot.telemetry.v1.RTCPPacket.statistics:type_name -> earshot.telemetry.v1.StatisticsSummary
-	22, // 26: earshot.telemetry.v1.RTCPPacket.metrics:type_name -> earshot.telemetry.v1.XRMetrics
-	8,  // 27: earshot.telemetry.v1.WebRTCSample.identity:type_name -> earshot.telemetry.v1.Identity
-	25, // 28: earshot.telemetry.v1.WebRTCSample.inbound:type_name -> earshot.telemetry.v1.InboundRTP
-	26, // 29: earshot.telemetry.v1.WebRTCSample.outbound:type_name -> earshot.telemetry.v1.OutboundRTP
-	27, // 30: earshot.telemetry.v1.WebRTCSample.remote_inbound:type_name -> earshot.telemetry.v1.RemoteInboundRTP
-	28, // 31: earshot.telemetry.v1.WebRTCSample.remote_outbound:type_name -> earshot.telemetry.v1.RemoteOutboundRTP
-	29, // 32: earshot.telemetry.v1.WebRTCSample.media_sources:type_name -> earshot.telemetry.v1.MediaSource
-	30, // 33: earshot.telemetry.v1.WebRTCSample.pair:type_name -> earshot.telemetry.v1.CandidatePair
-	8,  // 34: earshot.telemetry.v1.WebRTCSample.from:type_name -> earshot.telemetry.v1.Identity
-	8,  // 35: earshot.telemetry.v1.WebRTCSample.to:type_name -> earshot.telemetry.v1.Identity
-	8,  // 36: earshot.telemetry.v1.CallEvent.from:type_name -> earshot.telemetry.v1.Identity
-	8,  // 37: earshot.telemetry.v1.CallEvent.to:type_name -> earshot.telemetry.v1.Identity
-	8,  // 38: earshot.telemetry.v1.CallEvent.subject:type_name -> earshot.telemetry.v1.Identity
-	33, // 39: earshot.telemetry.v1.VQReport.local:type_name -> earshot.telemetry.v1.VQMetrics
-	33, // 40: earshot.telemetry.v1.VQReport.remote:type_name -> earshot.telemetry.v1.VQMetrics
-	8,  // 41: earshot.telemetry.v1.VQReport.identity:type_name -> earshot.telemetry.v1.Identity
-	35, // 42: earshot.telemetry.v1.Outcome.sample:type_name -> earshot.telemetry.v1.Sample
-	36, // 43: earshot.telemetry.v1.Outcome.call:type_name -> earshot.telemetry.v1.Call
-	50, // 44: earshot.telemetry.v1.Outcome.rejection:type_name -> earshot.telemetry.v1.Rejection
-	9,  // 45: earshot.telemetry.v1.Outcome.message:type_name -> earshot.telemetry.v1.SIPMessage
-	52, // 46: earshot.telemetry.v1.Outcome.registration:type_name -> earshot.telemetry.v1.RegistrationChange
-	51, // 47: earshot.telemetry.v1.Outcome.rating:type_name -> earshot.telemetry.v1.Rating
-	4,  // 48: earshot.telemetry.v1.Outcome.source:type_name -> earshot.telemetry.v1.Source
-	38, // 49: earshot.telemetry.v1.Call.target:type_name -> earshot.telemetry.v1.Party
-	38, // 50: earshot.telemetry.v1.Call.contact:type_name -> earshot.telemetry.v1.Party
-	39, // 51: earshot.telemetry.v1.Call.end:type_name -> earshot.telemetry.v1.CallEnd
-	40, // 52: earshot.telemetry.v1.Call.legs:type_name -> earshot.telemetry.v1.Leg
-	41, // 53: earshot.telemetry.v1.Call.verdict:type_name -> earshot.telemetry.v1.Verdict
-	37, // 54: earshot.telemetry.v1.Call.linked_calls:type_name -> earshot.telemetry.v1.LinkedCall
-	8,  // 55: earshot.telemetry.v1.Party.identity:type_name -> earshot.telemetry.v1.Identity
-	43, // 56: earshot.telemetry.v1.Verdict.delay:type_name -> earshot.telemetry.v1.Delay
-	44, // 57: earshot.telemetry.v1.Verdict.jitter:type_name -> earshot.telemetry.v1.Jitter
-	45, // 58: earshot.telemetry.v1.Verdict.loss:type_name -> earshot.telemetry.v1.Loss
-	46, // 59: earshot.telemetry.v1.Verdict.one_way_audio:type_name -> earshot.telemetry.v1.OneWayAudio
-	47, // 60: earshot.telemetry.v1.Verdict.mos:type_name -> earshot.telemetry.v1.MOS
-	48, // 61: earshot.telemetry.v1.Verdict.evidence:type_name -> earshot.telemetry.v1.Evidence
-	49, // 62: earshot.telemetry.v1.Verdict.sources:type_name -> earshot.telemetry.v1.VerdictSource
-	42, // 63: earshot.telemetry.v1.Delay.rtt_ms:type_name -> earshot.telemetry.v1.Distribution
-	55, // 64: earshot.telemetry.v1.Delay.share:type_name -> earshot.telemetry.v1.Delay.ShareEntry
-	42, // 65: earshot.telemetry.v1.Jitter.jitter_ms:type_name -> earshot.telemetry.v1.Distribution
-	56, // 66: earshot.telemetry.v1.MOS.inputs:type_name -> earshot.telemetry.v1.MOS.InputsEntry
-	57, // 67: earshot.telemetry.v1.Evidence.values:type_name -> earshot.telemetry.v1.Evidence.ValuesEntry
-	8,  // 68: earshot.telemetry.v1.Rejection.agent:type_name -> earshot.telemetry.v1.Identity
-	8,  // 69: earshot.telemetry.v1.Rating.rater:type_name -> earshot.telemetry.v1.Identity
-	8,  // 70: earshot.telemetry.v1.RegistrationChange.identity:type_name -> earshot.telemetry.v1.Identity
-	71, // [71:71] is the sub-list for method output_type
-	71, // [71:71] is the sub-list for method input_type
-	71, // [71:71] is the sub-list for extension type_name
-	71, // [71:71] is the sub-list for extension extendee
-	0,  // [0:71] is the sub-list for field type_name
+	10, // 18: earshot.telemetry.v1.SIPMessage.rtp_stats:type_name -> earshot.telemetry.v1.RTPStat
+	14, // 19: earshot.telemetry.v1.SDP.media:type_name -> earshot.telemetry.v1.Media
+	15, // 20: earshot.telemetry.v1.Media.codecs:type_name -> earshot.telemetry.v1.Codec
+	17, // 21: earshot.telemetry.v1.RTCPPacket.sender_reports:type_name -> earshot.telemetry.v1.SenderReport
+	18, // 22: earshot.telemetry.v1.RTCPPacket.reports:type_name -> earshot.telemetry.v1.ReceptionReport
+	21, // 23: earshot.telemetry.v1.RTCPPacket.voip_metrics:type_name -> earshot.telemetry.v1.VoIPMetrics
+	19, // 24: earshot.telemetry.v1.RTCPPacket.dlrrs:type_name -> earshot.telemetry.v1.DLRR
+	20, // 25: earshot.telemetry.v1.RTCPPacket.rrtrs:type_name -> earshot.telemetry.v1.ReceiverReferenceTime
+	22, // 26: earshot.telemetry.v1.RTCPPacket.statistics:type_name -> earshot.telemetry.v1.StatisticsSummary
+	23, // 27: earshot.telemetry.v1.RTCPPacket.metrics:type_name -> earshot.telemetry.v1.XRMetrics
+	8,  // 28: earshot.telemetry.v1.WebRTCSample.identity:type_name -> earshot.telemetry.v1.Identity
+	26, // 29: earshot.telemetry.v1.WebRTCSample.inbound:type_name -> earshot.telemetry.v1.InboundRTP
+	27, // 30: earshot.telemetry.v1.WebRTCSample.outbound:type_name -> earshot.telemetry.v1.OutboundRTP
+	28, // 31: earshot.telemetry.v1.WebRTCSample.remote_inbound:type_name -> earshot.telemetry.v1.RemoteInboundRTP
+	29, // 32: earshot.telemetry.v1.WebRTCSample.remote_outbound:type_name -> earshot.telemetry.v1.RemoteOutboundRTP
+	30, // 33: earshot.telemetry.v1.WebRTCSample.media_sources:type_name -> earshot.telemetry.v1.MediaSource
+	31, // 34: earshot.telemetry.v1.WebRTCSample.pair:type_name -> earshot.telemetry.v1.CandidatePair
+	8,  // 35: earshot.telemetry.v1.WebRTCSample.from:type_name -> earshot.telemetry.v1.Identity
+	8,  // 36: earshot.telemetry.v1.WebRTCSample.to:type_name -> earshot.telemetry.v1.Identity
+	8,  // 37: earshot.telemetry.v1.CallEvent.from:type_name -> earshot.telemetry.v1.Identity
+	8,  // 38: earshot.telemetry.v1.CallEvent.to:type_name -> earshot.telemetry.v1.Identity
+	8,  // 39: earshot.telemetry.v1.CallEvent.subject:type_name -> earshot.telemetry.v1.Identity
+	34, // 40: earshot.telemetry.v1.VQReport.local:type_name -> earshot.telemetry.v1.VQMetrics
+	34, // 41: earshot.telemetry.v1.VQReport.remote:type_name -> earshot.telemetry.v1.VQMetrics
+	8,  // 42: earshot.telemetry.v1.VQReport.identity:type_name -> earshot.telemetry.v1.Identity
+	36, // 43: earshot.telemetry.v1.Outcome.sample:type_name -> earshot.telemetry.v1.Sample
+	37, // 44: earshot.telemetry.v1.Outcome.call:type_name -> earshot.telemetry.v1.Call
+	51, // 45: earshot.telemetry.v1.Outcome.rejection:type_name -> earshot.telemetry.v1.Rejection
+	9,  // 46: earshot.telemetry.v1.Outcome.message:type_name -> earshot.telemetry.v1.SIPMessage
+	53, // 47: earshot.telemetry.v1.Outcome.registration:type_name -> earshot.telemetry.v1.RegistrationChange
+	52, // 48: earshot.telemetry.v1.Outcome.rating:type_name -> earshot.telemetry.v1.Rating
+	4,  // 49: earshot.telemetry.v1.Outcome.source:type_name -> earshot.telemetry.v1.Source
+	39, // 50: earshot.telemetry.v1.Call.target:type_name -> earshot.telemetry.v1.Party
+	39, // 51: earshot.telemetry.v1.Call.contact:type_name -> earshot.telemetry.v1.Party
+	40, // 52: earshot.telemetry.v1.Call.end:type_name -> earshot.telemetry.v1.CallEnd
+	41, // 53: earshot.telemetry.v1.Call.legs:type_name -> earshot.telemetry.v1.Leg
+	42, // 54: earshot.telemetry.v1.Call.verdict:type_name -> earshot.telemetry.v1.Verdict
+	38, // 55: earshot.telemetry.v1.Call.linked_calls:type_name -> earshot.telemetry.v1.LinkedCall
+	8,  // 56: earshot.telemetry.v1.Party.identity:type_name -> earshot.telemetry.v1.Identity
+	44, // 57: earshot.telemetry.v1.Verdict.delay:type_name -> earshot.telemetry.v1.Delay
+	45, // 58: earshot.telemetry.v1.Verdict.jitter:type_name -> earshot.telemetry.v1.Jitter
+	46, // 59: earshot.telemetry.v1.Verdict.loss:type_name -> earshot.telemetry.v1.Loss
+	47, // 60: earshot.telemetry.v1.Verdict.one_way_audio:type_name -> earshot.telemetry.v1.OneWayAudio
+	48, // 61: earshot.telemetry.v1.Verdict.mos:type_name -> earshot.telemetry.v1.MOS
+	49, // 62: earshot.telemetry.v1.Verdict.evidence:type_name -> earshot.telemetry.v1.Evidence
+	50, // 63: earshot.telemetry.v1.Verdict.sources:type_name -> earshot.telemetry.v1.VerdictSource
+	43, // 64: earshot.telemetry.v1.Delay.rtt_ms:type_name -> earshot.telemetry.v1.Distribution
+	56, // 65: earshot.telemetry.v1.Delay.share:type_name -> earshot.telemetry.v1.Delay.ShareEntry
+	43, // 66: earshot.telemetry.v1.Jitter.jitter_ms:type_name -> earshot.telemetry.v1.Distribution
+	57, // 67: earshot.telemetry.v1.MOS.inputs:type_name -> earshot.telemetry.v1.MOS.InputsEntry
+	58, // 68: earshot.telemetry.v1.Evidence.values:type_name -> earshot.telemetry.v1.Evidence.ValuesEntry
+	8,  // 69: earshot.telemetry.v1.Rejection.agent:type_name -> earshot.telemetry.v1.Identity
+	8,  // 70: earshot.telemetry.v1.Rating.rater:type_name -> earshot.telemetry.v1.Identity
+	8,  // 71: earshot.telemetry.v1.RegistrationChange.identity:type_name -> earshot.telemetry.v1.Identity
+	72, // [72:72] is the sub-list for method output_type
+	72, // [72:72] is the sub-list for method input_type
+	72, // [72:72] is the sub-list for extension type_name
+	72, // [72:72] is the sub-list for extension extendee
+	0,  // [0:72] is the sub-list for field type_name
 }
 
 func init() { file_telemetry_telemetry_proto_init() }
@@ -7118,14 +7373,15 @@ func file_telemetry_telemetry_proto_init() {
 		(*Record_Tick)(nil),
 		(*Record_End)(nil),
 	}
-	file_telemetry_telemetry_proto_msgTypes[24].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[9].OneofWrappers = []any{}
 	file_telemetry_telemetry_proto_msgTypes[25].OneofWrappers = []any{}
 	file_telemetry_telemetry_proto_msgTypes[26].OneofWrappers = []any{}
 	file_telemetry_telemetry_proto_msgTypes[27].OneofWrappers = []any{}
 	file_telemetry_telemetry_proto_msgTypes[28].OneofWrappers = []any{}
 	file_telemetry_telemetry_proto_msgTypes[29].OneofWrappers = []any{}
-	file_telemetry_telemetry_proto_msgTypes[32].OneofWrappers = []any{}
-	file_telemetry_telemetry_proto_msgTypes[33].OneofWrappers = []any{
+	file_telemetry_telemetry_proto_msgTypes[30].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[33].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[34].OneofWrappers = []any{
 		(*Outcome_Sample)(nil),
 		(*Outcome_Call)(nil),
 		(*Outcome_Rejection)(nil),
@@ -7133,16 +7389,16 @@ func file_telemetry_telemetry_proto_init() {
 		(*Outcome_Registration)(nil),
 		(*Outcome_Rating)(nil),
 	}
-	file_telemetry_telemetry_proto_msgTypes[34].OneofWrappers = []any{}
-	file_telemetry_telemetry_proto_msgTypes[43].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[35].OneofWrappers = []any{}
 	file_telemetry_telemetry_proto_msgTypes[44].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[45].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_telemetry_telemetry_proto_rawDesc), len(file_telemetry_telemetry_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   57,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
