@@ -687,6 +687,7 @@ func (f *fileImport) stats(r io.Reader) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 64<<10), maxStatsLine)
 	samples := 0
+	var stats webrtc.Stats
 	for number := 1; lines.Scan(); number++ {
 		line := bytes.TrimSpace(bytes.TrimPrefix(lines.Bytes(), []byte("\xef\xbb\xbf")))
 		if len(line) == 0 {
@@ -715,10 +716,10 @@ func (f *fileImport) stats(r io.Reader) error {
 		if entry.Muted != nil {
 			sample.Muted, sample.HasMuted = *entry.Muted, true
 		}
-		at, err := webrtc.Reduce(entry.Report, sample)
-		if err != nil {
+		if err := stats.Read(entry.Report); err != nil {
 			return fmt.Errorf("line %d: %w", number, err)
 		}
+		at := stats.Sample(sample)
 		if at == 0 {
 			at = int64(entry.T * 1e6)
 		}

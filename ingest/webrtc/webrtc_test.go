@@ -1,14 +1,8 @@
 package webrtc
 
 import (
-	"bufio"
-	"compress/gzip"
-	"encoding/json"
 	"errors"
-	"math"
-	"os"
 	"testing"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -33,7 +27,7 @@ const specItem = `{"call_id":"c1","leg_id":"l1","user_id":"u1","device_id":"d1",
  "T":{"id":"T","type":"transport","selectedCandidatePairId":"P1"}}}`
 
 func TestDecodeSpecification(t *testing.T) {
-	item, err := Decode([]byte(specItem))
+	item, err := new(Decoder).Decode([]byte(specItem))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +60,7 @@ func TestDecodeSpecification(t *testing.T) {
 
 // Legacy values are strings; levels are 0–32767; -1 stands for none.
 func TestDecodeLegacy(t *testing.T) {
-	item, err := Decode([]byte(`{"call_id":"c","stats":[
+	item, err := new(Decoder).Decode([]byte(`{"call_id":"c","stats":[
 	 {"id":"ssrc_5_recv","type":"ssrc","mediaType":"audio","ssrc":"5","timestamp":1605199250000,"packetsReceived":"50","packetsLost":"1","bytesReceived":"4000",
 	  "googJitterReceived":"8","googJitterBufferMs":"60","googPreferredJitterBufferMs":"40","audioOutputLevel":"32767","googCodecName":"opus"},
 	 {"id":"ssrc_6_send","type":"ssrc","mediaType":"audio","ssrc":"6","packetsSent":"51","bytesSent":"4100","packetsLost":"2","googRtt":"120","audioInputLevel":"16383.5"},
@@ -99,12 +93,14 @@ func TestDecodeLegacy(t *testing.T) {
 // Until 2022 Chrome kept the receiver's audio statistics in the track.
 func TestDecodeTrackMembers(t *testing.T) {
 	sample := &telemetry.WebRTCSample{}
-	_, err := Reduce([]byte(`{"I":{"type":"inbound-rtp","kind":"audio","trackId":"TR"},"O":{"type":"outbound-rtp","kind":"audio","trackId":"TS"},
+	var stats Stats
+	err := stats.Read([]byte(`{"I":{"type":"inbound-rtp","kind":"audio","trackId":"TR"},"O":{"type":"outbound-rtp","kind":"audio","trackId":"TS"},
 	 "TR":{"type":"track","kind":"audio","remoteSource":true,"jitterBufferDelay":9,"jitterBufferEmittedCount":90,"concealedSamples":1,"totalSamplesReceived":2,"audioLevel":-1},
-	 "TS":{"type":"track","kind":"audio","remoteSource":false,"audioLevel":0.5}}`), sample)
+	 "TS":{"type":"track","kind":"audio","remoteSource":false,"audioLevel":0.5}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
+	stats.Sample(sample)
 	in := sample.Inbound[0]
 	if in.GetJitterBufferDelayS() != 9 || in.GetJitterBufferEmittedCount() != 90 || in.GetConcealedSamples() != 1 || in.GetTotalSamplesReceived() != 2 {
 		t.Errorf("inbound %v", in)
@@ -134,80 +130,10 @@ func TestDecodeRefuses(t *testing.T) {
 		`{"call_id":"c","stats":{"a":{"ssrc":01}}}`:    "",
 		"{\"call_id\":\"c\",\"stats\":{\"a\":\"\n\"}}": "",
 	} {
-		_, err := Decode([]byte(in))
+		_, err := new(Decoder).Decode([]byte(in))
 		var fe *FieldError
 		if !errors.As(err, &fe) || !errors.Is(err, ErrItem) || fe.Field != field {
 			t.Errorf("%s: %v, want field %q", in, err, field)
-		}
-	}
-}
-
-func FuzzDecode(f *testing.F) {
-	f.Add([]byte(specItem))
-	f.Add([]byte(`{"call_id":"\ud83d\ude00\u00e9\ud800","stats":[{"type":"ssrc","ssrc":"1","audioOutputLevel":"-1"}]}`))
-	f.Add([]byte(`{"call_id":"c","at":1772359200250,"stats":{"a":{"type":"track","kind":"audio","audioLevel":1e400}}}`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		item, err := Decode(b)
-		if err != nil {
-			if !errors.Is(err, ErrItem) {
-				t.Fatalf("foreign error %v", err)
-			}
-			return
-		}
-		if !json.Valid(b) {
-			t.Fatalf("accepted invalid JSON %q", b)
-		}
-		if !utf8.ValidString(item.Sample.CallId) {
-			t.Fatalf("call id %q", item.Sample.CallId)
-		}
-		if _, err := proto.Marshal(item.Sample); err != nil {
-			t.Fatalf("cannot marshal: %v", err)
-		}
-		for _, in := range item.Sample.Inbound {
-			if in.AudioLevel != nil && (*in.AudioLevel < 0 || *in.AudioLevel > 1 || math.IsNaN(*in.AudioLevel)) {
-				t.Fatalf("audio level %v", *in.AudioLevel)
-			}
-		}
-	})
-}
-
-func BenchmarkDecode(b *testing.B) {
-	item := []byte(specItem)
-	b.SetBytes(int64(len(item)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := Decode(item); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-// A report as a browser gives it: about 60 objects, 20 KB.
-func BenchmarkReduceBrowser(b *testing.B) {
-	file, err := os.Open("../../testdata/webrtc/w1_clean.jsonl.gz")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer file.Close()
-	z, err := gzip.NewReader(file)
-	if err != nil {
-		b.Fatal(err)
-	}
-	lines := bufio.NewScanner(z)
-	lines.Buffer(nil, 1<<20)
-	lines.Scan()
-	lines.Scan()
-	var entry struct {
-		Report json.RawMessage `json:"report"`
-	}
-	if err := json.Unmarshal(lines.Bytes(), &entry); err != nil {
-		b.Fatal(err)
-	}
-	b.SetBytes(int64(len(entry.Report)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := Reduce(entry.Report, &telemetry.WebRTCSample{}); err != nil {
-			b.Fatal(err)
 		}
 	}
 }
