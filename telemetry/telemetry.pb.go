@@ -4211,8 +4211,9 @@ type Outcome struct {
 	//	*Outcome_Message
 	//	*Outcome_Registration
 	//	*Outcome_Rating
+	//	*Outcome_Ingest
 	Body          isOutcome_Body `protobuf_oneof:"body"`
-	AtUs          int64          `protobuf:"varint,20,opt,name=at_us,json=atUs,proto3" json:"at_us,omitempty"` // of message and call
+	AtUs          int64          `protobuf:"varint,20,opt,name=at_us,json=atUs,proto3" json:"at_us,omitempty"` // of message, call and ingest
 	Source        *Source        `protobuf:"bytes,21,opt,name=source,proto3" json:"source,omitempty"`          // of message
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4344,6 +4345,15 @@ func (x *Outcome) GetRating() *Rating {
 	return nil
 }
 
+func (x *Outcome) GetIngest() *IngestReport {
+	if x != nil {
+		if x, ok := x.Body.(*Outcome_Ingest); ok {
+			return x.Ingest
+		}
+	}
+	return nil
+}
+
 func (x *Outcome) GetAtUs() int64 {
 	if x != nil {
 		return x.AtUs
@@ -4386,6 +4396,10 @@ type Outcome_Rating struct {
 	Rating *Rating `protobuf:"bytes,15,opt,name=rating,proto3,oneof"`
 }
 
+type Outcome_Ingest struct {
+	Ingest *IngestReport `protobuf:"bytes,16,opt,name=ingest,proto3,oneof"`
+}
+
 func (*Outcome_Sample) isOutcome_Body() {}
 
 func (*Outcome_Call) isOutcome_Body() {}
@@ -4397,6 +4411,141 @@ func (*Outcome_Message) isOutcome_Body() {}
 func (*Outcome_Registration) isOutcome_Body() {}
 
 func (*Outcome_Rating) isOutcome_Body() {}
+
+func (*Outcome_Ingest) isOutcome_Body() {}
+
+// IngestReport is what one ingester received from one agent in an interval that
+// ends at the at_us of its outcome, and what became of it. It is the only outcome
+// that no processor makes. Over all reports
+//
+//	received = produced + rejected + dropped + what is in flight
+type IngestReport struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Instance      string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"` // the ingester and its start
+	Listener      string                 `protobuf:"bytes,2,opt,name=listener,proto3" json:"listener,omitempty"` // hep_udp, sip_tcp, …
+	Agent         string                 `protobuf:"bytes,3,opt,name=agent,proto3" json:"agent,omitempty"`       // empty where it is not known
+	Counts        []*IngestCount         `protobuf:"bytes,4,rep,name=counts,proto3" json:"counts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IngestReport) Reset() {
+	*x = IngestReport{}
+	mi := &file_telemetry_telemetry_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IngestReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IngestReport) ProtoMessage() {}
+
+func (x *IngestReport) ProtoReflect() protoreflect.Message {
+	mi := &file_telemetry_telemetry_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IngestReport.ProtoReflect.Descriptor instead.
+func (*IngestReport) Descriptor() ([]byte, []int) {
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *IngestReport) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *IngestReport) GetListener() string {
+	if x != nil {
+		return x.Listener
+	}
+	return ""
+}
+
+func (x *IngestReport) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
+}
+
+func (x *IngestReport) GetCounts() []*IngestCount {
+	if x != nil {
+		return x.Counts
+	}
+	return nil
+}
+
+type IngestCount struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Outcome       string                 `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"` // received, produced, rejected, dropped, kernel_dropped
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`   // of rejected and dropped
+	Count         uint64                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`    // in the interval, above 0
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IngestCount) Reset() {
+	*x = IngestCount{}
+	mi := &file_telemetry_telemetry_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IngestCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IngestCount) ProtoMessage() {}
+
+func (x *IngestCount) ProtoReflect() protoreflect.Message {
+	mi := &file_telemetry_telemetry_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IngestCount.ProtoReflect.Descriptor instead.
+func (*IngestCount) Descriptor() ([]byte, []int) {
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *IngestCount) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *IngestCount) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *IngestCount) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
 
 // Sample is a point on the graphs: what one witness saw of one direction.
 type Sample struct {
@@ -4427,7 +4576,7 @@ type Sample struct {
 
 func (x *Sample) Reset() {
 	*x = Sample{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[35]
+	mi := &file_telemetry_telemetry_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4439,7 +4588,7 @@ func (x *Sample) String() string {
 func (*Sample) ProtoMessage() {}
 
 func (x *Sample) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[35]
+	mi := &file_telemetry_telemetry_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4452,7 +4601,7 @@ func (x *Sample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sample.ProtoReflect.Descriptor instead.
 func (*Sample) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{35}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Sample) GetAtUs() int64 {
@@ -4617,7 +4766,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[36]
+	mi := &file_telemetry_telemetry_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4629,7 +4778,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[36]
+	mi := &file_telemetry_telemetry_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4642,7 +4791,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{36}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Call) GetState() string {
@@ -4748,7 +4897,7 @@ type LinkedCall struct {
 
 func (x *LinkedCall) Reset() {
 	*x = LinkedCall{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[37]
+	mi := &file_telemetry_telemetry_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4760,7 +4909,7 @@ func (x *LinkedCall) String() string {
 func (*LinkedCall) ProtoMessage() {}
 
 func (x *LinkedCall) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[37]
+	mi := &file_telemetry_telemetry_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4773,7 +4922,7 @@ func (x *LinkedCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkedCall.ProtoReflect.Descriptor instead.
 func (*LinkedCall) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{37}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *LinkedCall) GetCallId() string {
@@ -4809,7 +4958,7 @@ type Party struct {
 
 func (x *Party) Reset() {
 	*x = Party{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[38]
+	mi := &file_telemetry_telemetry_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4821,7 +4970,7 @@ func (x *Party) String() string {
 func (*Party) ProtoMessage() {}
 
 func (x *Party) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[38]
+	mi := &file_telemetry_telemetry_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4834,7 +4983,7 @@ func (x *Party) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Party.ProtoReflect.Descriptor instead.
 func (*Party) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{38}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Party) GetIdentity() *Identity {
@@ -4876,7 +5025,7 @@ type CallEnd struct {
 
 func (x *CallEnd) Reset() {
 	*x = CallEnd{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[39]
+	mi := &file_telemetry_telemetry_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4888,7 +5037,7 @@ func (x *CallEnd) String() string {
 func (*CallEnd) ProtoMessage() {}
 
 func (x *CallEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[39]
+	mi := &file_telemetry_telemetry_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4901,7 +5050,7 @@ func (x *CallEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallEnd.ProtoReflect.Descriptor instead.
 func (*CallEnd) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{39}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *CallEnd) GetBy() string {
@@ -4947,7 +5096,7 @@ type Leg struct {
 
 func (x *Leg) Reset() {
 	*x = Leg{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[40]
+	mi := &file_telemetry_telemetry_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4959,7 +5108,7 @@ func (x *Leg) String() string {
 func (*Leg) ProtoMessage() {}
 
 func (x *Leg) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[40]
+	mi := &file_telemetry_telemetry_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4972,7 +5121,7 @@ func (x *Leg) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leg.ProtoReflect.Descriptor instead.
 func (*Leg) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{40}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Leg) GetId() string {
@@ -5094,7 +5243,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[41]
+	mi := &file_telemetry_telemetry_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5106,7 +5255,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[41]
+	mi := &file_telemetry_telemetry_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5119,7 +5268,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{41}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Verdict) GetOverall() string {
@@ -5225,7 +5374,7 @@ type Distribution struct {
 
 func (x *Distribution) Reset() {
 	*x = Distribution{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[42]
+	mi := &file_telemetry_telemetry_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5237,7 +5386,7 @@ func (x *Distribution) String() string {
 func (*Distribution) ProtoMessage() {}
 
 func (x *Distribution) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[42]
+	mi := &file_telemetry_telemetry_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5250,7 +5399,7 @@ func (x *Distribution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Distribution.ProtoReflect.Descriptor instead.
 func (*Distribution) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{42}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Distribution) GetMin() float64 {
@@ -5292,7 +5441,7 @@ type Delay struct {
 
 func (x *Delay) Reset() {
 	*x = Delay{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[43]
+	mi := &file_telemetry_telemetry_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5304,7 +5453,7 @@ func (x *Delay) String() string {
 func (*Delay) ProtoMessage() {}
 
 func (x *Delay) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[43]
+	mi := &file_telemetry_telemetry_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5317,7 +5466,7 @@ func (x *Delay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delay.ProtoReflect.Descriptor instead.
 func (*Delay) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{43}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Delay) GetBand() string {
@@ -5353,7 +5502,7 @@ type Jitter struct {
 
 func (x *Jitter) Reset() {
 	*x = Jitter{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[44]
+	mi := &file_telemetry_telemetry_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5365,7 +5514,7 @@ func (x *Jitter) String() string {
 func (*Jitter) ProtoMessage() {}
 
 func (x *Jitter) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[44]
+	mi := &file_telemetry_telemetry_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5378,7 +5527,7 @@ func (x *Jitter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Jitter.ProtoReflect.Descriptor instead.
 func (*Jitter) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{44}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Jitter) GetBand() string {
@@ -5422,7 +5571,7 @@ type Loss struct {
 
 func (x *Loss) Reset() {
 	*x = Loss{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[45]
+	mi := &file_telemetry_telemetry_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5434,7 +5583,7 @@ func (x *Loss) String() string {
 func (*Loss) ProtoMessage() {}
 
 func (x *Loss) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[45]
+	mi := &file_telemetry_telemetry_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5447,7 +5596,7 @@ func (x *Loss) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Loss.ProtoReflect.Descriptor instead.
 func (*Loss) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{45}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Loss) GetBand() string {
@@ -5499,7 +5648,7 @@ type OneWayAudio struct {
 
 func (x *OneWayAudio) Reset() {
 	*x = OneWayAudio{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[46]
+	mi := &file_telemetry_telemetry_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5511,7 +5660,7 @@ func (x *OneWayAudio) String() string {
 func (*OneWayAudio) ProtoMessage() {}
 
 func (x *OneWayAudio) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[46]
+	mi := &file_telemetry_telemetry_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5524,7 +5673,7 @@ func (x *OneWayAudio) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OneWayAudio.ProtoReflect.Descriptor instead.
 func (*OneWayAudio) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{46}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *OneWayAudio) GetState() string {
@@ -5582,7 +5731,7 @@ type MOS struct {
 
 func (x *MOS) Reset() {
 	*x = MOS{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[47]
+	mi := &file_telemetry_telemetry_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5594,7 +5743,7 @@ func (x *MOS) String() string {
 func (*MOS) ProtoMessage() {}
 
 func (x *MOS) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[47]
+	mi := &file_telemetry_telemetry_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5607,7 +5756,7 @@ func (x *MOS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MOS.ProtoReflect.Descriptor instead.
 func (*MOS) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{47}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *MOS) GetMin() float64 {
@@ -5660,7 +5809,7 @@ type Evidence struct {
 
 func (x *Evidence) Reset() {
 	*x = Evidence{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[48]
+	mi := &file_telemetry_telemetry_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5672,7 +5821,7 @@ func (x *Evidence) String() string {
 func (*Evidence) ProtoMessage() {}
 
 func (x *Evidence) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[48]
+	mi := &file_telemetry_telemetry_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5685,7 +5834,7 @@ func (x *Evidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Evidence.ProtoReflect.Descriptor instead.
 func (*Evidence) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{48}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Evidence) GetKind() string {
@@ -5748,7 +5897,7 @@ type VerdictSource struct {
 
 func (x *VerdictSource) Reset() {
 	*x = VerdictSource{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[49]
+	mi := &file_telemetry_telemetry_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5760,7 +5909,7 @@ func (x *VerdictSource) String() string {
 func (*VerdictSource) ProtoMessage() {}
 
 func (x *VerdictSource) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[49]
+	mi := &file_telemetry_telemetry_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5773,7 +5922,7 @@ func (x *VerdictSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerdictSource.ProtoReflect.Descriptor instead.
 func (*VerdictSource) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{49}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *VerdictSource) GetKind() string {
@@ -5817,7 +5966,7 @@ type Rejection struct {
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[50]
+	mi := &file_telemetry_telemetry_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5829,7 +5978,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[50]
+	mi := &file_telemetry_telemetry_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5842,7 +5991,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{50}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Rejection) GetId() string {
@@ -5935,7 +6084,7 @@ type Rating struct {
 
 func (x *Rating) Reset() {
 	*x = Rating{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[51]
+	mi := &file_telemetry_telemetry_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5947,7 +6096,7 @@ func (x *Rating) String() string {
 func (*Rating) ProtoMessage() {}
 
 func (x *Rating) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[51]
+	mi := &file_telemetry_telemetry_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5960,7 +6109,7 @@ func (x *Rating) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rating.ProtoReflect.Descriptor instead.
 func (*Rating) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{51}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Rating) GetId() string {
@@ -6032,7 +6181,7 @@ type RegistrationChange struct {
 
 func (x *RegistrationChange) Reset() {
 	*x = RegistrationChange{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[52]
+	mi := &file_telemetry_telemetry_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6044,7 +6193,7 @@ func (x *RegistrationChange) String() string {
 func (*RegistrationChange) ProtoMessage() {}
 
 func (x *RegistrationChange) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[52]
+	mi := &file_telemetry_telemetry_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6057,7 +6206,7 @@ func (x *RegistrationChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistrationChange.ProtoReflect.Descriptor instead.
 func (*RegistrationChange) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{52}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *RegistrationChange) GetAor() string {
@@ -6236,7 +6385,7 @@ type CheckpointEntry struct {
 
 func (x *CheckpointEntry) Reset() {
 	*x = CheckpointEntry{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[53]
+	mi := &file_telemetry_telemetry_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6248,7 +6397,7 @@ func (x *CheckpointEntry) String() string {
 func (*CheckpointEntry) ProtoMessage() {}
 
 func (x *CheckpointEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[53]
+	mi := &file_telemetry_telemetry_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6261,7 +6410,7 @@ func (x *CheckpointEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointEntry.ProtoReflect.Descriptor instead.
 func (*CheckpointEntry) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{53}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *CheckpointEntry) GetState() []byte {
@@ -6317,7 +6466,7 @@ type Binding struct {
 
 func (x *Binding) Reset() {
 	*x = Binding{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[54]
+	mi := &file_telemetry_telemetry_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6329,7 +6478,7 @@ func (x *Binding) String() string {
 func (*Binding) ProtoMessage() {}
 
 func (x *Binding) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[54]
+	mi := &file_telemetry_telemetry_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6342,7 +6491,7 @@ func (x *Binding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binding.ProtoReflect.Descriptor instead.
 func (*Binding) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{54}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Binding) GetCompany() string {
@@ -6937,7 +7086,7 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\a_mos_cqB\a\n" +
 	"\x05_r_lqB\a\n" +
 	"\x05_r_cqB\x10\n" +
-	"\x0e_jb_nominal_ms\"\xcf\x04\n" +
+	"\x0e_jb_nominal_ms\"\x8d\x05\n" +
 	"\aOutcome\x12\x18\n" +
 	"\acompany\x18\x01 \x01(\tR\acompany\x12\x17\n" +
 	"\acall_id\x18\x02 \x01(\tR\x06callId\x12\x1a\n" +
@@ -6951,10 +7100,20 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\trejection\x18\f \x01(\v2\x1f.earshot.telemetry.v1.RejectionH\x00R\trejection\x12<\n" +
 	"\amessage\x18\r \x01(\v2 .earshot.telemetry.v1.SIPMessageH\x00R\amessage\x12N\n" +
 	"\fregistration\x18\x0e \x01(\v2(.earshot.telemetry.v1.RegistrationChangeH\x00R\fregistration\x126\n" +
-	"\x06rating\x18\x0f \x01(\v2\x1c.earshot.telemetry.v1.RatingH\x00R\x06rating\x12\x13\n" +
+	"\x06rating\x18\x0f \x01(\v2\x1c.earshot.telemetry.v1.RatingH\x00R\x06rating\x12<\n" +
+	"\x06ingest\x18\x10 \x01(\v2\".earshot.telemetry.v1.IngestReportH\x00R\x06ingest\x12\x13\n" +
 	"\x05at_us\x18\x14 \x01(\x03R\x04atUs\x124\n" +
 	"\x06source\x18\x15 \x01(\v2\x1c.earshot.telemetry.v1.SourceR\x06sourceB\x06\n" +
-	"\x04body\"\xad\a\n" +
+	"\x04body\"\x97\x01\n" +
+	"\fIngestReport\x12\x1a\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\x12\x1a\n" +
+	"\blistener\x18\x02 \x01(\tR\blistener\x12\x14\n" +
+	"\x05agent\x18\x03 \x01(\tR\x05agent\x129\n" +
+	"\x06counts\x18\x04 \x03(\v2!.earshot.telemetry.v1.IngestCountR\x06counts\"U\n" +
+	"\vIngestCount\x12\x18\n" +
+	"\aoutcome\x18\x01 \x01(\tR\aoutcome\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\x04R\x05count\"\xad\a\n" +
 	"\x06Sample\x12\x13\n" +
 	"\x05at_us\x18\x01 \x01(\x03R\x04atUs\x12\x15\n" +
 	"\x06leg_id\x18\x02 \x01(\tR\x05legId\x12\x12\n" +
@@ -7215,7 +7374,7 @@ func file_telemetry_telemetry_proto_rawDescGZIP() []byte {
 }
 
 var file_telemetry_telemetry_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_telemetry_telemetry_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
+var file_telemetry_telemetry_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
 var file_telemetry_telemetry_proto_goTypes = []any{
 	(Source_Kind)(0),              // 0: earshot.telemetry.v1.Source.Kind
 	(*Batch)(nil),                 // 1: earshot.telemetry.v1.Batch
@@ -7253,29 +7412,31 @@ var file_telemetry_telemetry_proto_goTypes = []any{
 	(*VQReport)(nil),              // 33: earshot.telemetry.v1.VQReport
 	(*VQMetrics)(nil),             // 34: earshot.telemetry.v1.VQMetrics
 	(*Outcome)(nil),               // 35: earshot.telemetry.v1.Outcome
-	(*Sample)(nil),                // 36: earshot.telemetry.v1.Sample
-	(*Call)(nil),                  // 37: earshot.telemetry.v1.Call
-	(*LinkedCall)(nil),            // 38: earshot.telemetry.v1.LinkedCall
-	(*Party)(nil),                 // 39: earshot.telemetry.v1.Party
-	(*CallEnd)(nil),               // 40: earshot.telemetry.v1.CallEnd
-	(*Leg)(nil),                   // 41: earshot.telemetry.v1.Leg
-	(*Verdict)(nil),               // 42: earshot.telemetry.v1.Verdict
-	(*Distribution)(nil),          // 43: earshot.telemetry.v1.Distribution
-	(*Delay)(nil),                 // 44: earshot.telemetry.v1.Delay
-	(*Jitter)(nil),                // 45: earshot.telemetry.v1.Jitter
-	(*Loss)(nil),                  // 46: earshot.telemetry.v1.Loss
-	(*OneWayAudio)(nil),           // 47: earshot.telemetry.v1.OneWayAudio
-	(*MOS)(nil),                   // 48: earshot.telemetry.v1.MOS
-	(*Evidence)(nil),              // 49: earshot.telemetry.v1.Evidence
-	(*VerdictSource)(nil),         // 50: earshot.telemetry.v1.VerdictSource
-	(*Rejection)(nil),             // 51: earshot.telemetry.v1.Rejection
-	(*Rating)(nil),                // 52: earshot.telemetry.v1.Rating
-	(*RegistrationChange)(nil),    // 53: earshot.telemetry.v1.RegistrationChange
-	(*CheckpointEntry)(nil),       // 54: earshot.telemetry.v1.CheckpointEntry
-	(*Binding)(nil),               // 55: earshot.telemetry.v1.Binding
-	nil,                           // 56: earshot.telemetry.v1.Delay.ShareEntry
-	nil,                           // 57: earshot.telemetry.v1.MOS.InputsEntry
-	nil,                           // 58: earshot.telemetry.v1.Evidence.ValuesEntry
+	(*IngestReport)(nil),          // 36: earshot.telemetry.v1.IngestReport
+	(*IngestCount)(nil),           // 37: earshot.telemetry.v1.IngestCount
+	(*Sample)(nil),                // 38: earshot.telemetry.v1.Sample
+	(*Call)(nil),                  // 39: earshot.telemetry.v1.Call
+	(*LinkedCall)(nil),            // 40: earshot.telemetry.v1.LinkedCall
+	(*Party)(nil),                 // 41: earshot.telemetry.v1.Party
+	(*CallEnd)(nil),               // 42: earshot.telemetry.v1.CallEnd
+	(*Leg)(nil),                   // 43: earshot.telemetry.v1.Leg
+	(*Verdict)(nil),               // 44: earshot.telemetry.v1.Verdict
+	(*Distribution)(nil),          // 45: earshot.telemetry.v1.Distribution
+	(*Delay)(nil),                 // 46: earshot.telemetry.v1.Delay
+	(*Jitter)(nil),                // 47: earshot.telemetry.v1.Jitter
+	(*Loss)(nil),                  // 48: earshot.telemetry.v1.Loss
+	(*OneWayAudio)(nil),           // 49: earshot.telemetry.v1.OneWayAudio
+	(*MOS)(nil),                   // 50: earshot.telemetry.v1.MOS
+	(*Evidence)(nil),              // 51: earshot.telemetry.v1.Evidence
+	(*VerdictSource)(nil),         // 52: earshot.telemetry.v1.VerdictSource
+	(*Rejection)(nil),             // 53: earshot.telemetry.v1.Rejection
+	(*Rating)(nil),                // 54: earshot.telemetry.v1.Rating
+	(*RegistrationChange)(nil),    // 55: earshot.telemetry.v1.RegistrationChange
+	(*CheckpointEntry)(nil),       // 56: earshot.telemetry.v1.CheckpointEntry
+	(*Binding)(nil),               // 57: earshot.telemetry.v1.Binding
+	nil,                           // 58: earshot.telemetry.v1.Delay.ShareEntry
+	nil,                           // 59: earshot.telemetry.v1.MOS.InputsEntry
+	nil,                           // 60: earshot.telemetry.v1.Evidence.ValuesEntry
 }
 var file_telemetry_telemetry_proto_depIdxs = []int32{
 	3,  // 0: earshot.telemetry.v1.Record.timeline:type_name -> earshot.telemetry.v1.Timeline
@@ -7321,40 +7482,42 @@ var file_telemetry_telemetry_proto_depIdxs = []int32{
 	34, // 40: earshot.telemetry.v1.VQReport.local:type_name -> earshot.telemetry.v1.VQMetrics
 	34, // 41: earshot.telemetry.v1.VQReport.remote:type_name -> earshot.telemetry.v1.VQMetrics
 	8,  // 42: earshot.telemetry.v1.VQReport.identity:type_name -> earshot.telemetry.v1.Identity
-	36, // 43: earshot.telemetry.v1.Outcome.sample:type_name -> earshot.telemetry.v1.Sample
-	37, // 44: earshot.telemetry.v1.Outcome.call:type_name -> earshot.telemetry.v1.Call
-	51, // 45: earshot.telemetry.v1.Outcome.rejection:type_name -> earshot.telemetry.v1.Rejection
+	38, // 43: earshot.telemetry.v1.Outcome.sample:type_name -> earshot.telemetry.v1.Sample
+	39, // 44: earshot.telemetry.v1.Outcome.call:type_name -> earshot.telemetry.v1.Call
+	53, // 45: earshot.telemetry.v1.Outcome.rejection:type_name -> earshot.telemetry.v1.Rejection
 	9,  // 46: earshot.telemetry.v1.Outcome.message:type_name -> earshot.telemetry.v1.SIPMessage
-	53, // 47: earshot.telemetry.v1.Outcome.registration:type_name -> earshot.telemetry.v1.RegistrationChange
-	52, // 48: earshot.telemetry.v1.Outcome.rating:type_name -> earshot.telemetry.v1.Rating
-	4,  // 49: earshot.telemetry.v1.Outcome.source:type_name -> earshot.telemetry.v1.Source
-	39, // 50: earshot.telemetry.v1.Call.target:type_name -> earshot.telemetry.v1.Party
-	39, // 51: earshot.telemetry.v1.Call.contact:type_name -> earshot.telemetry.v1.Party
-	40, // 52: earshot.telemetry.v1.Call.end:type_name -> earshot.telemetry.v1.CallEnd
-	41, // 53: earshot.telemetry.v1.Call.legs:type_name -> earshot.telemetry.v1.Leg
-	42, // 54: earshot.telemetry.v1.Call.verdict:type_name -> earshot.telemetry.v1.Verdict
-	38, // 55: earshot.telemetry.v1.Call.linked_calls:type_name -> earshot.telemetry.v1.LinkedCall
-	8,  // 56: earshot.telemetry.v1.Party.identity:type_name -> earshot.telemetry.v1.Identity
-	44, // 57: earshot.telemetry.v1.Verdict.delay:type_name -> earshot.telemetry.v1.Delay
-	45, // 58: earshot.telemetry.v1.Verdict.jitter:type_name -> earshot.telemetry.v1.Jitter
-	46, // 59: earshot.telemetry.v1.Verdict.loss:type_name -> earshot.telemetry.v1.Loss
-	47, // 60: earshot.telemetry.v1.Verdict.one_way_audio:type_name -> earshot.telemetry.v1.OneWayAudio
-	48, // 61: earshot.telemetry.v1.Verdict.mos:type_name -> earshot.telemetry.v1.MOS
-	49, // 62: earshot.telemetry.v1.Verdict.evidence:type_name -> earshot.telemetry.v1.Evidence
-	50, // 63: earshot.telemetry.v1.Verdict.sources:type_name -> earshot.telemetry.v1.VerdictSource
-	43, // 64: earshot.telemetry.v1.Delay.rtt_ms:type_name -> earshot.telemetry.v1.Distribution
-	56, // 65: earshot.telemetry.v1.Delay.share:type_name -> earshot.telemetry.v1.Delay.ShareEntry
-	43, // 66: earshot.telemetry.v1.Jitter.jitter_ms:type_name -> earshot.telemetry.v1.Distribution
-	57, // 67: earshot.telemetry.v1.MOS.inputs:type_name -> earshot.telemetry.v1.MOS.InputsEntry
-	58, // 68: earshot.telemetry.v1.Evidence.values:type_name -> earshot.telemetry.v1.Evidence.ValuesEntry
-	8,  // 69: earshot.telemetry.v1.Rejection.agent:type_name -> earshot.telemetry.v1.Identity
-	8,  // 70: earshot.telemetry.v1.Rating.rater:type_name -> earshot.telemetry.v1.Identity
-	8,  // 71: earshot.telemetry.v1.RegistrationChange.identity:type_name -> earshot.telemetry.v1.Identity
-	72, // [72:72] is the sub-list for method output_type
-	72, // [72:72] is the sub-list for method input_type
-	72, // [72:72] is the sub-list for extension type_name
-	72, // [72:72] is the sub-list for extension extendee
-	0,  // [0:72] is the sub-list for field type_name
+	55, // 47: earshot.telemetry.v1.Outcome.registration:type_name -> earshot.telemetry.v1.RegistrationChange
+	54, // 48: earshot.telemetry.v1.Outcome.rating:type_name -> earshot.telemetry.v1.Rating
+	36, // 49: earshot.telemetry.v1.Outcome.ingest:type_name -> earshot.telemetry.v1.IngestReport
+	4,  // 50: earshot.telemetry.v1.Outcome.source:type_name -> earshot.telemetry.v1.Source
+	37, // 51: earshot.telemetry.v1.IngestReport.counts:type_name -> earshot.telemetry.v1.IngestCount
+	41, // 52: earshot.telemetry.v1.Call.target:type_name -> earshot.telemetry.v1.Party
+	41, // 53: earshot.telemetry.v1.Call.contact:type_name -> earshot.telemetry.v1.Party
+	42, // 54: earshot.telemetry.v1.Call.end:type_name -> earshot.telemetry.v1.CallEnd
+	43, // 55: earshot.telemetry.v1.Call.legs:type_name -> earshot.telemetry.v1.Leg
+	44, // 56: earshot.telemetry.v1.Call.verdict:type_name -> earshot.telemetry.v1.Verdict
+	40, // 57: earshot.telemetry.v1.Call.linked_calls:type_name -> earshot.telemetry.v1.LinkedCall
+	8,  // 58: earshot.telemetry.v1.Party.identity:type_name -> earshot.telemetry.v1.Identity
+	46, // 59: earshot.telemetry.v1.Verdict.delay:type_name -> earshot.telemetry.v1.Delay
+	47, // 60: earshot.telemetry.v1.Verdict.jitter:type_name -> earshot.telemetry.v1.Jitter
+	48, // 61: earshot.telemetry.v1.Verdict.loss:type_name -> earshot.telemetry.v1.Loss
+	49, // 62: earshot.telemetry.v1.Verdict.one_way_audio:type_name -> earshot.telemetry.v1.OneWayAudio
+	50, // 63: earshot.telemetry.v1.Verdict.mos:type_name -> earshot.telemetry.v1.MOS
+	51, // 64: earshot.telemetry.v1.Verdict.evidence:type_name -> earshot.telemetry.v1.Evidence
+	52, // 65: earshot.telemetry.v1.Verdict.sources:type_name -> earshot.telemetry.v1.VerdictSource
+	45, // 66: earshot.telemetry.v1.Delay.rtt_ms:type_name -> earshot.telemetry.v1.Distribution
+	58, // 67: earshot.telemetry.v1.Delay.share:type_name -> earshot.telemetry.v1.Delay.ShareEntry
+	45, // 68: earshot.telemetry.v1.Jitter.jitter_ms:type_name -> earshot.telemetry.v1.Distribution
+	59, // 69: earshot.telemetry.v1.MOS.inputs:type_name -> earshot.telemetry.v1.MOS.InputsEntry
+	60, // 70: earshot.telemetry.v1.Evidence.values:type_name -> earshot.telemetry.v1.Evidence.ValuesEntry
+	8,  // 71: earshot.telemetry.v1.Rejection.agent:type_name -> earshot.telemetry.v1.Identity
+	8,  // 72: earshot.telemetry.v1.Rating.rater:type_name -> earshot.telemetry.v1.Identity
+	8,  // 73: earshot.telemetry.v1.RegistrationChange.identity:type_name -> earshot.telemetry.v1.Identity
+	74, // [74:74] is the sub-list for method output_type
+	74, // [74:74] is the sub-list for method input_type
+	74, // [74:74] is the sub-list for extension type_name
+	74, // [74:74] is the sub-list for extension extendee
+	0,  // [0:74] is the sub-list for field type_name
 }
 
 func init() { file_telemetry_telemetry_proto_init() }
@@ -7388,17 +7551,18 @@ func file_telemetry_telemetry_proto_init() {
 		(*Outcome_Message)(nil),
 		(*Outcome_Registration)(nil),
 		(*Outcome_Rating)(nil),
+		(*Outcome_Ingest)(nil),
 	}
-	file_telemetry_telemetry_proto_msgTypes[35].OneofWrappers = []any{}
-	file_telemetry_telemetry_proto_msgTypes[44].OneofWrappers = []any{}
-	file_telemetry_telemetry_proto_msgTypes[45].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[37].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[46].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[47].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_telemetry_telemetry_proto_rawDesc), len(file_telemetry_telemetry_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   58,
+			NumMessages:   60,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
