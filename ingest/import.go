@@ -606,9 +606,9 @@ func (f *fileImport) rtcp(history *mediaHistory, u *unit) error {
 	var p *telemetry.RTCPPacket
 	var err error
 	if u.kind == unitRTCPJSON {
-		p, _, err = rtcp.DecodeJSON(u.payload)
+		p, _, err = new(rtcp.Decoder).DecodeJSON(u.payload)
 	} else {
-		p, err = rtcp.Decode(u.payload)
+		p, err = new(rtcp.Decoder).Decode(u.payload)
 	}
 	encrypted := errors.Is(err, rtcp.ErrEncrypted)
 	if err != nil && !encrypted {
@@ -687,7 +687,6 @@ func (f *fileImport) stats(r io.Reader) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 64<<10), maxStatsLine)
 	samples := 0
-	var stats webrtc.Stats
 	for number := 1; lines.Scan(); number++ {
 		line := bytes.TrimSpace(bytes.TrimPrefix(lines.Bytes(), []byte("\xef\xbb\xbf")))
 		if len(line) == 0 {
@@ -716,6 +715,7 @@ func (f *fileImport) stats(r io.Reader) error {
 		if entry.Muted != nil {
 			sample.Muted, sample.HasMuted = *entry.Muted, true
 		}
+		stats := &webrtc.Stats{} // the record belongs to whom it is handed to
 		if err := stats.Read(entry.Report); err != nil {
 			return fmt.Errorf("line %d: %w", number, err)
 		}
