@@ -65,6 +65,12 @@ func (t *table) uint32(name string) *proto.ColUInt32 {
 	return c
 }
 
+func (t *table) uint64(name string) *proto.ColUInt64 {
+	c := new(proto.ColUInt64)
+	t.column(name, c)
+	return c
+}
+
 func (t *table) int64(name string) *proto.ColInt64 {
 	c := new(proto.ColInt64)
 	t.column(name, c)

@@ -35,6 +35,7 @@ type Retention struct {
 	Rejections    int `koanf:"rejections" doc:"days that rejections are kept"`
 	Ratings       int `koanf:"ratings" doc:"days that ratings are kept"`
 	Registrations int `koanf:"registrations" doc:"days that registrations and their changes are kept"`
+	Ingest        int `koanf:"ingest" doc:"days that the accounts of the ingesters are kept"`
 }
 
 // Batch says what ends a batch: whichever comes first.
@@ -51,7 +52,7 @@ func DefaultConfig() Config {
 	return Config{
 		User:         "default",
 		Database:     "earshot",
-		Retention:    Retention{Samples: 30, Messages: 30, Calls: 365, Rejections: 365, Ratings: 365, Registrations: 365},
+		Retention:    Retention{Samples: 30, Messages: 30, Calls: 365, Rejections: 365, Ratings: 365, Registrations: 365, Ingest: 30},
 		Batch:        Batch{Rows: 100_000, Bytes: 8 << 20, Linger: 500 * time.Millisecond, Buffer: 64 << 20},
 		Timeout:      2 * time.Minute,
 		MaxExecution: 20 * time.Second,

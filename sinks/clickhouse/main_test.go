@@ -197,6 +197,11 @@ func outcomeAt(i int64) (*telemetry.Outcome, []string) {
 		o.CallId = ""
 		o.Body = &telemetry.Outcome_Registration{Registration: &telemetry.RegistrationChange{Aor: fmt.Sprint("sip:u", i, "@example.net"), DeviceId: "d", AtUs: now, Change: "registered", Registered: true}}
 		return o, []string{"registration_changes", "registrations"}
+	case 5:
+		o.CallId = ""
+		o.Body = &telemetry.Outcome_Ingest{Ingest: &telemetry.IngestReport{Instance: "i", Listener: "hep_udp", Agent: "9", Counts: []*telemetry.IngestCount{
+			{Outcome: "received", Count: 3}, {Outcome: "rejected", Reason: "hep_chunk", Count: 1}}}}
+		return o, []string{"ingest_counts", "ingest_counts"}
 	}
 	o.Body = &telemetry.Outcome_Sample{Sample: &telemetry.Sample{AtUs: now, LegId: "a", Side: "target", Source: "rtcp", Direction: "target_to_contact", Ssrc: uint32(i), RttMs: &f}}
 	return o, []string{"samples"}

@@ -197,6 +197,7 @@ func applyRetention(ctx context.Context, conn driver.Conn, r Retention) error {
 		{"calls", r.Calls}, {"call_times", r.Calls},
 		{"rejections", r.Rejections}, {"ratings", r.Ratings},
 		{"registration_changes", r.Registrations}, {"registrations", r.Registrations},
+		{"ingest_counts", r.Ingest},
 	} {
 		var engine string
 		row := conn.QueryRow(ctx, "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = ?", t.table)

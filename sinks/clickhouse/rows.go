@@ -44,6 +44,7 @@ type blocks struct {
 	ratings       *ratingsTable
 	changes       *registrationsTable
 	registrations *registrationsTable
+	ingest        *ingestTable
 }
 
 func newBlocks() *blocks {
@@ -56,6 +57,7 @@ func newBlocks() *blocks {
 		ratings:       newRatingsTable(),
 		changes:       newRegistrationsTable("registration_changes"),
 		registrations: newRegistrationsTable("registrations"),
+		ingest:        newIngestTable(),
 	}
 }
 
@@ -64,7 +66,7 @@ func newBlocks() *blocks {
 func (b *blocks) tables() []*table {
 	return []*table{
 		b.samples.table, b.messages.table, b.calls.table, b.rejections.table, b.ratings.table,
-		b.callTimes.table, b.changes.table, b.registrations.table,
+		b.callTimes.table, b.changes.table, b.registrations.table, b.ingest.table,
 	}
 }
 
@@ -105,6 +107,10 @@ func (b *blocks) addAny(value []byte, writtenUs int64) error {
 		}
 		b.changes.add(o, r.Registration)
 		b.registrations.add(o, r.Registration)
+		return nil
+	}
+	if r, ok := o.Body.(*telemetry.Outcome_Ingest); ok {
+		b.ingest.add(o, r.Ingest)
 		return nil
 	}
 	if o.CallId == "" {
@@ -644,6 +650,46 @@ func (t *registrationsTable) add(o *telemetry.Outcome, r *telemetry.Registration
 	t.center.Append(r.GetIdentity().GetContactCenterId())
 	t.text.Append(r.GetText())
 	t.versioned.add(o)
+}
+
+// ingestTable has a row per counter of a report.
+type ingestTable struct {
+	*table
+	company, listener, agent, instance, outcome, reason *lowColumn
+	at                                                  *microsColumn
+	count                                               *proto.ColUInt64
+	versioned
+}
+
+func newIngestTable() *ingestTable {
+	t := newTable("ingest_counts")
+	i := &ingestTable{
+		table:    t,
+		company:  t.low("company"),
+		listener: t.low("listener"),
+		agent:    t.low("agent"),
+		instance: t.low("instance"),
+		at:       t.micros("at"),
+		outcome:  t.low("outcome"),
+		reason:   t.low("reason"),
+		count:    t.uint64("count"),
+	}
+	i.declare(t)
+	return i
+}
+
+func (t *ingestTable) add(o *telemetry.Outcome, r *telemetry.IngestReport) {
+	for _, c := range r.GetCounts() {
+		t.company.Append(o.Company)
+		t.listener.Append(r.GetListener())
+		t.agent.Append(r.GetAgent())
+		t.instance.Append(r.GetInstance())
+		t.at.append(o.AtUs)
+		t.outcome.Append(c.GetOutcome())
+		t.reason.Append(c.GetReason())
+		t.count.Append(c.GetCount())
+		t.versioned.add(o)
+	}
 }
 
 // startedUs orders a call in lists also where its start was not seen.
