@@ -168,6 +168,10 @@ func (p *Parser) fields(h *headers, body *bodyHeaders) error {
 			m.SessionId = value
 		case fieldAuthorization:
 			m.HasCredentials = true
+		case fieldRTPStat:
+			if stat := ParseRTPStat(name, value); stat != nil && len(m.RtpStats) < maxStats {
+				m.RtpStats = append(m.RtpStats, stat)
+			}
 		default:
 			body.see(f, value)
 		}

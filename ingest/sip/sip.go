@@ -88,6 +88,7 @@ const (
 	fieldReason
 	fieldSessionID
 	fieldAuthorization
+	fieldRTPStat
 )
 
 // fieldOf knows a header field by its name, in any case, or by its compact form
@@ -106,10 +107,12 @@ func fieldOf(name string) field {
 		}
 		return fieldIf(name, "cseq", fieldCSeq)
 	case 6:
-		if lower(name[0]) == 's' {
-			return fieldIf(name, "server", fieldServer)
+		switch {
+		case is(name, "server"):
+			return fieldServer
+		case is(name, "reason"):
+			return fieldReason
 		}
-		return fieldIf(name, "reason", fieldReason)
 	case 7:
 		switch lower(name[2]) {
 		case 'l':
@@ -119,22 +122,38 @@ func fieldOf(name string) field {
 		}
 		return fieldIf(name, "expires", fieldExpires)
 	case 10:
-		if lower(name[0]) == 's' {
-			return fieldIf(name, "session-id", fieldSessionID)
+		switch {
+		case is(name, "user-agent"):
+			return fieldUserAgent
+		case is(name, "session-id"):
+			return fieldSessionID
 		}
-		return fieldIf(name, "user-agent", fieldUserAgent)
 	case 11:
-		return fieldIf(name, "min-expires", fieldMinExpires)
+		if is(name, "min-expires") {
+			return fieldMinExpires
+		}
 	case 12:
 		return fieldIf(name, "content-type", fieldContentType)
 	case 13:
 		return fieldIf(name, "authorization", fieldAuthorization)
 	case 14:
-		return fieldIf(name, "content-length", fieldContentLength)
+		if is(name, "content-length") {
+			return fieldContentLength
+		}
 	case 16:
-		return fieldIf(name, "content-encoding", fieldContentEncoding)
+		if is(name, "content-encoding") {
+			return fieldContentEncoding
+		}
 	case 19:
-		return fieldIf(name, "proxy-authorization", fieldAuthorization)
+		if is(name, "proxy-authorization") {
+			return fieldAuthorization
+		}
+	case len("x-siemens-rtp-stats-list"):
+	default:
+		return fieldOther
+	}
+	if statName(name) != "" {
+		return fieldRTPStat
 	}
 	return fieldOther
 }
