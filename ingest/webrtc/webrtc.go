@@ -105,13 +105,13 @@ func (d *Decoder) Repairs() Repairs { return d.stats.Repairs }
 // refers to b: it lasts until the next call and as long as b does not change.
 func (d *Decoder) Decode(b []byte) (*Item, error) {
 	item, end, err := d.Next(b)
-	if err != nil {
+	if _, lost := err.(*syntaxError); lost {
 		return nil, err
 	}
 	if end = space(b, end); end < len(b) {
 		return nil, itemError(errSyntax, end, len(b))
 	}
-	return item, nil
+	return item, err
 }
 
 // Decode reads one item that belongs to the caller; it refers to b.

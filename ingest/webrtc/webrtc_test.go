@@ -58,15 +58,17 @@ func TestDecodeSpecification(t *testing.T) {
 	}
 }
 
-// Legacy values are strings; levels are 0–32767; -1 stands for none.
-func TestDecodeLegacy(t *testing.T) {
-	item, err := new(Decoder).Decode([]byte(`{"call_id":"c","stats":[
+const legacyItem = `{"call_id":"c","stats":[
 	 {"id":"ssrc_5_recv","type":"ssrc","mediaType":"audio","ssrc":"5","timestamp":1605199250000,"packetsReceived":"50","packetsLost":"1","bytesReceived":"4000",
 	  "googJitterReceived":"8","googJitterBufferMs":"60","googPreferredJitterBufferMs":"40","audioOutputLevel":"32767","googCodecName":"opus"},
 	 {"id":"ssrc_6_send","type":"ssrc","mediaType":"audio","ssrc":"6","packetsSent":"51","bytesSent":"4100","packetsLost":"2","googRtt":"120","audioInputLevel":"16383.5"},
 	 {"id":"ssrc_7_send","type":"ssrc","mediaType":"audio","ssrc":"7","packetsSent":"0","googRtt":"-1"},
 	 {"id":"ssrc_8_recv","type":"ssrc","mediaType":"video","ssrc":"8","packetsReceived":"9"},
-	 {"id":"Conn-audio-1-0","type":"googCandidatePair","googActiveConnection":"true","googRtt":"118","bytesSent":"7","bytesReceived":"8"}]}`))
+	 {"id":"Conn-audio-1-0","type":"googCandidatePair","googActiveConnection":"true","googRtt":"118","bytesSent":"7","bytesReceived":"8"}]}`
+
+// Legacy values are strings; levels are 0–32767; -1 stands for none.
+func TestDecodeLegacy(t *testing.T) {
+	item, err := new(Decoder).Decode([]byte(legacyItem))
 	if err != nil {
 		t.Fatal(err)
 	}
