@@ -104,6 +104,7 @@ func New(cfg Config, deps Deps) (http.Handler, error) {
 	s.routeCalls()
 	s.routeRegistrations()
 	s.routeRejections()
+	s.routeIngest()
 	s.routeSessions()
 	docs, err := newDocs(s.api.OpenAPI())
 	if err != nil {
