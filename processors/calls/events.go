@@ -38,9 +38,7 @@ func (h *handler) event(e *telemetry.CallEvent) {
 	if e.Description != "" {
 		c.description = e.Description
 	}
-	if e.SipCallId != "" && !contains(c.sipCallIDs, e.SipCallId) && len(c.sipCallIDs) < maxLegs {
-		c.sipCallIDs = append(c.sipCallIDs, e.SipCallId)
-	}
+	c.known(e.SipCallId)
 	// Before signalling or events said who calls, party 0 was the target.
 	if !c.hasSIP && c.targetFixed && c.direction == "inbound" {
 		c.callerParty = 1 - c.target
@@ -164,7 +162,7 @@ func (h *handler) rejectedByPlatform(e *telemetry.CallEvent) {
 // source is the same rejection: the platform's word replaces that of the
 // signalling, never the other way, and status and Reason header are kept.
 func (h *handler) rejection(leg string, byEvent bool, r *telemetry.Rejection) {
-	c := h.c
+	c := h.root
 	var same *rejection
 	for i := range c.rejected {
 		k := &c.rejected[i]
@@ -273,14 +271,8 @@ func (h *handler) vqMetrics(p int, m *telemetry.VQMetrics, summary bool) {
 	if name == "" {
 		name, clock = c.codecOf(m.PayloadType, m.PayloadType != 0)
 	}
-	box := h.sample(fromVQ, 1-p, c.side(p), c.sipLeg(p))
+	box := h.sample(fromVQ, 1-p, h.witness(p), c.sipLeg(p))
 	box.sample.Ssrc, box.sample.Codec, box.sample.ClockRate = m.Ssrc, name, clock
-	within := func(v *float64, low, high float64) float64 {
-		if v == nil || !(*v >= low && *v <= high) {
-			return nan
-		}
-		return *v
-	}
 	loss, discard := within(m.LossPercent, 0, 100), within(m.DiscardPercent, 0, 100)
 	jitter := within(m.JitterMs, 0, 60_000)
 	box.sample.LossPercent = box.value(loss)

@@ -2,6 +2,7 @@ package calls
 
 import (
 	"math"
+	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -13,7 +14,8 @@ import (
 
 // handler digests one record of one call.
 type handler struct {
-	c     *call
+	c     *call // or the dialog within it that the record is of
+	root  *call // the call
 	rules *Rules
 	emit  processors.Emit
 	rec   *telemetry.Record // nil while time advances
@@ -29,21 +31,23 @@ func (h *handler) apply() {
 	}
 	switch b := h.rec.Body.(type) {
 	case *telemetry.Record_Sip:
-		h.sip(b.Sip)
+		h.dialogMessage(b.Sip)
 	case *telemetry.Record_Rtcp:
 		if !h.waits(b.Rtcp.GetSrc(), b.Rtcp.GetDst()) {
-			h.rtcp(b.Rtcp)
+			h.ofPacket(b.Rtcp.GetSrc(), b.Rtcp.GetDst(), b.Rtcp.GetSenderSsrc()).rtcp(b.Rtcp)
 		}
 	case *telemetry.Record_Rtp:
 		if !h.waits(b.Rtp.GetSrc(), b.Rtp.GetDst()) {
-			h.rtp(b.Rtp)
+			h.ofPacket(b.Rtp.GetSrc(), b.Rtp.GetDst(), b.Rtp.GetSsrc()).rtp(b.Rtp)
 		}
 	case *telemetry.Record_Webrtc:
 		h.webrtc(b.Webrtc)
 	case *telemetry.Record_Event:
 		h.event(b.Event)
 	case *telemetry.Record_Vq:
-		h.vq(b.Vq)
+		h.ofCallID(b.Vq.GetCallId()).vq(b.Vq)
+	case *telemetry.Record_Link:
+		h.link(b.Link)
 	}
 }
 
@@ -66,7 +70,7 @@ func (h *handler) live() {
 		c.phase, c.phaseUs = phaseLive, h.at()
 		c.startedUs = h.at()
 	}
-	c.changed = true
+	c.changed, h.root.changed = true, true
 }
 
 // connect marks the answer: from here on audio is owed in both directions.
@@ -89,7 +93,7 @@ func (h *handler) connect(atUs int64) {
 // end marks the end of the call. The verdict waits for the reports of it.
 func (h *handler) end(atUs int64, by string, status uint32, reason string) {
 	c := h.c
-	c.changed = true
+	c.changed, h.root.changed = true, true
 	if c.phase == phaseLive {
 		c.phase, c.phaseUs = phaseEnded, max(atUs, c.lastUs)
 		c.endedUs, c.endBy, c.endStatus, c.endReason = atUs, by, status, reason
@@ -173,7 +177,7 @@ func (h *handler) finalise(nowUs int64) {
 	if len(c.pending) > 0 {
 		h.release()
 	}
-	h.refuseCancelled(nowUs)
+	h.refuseSilent()
 	c.phase, c.phaseUs = phaseFinal, nowUs
 	h.version(nowUs, true)
 }
@@ -205,13 +209,14 @@ func (h *handler) close(atUs int64) {
 // --- outcomes ---
 
 func (h *handler) outcome(o *telemetry.Outcome) {
-	o.Company = h.c.id.company
-	if h.c.publicID == "" {
-		h.c.publicID = telemetry.CallID(h.c.id.key)
+	c := h.root
+	o.Company = c.id.company
+	if c.publicID == "" {
+		c.publicID = telemetry.CallID(c.id.key)
 	}
-	o.CallId = h.c.publicID
-	o.Timeline = h.c.id.timeline
-	o.ReceivedUs = h.c.receivedUs
+	o.CallId = c.publicID
+	o.Timeline = c.id.timeline
+	o.ReceivedUs = c.receivedUs
 	if h.rec != nil {
 		o.ReceivedUs = h.rec.ReceivedUs
 	}
@@ -268,7 +273,7 @@ func (b *sampleBox) lostCount(v float64) *int32 {
 // sample begins a sample by a witness about the direction that sender sends.
 func (h *handler) sample(kind source, sender int, side, legID string) *sampleBox {
 	b := &sampleBox{}
-	h.c.targetFixed = true
+	h.root.targetFixed = true
 	b.sample.AtUs = h.at()
 	b.sample.LegId = legID
 	b.sample.Side = side
@@ -285,6 +290,7 @@ func (h *handler) emitSample(b *sampleBox) {
 
 // --- names ---
 
+// side says which end of the call a party is.
 func (c *call) side(p int) string {
 	if p == int(c.target) {
 		return "target"
@@ -301,10 +307,14 @@ func (c *call) directionName(sender int) string {
 
 // sipLeg is the id of the leg that signalling gives to a party.
 func (c *call) sipLeg(p int) string {
+	name := "callee"
 	if p == int(c.callerParty) {
-		return "caller"
+		name = "caller"
 	}
-	return "callee"
+	if c.ordinal > 0 {
+		name += "-" + strconv.Itoa(int(c.ordinal)+1)
+	}
+	return name
 }
 
 func (c *call) number(p int) string {
@@ -408,7 +418,7 @@ func (c *call) settle() {
 // waits keeps a packet until signalling says whose it is. True where it waits.
 func (h *handler) waits(src, dst string) bool {
 	c := h.c
-	if len(c.addresses) > 0 || strings.HasPrefix(c.id.key, "rtcp:") {
+	if len(c.addresses) > 0 || strings.HasPrefix(c.id.key, "rtcp:") || c.at(src, dst) != nil {
 		return false
 	}
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(h.rec)
@@ -441,9 +451,9 @@ func (h *handler) release() {
 		h.rec = &r
 		switch body := r.Body.(type) {
 		case *telemetry.Record_Rtcp:
-			h.rtcp(body.Rtcp)
+			h.ofPacket(body.Rtcp.GetSrc(), body.Rtcp.GetDst(), body.Rtcp.GetSenderSsrc()).rtcp(body.Rtcp)
 		case *telemetry.Record_Rtp:
-			h.rtp(body.Rtp)
+			h.ofPacket(body.Rtp.GetSrc(), body.Rtp.GetDst(), body.Rtp.GetSsrc()).rtp(body.Rtp)
 		}
 	}
 	h.rec = saved

@@ -76,7 +76,7 @@ func (m *Machine) Apply(r *telemetry.Record, emit processors.Emit) error {
 	case *telemetry.Record_Tick, *telemetry.Record_End:
 		return nil // the runtime's business
 	case *telemetry.Record_Sip, *telemetry.Record_Rtcp, *telemetry.Record_Rtp,
-		*telemetry.Record_Webrtc, *telemetry.Record_Event, *telemetry.Record_Vq:
+		*telemetry.Record_Webrtc, *telemetry.Record_Event, *telemetry.Record_Vq, *telemetry.Record_Link:
 	default:
 		return ErrNoBody
 	}
@@ -96,7 +96,7 @@ func (m *Machine) Apply(r *telemetry.Record, emit processors.Emit) error {
 	if c.phase != phaseGone {
 		c.lastUs = max(c.lastUs, r.AtUs)
 	}
-	h := handler{c: c, rules: &m.rules, emit: emit, rec: r}
+	h := handler{c: c, root: c, rules: &m.rules, emit: emit, rec: r}
 	h.apply()
 	m.touch(c)
 	m.schedule(c)
@@ -108,7 +108,7 @@ func (m *Machine) Advance(timeline string, nowUs int64, emit processors.Emit) {
 	q := m.timelines[timeline]
 	for q != nil && len(*q) > 0 && (*q)[0].due <= nowUs {
 		c := (*q)[0]
-		h := handler{c: c, rules: &m.rules, emit: emit}
+		h := handler{c: c, root: c, rules: &m.rules, emit: emit}
 		if h.advance(nowUs) {
 			m.forget(c)
 			continue
@@ -136,7 +136,7 @@ func (m *Machine) End(timeline string, atUs int64, emit processors.Emit) {
 		return strings.Compare(a.id.key, b.id.key)
 	})
 	for _, c := range open {
-		h := handler{c: c, rules: &m.rules, emit: emit}
+		h := handler{c: c, root: c, rules: &m.rules, emit: emit}
 		h.close(atUs)
 		m.forget(c)
 	}

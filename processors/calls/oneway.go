@@ -201,6 +201,8 @@ type finding struct {
 	death      death
 	confidence float64
 	alive      bool
+	heard      bool       // alive by the getStats of the end that hears: all the way
+	at         *verdictOf // the part of the way it is about
 }
 
 // judge combines what the witnesses of direction d said. endUs is the end of
@@ -232,6 +234,7 @@ func (c *call) judge(rules *Rules, d int, endUs int64) finding {
 		recent := endUs-l.lastUs <= rules.OneWay.AliveStale.Microseconds() || (x.blocked && x.blockedUs-l.lastUs <= rules.OneWay.AliveStale.Microseconds())
 		if enough && recent {
 			f.alive = true
+			f.heard = f.heard || w == byReceiver
 		}
 	}
 	return f

@@ -115,7 +115,7 @@ func (d *direction) stream(ssrc uint32, atUs int64) *stream {
 // answer, because no signalling or only its end was captured, this is it.
 func (h *handler) media() {
 	h.live()
-	h.c.hasMedia = true
+	h.c.hasMedia, h.root.hasMedia = true, true
 	if !h.c.hasEvents && !h.c.offered() {
 		h.connect(h.at())
 	}
@@ -410,7 +410,7 @@ func (h *handler) reportBlock(s int, b *telemetry.ReceptionReport, tap uint32, p
 		d.moment(h.rules.Choppy(jitter, nan, nan, nan), h.at())
 	}
 
-	box := h.sample(fromRTCP, sender, c.side(s), c.sipLeg(s))
+	box := h.sample(fromRTCP, sender, h.witness(s), c.sipLeg(s))
 	box.sample.Ssrc, box.sample.Codec, box.sample.ClockRate = b.Ssrc, name, clock
 	if hasRTT {
 		box.sample.RttMs = box.value(rtt)
@@ -520,7 +520,7 @@ func (h *handler) voipMetrics(s int, v *telemetry.VoIPMetrics) {
 	sender := 1 - s
 	d := &c.dir[sender]
 	name, clock := c.codecOf(0, false)
-	box := h.sample(fromXR, sender, c.side(s), c.sipLeg(s))
+	box := h.sample(fromXR, sender, h.witness(s), c.sipLeg(s))
 	box.sample.Ssrc, box.sample.Codec, box.sample.ClockRate = v.Ssrc, name, clock
 	loss := float64(v.LossRate) * 100 / 256
 	discard := float64(v.DiscardRate) * 100 / 256

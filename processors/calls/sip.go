@@ -31,13 +31,15 @@ func (h *handler) sip(m *telemetry.SIPMessage) {
 	}
 	h.live()
 	c.hasSIP = true
-	if m.CallId != "" && !contains(c.sipCallIDs, m.CallId) && len(c.sipCallIDs) < maxLegs {
-		c.sipCallIDs = append(c.sipCallIDs, m.CallId)
-	}
+	h.root.hasSIP = true
+	h.root.known(m.CallId)
 	h.identify(m)
 	from := c.sender(m)
 	if m.Status == 0 && m.Method != "CANCEL" && m.To.GetTag() != "" && !c.offered() {
 		h.connect(h.at()) // a request within a dialog whose beginning was not captured
+	}
+	if len(m.RtpStats) > 0 {
+		h.rtpStats(from, m.RtpStats)
 	}
 	switch {
 	case m.Status == 0 && m.Method == "INVITE":
@@ -76,7 +78,7 @@ func (h *handler) identify(m *telemetry.SIPMessage) {
 		// Getting statistics before signalling, the first leg was taken for the
 		// target; if the target turns out to be the callee, the caller is the other.
 		calleeOnly := m.Callee.GetUserId() != "" && m.Caller.GetUserId() == ""
-		if c.targetFixed && m.Status == 0 && m.Method == "INVITE" {
+		if c.ordinal == 0 && c.targetFixed && m.Status == 0 && m.Method == "INVITE" {
 			c.callerParty = c.target
 			if calleeOnly {
 				c.callerParty = 1 - c.target
@@ -102,7 +104,9 @@ func (h *handler) identify(m *telemetry.SIPMessage) {
 			}
 		}
 	}
-	c.settle()
+	if c.ordinal == 0 {
+		c.settle()
+	}
 }
 
 // sender gives the party that sent a message, on whichever hop.
@@ -223,6 +227,7 @@ func (h *handler) inviteResponse(m *telemetry.SIPMessage, from int) {
 			h.revive()
 		}
 		h.connect(h.at())
+		h.adopt()
 	default:
 		if t.status != 0 {
 			return
@@ -304,6 +309,14 @@ func (h *handler) reject(t *invite, m *telemetry.SIPMessage) {
 			return // a proxy: what it asked further is the leg
 		}
 	}
+	if c.ordinal == 0 && len(c.dialogs) > 0 {
+		return // the legs that the server offered further are refused, or not
+	}
+	h.rejectLeg(t, m)
+}
+
+func (h *handler) rejectLeg(t *invite, m *telemetry.SIPMessage) {
+	c := h.c
 	leg := rejections.Leg{
 		Cancelled: t.cancelled, CancelReasons: t.cancelReasons, Rang: t.rang,
 		Status: t.status,
@@ -322,11 +335,22 @@ func (h *handler) reject(t *invite, m *telemetry.SIPMessage) {
 		answered = answered || (v.status >= 200 && v.status < 300)
 		leg.OtherLegRings = leg.OtherLegRings || (v.status == 0 && v.rang && !v.cancelled && v.uri == t.uri && v.from == t.from)
 	}
+	for _, other := range h.root.dialogs {
+		if other == c {
+			continue
+		}
+		answered = answered || other.connectedUs != 0
+		for i := range other.invites {
+			v := &other.invites[i]
+			leg.OtherLegRings = leg.OtherLegRings || (v.initial && v.status == 0 && v.rang && !v.cancelled && v.uri == t.uri)
+		}
+	}
 	reason, refused := rejections.Why(leg)
 	if !refused {
 		return
 	}
-	if up := c.upstream(t.cseq); reason == rejections.CallerAbandoned && up != nil && up != t && !up.cancelled {
+	gaveUp := c.ordinal > 0 && !h.root.cancelled // the server, not the caller
+	if up := c.upstream(t.cseq); reason == rejections.CallerAbandoned && (gaveUp || up != nil && up != t && !up.cancelled) {
 		// A proxy gave this leg up, not the caller.
 		switch {
 		case answered:
@@ -357,7 +381,7 @@ func (h *handler) reject(t *invite, m *telemetry.SIPMessage) {
 }
 
 // refuseCancelled counts the legs that were cancelled and whose 487 was never seen.
-func (h *handler) refuseCancelled(nowUs int64) {
+func (h *handler) refuseCancelled() {
 	c := h.c
 	for i := range c.invites {
 		if t := &c.invites[i]; t.initial && t.cancelled && t.status == 0 {
@@ -494,22 +518,29 @@ func splitAddr(s string) (host string, port uint16, ok bool) {
 // block looks anew at what may flow in each direction. While something blocks
 // a direction its silence is no fault.
 func (h *handler) block() {
-	c := h.c
 	// A hold is left out in both directions: the holding side may send music,
-	// the held side nothing, and either may stop its RTCP too.
+	// the held side nothing, and either may stop its RTCP too. Of several dialogs
+	// each may hold the whole call.
 	hold, noAudio, fax := false, false, false
-	for i := range c.party {
-		p := &c.party[i]
-		holds := p.heldByApp || p.hasSDP && !p.noAudio && (p.held || p.sdp == sdpSendOnly || p.sdp == sdpInactive)
-		if holds && !p.everHeld && c.connectedUs != 0 && h.at() > c.connectedUs {
-			p.everHeld, p.heldUs = true, h.at()
+	for c := range h.root.parts() {
+		if c.ordinal > 0 && (c.connectedUs == 0 || c.endedUs != 0) {
+			continue
 		}
-		hold = hold || holds || p.hasSDP && p.sdp == sdpRecvOnly
-		fax = fax || p.fax
-		noAudio = noAudio || p.hasSDP && p.noAudio
+		for i := range c.party {
+			p := &c.party[i]
+			holds := p.heldByApp || p.hasSDP && !p.noAudio && (p.held || p.sdp == sdpSendOnly || p.sdp == sdpInactive)
+			if holds && !p.everHeld && c.connectedUs != 0 && h.at() > c.connectedUs {
+				p.everHeld, p.heldUs = true, h.at()
+			}
+			hold = hold || holds || p.hasSDP && p.sdp == sdpRecvOnly
+			fax = fax || p.fax
+			noAudio = noAudio || p.hasSDP && p.noAudio
+		}
 	}
-	for d := range c.dir {
-		h.setBlocked(d, hold || fax || noAudio || c.party[d].muted)
+	for c := range h.root.parts() {
+		for d := range c.dir {
+			h.of(c).setBlocked(d, hold || fax || noAudio || h.root.party[d].muted)
+		}
 	}
 }
 
@@ -533,9 +564,11 @@ func (h *handler) setBlocked(d int, blocked bool) {
 
 // transfer leaves the time around a transfer out of every conclusion.
 func (h *handler) transfer() {
-	for d := range h.c.dir {
-		h.c.dir[d].clearUs = max(h.c.dir[d].clearUs, h.at()+transferUs)
-		h.c.resetRuns(d)
+	for c := range h.root.parts() {
+		for d := range c.dir {
+			c.dir[d].clearUs = max(c.dir[d].clearUs, h.at()+transferUs)
+			c.resetRuns(d)
+		}
 	}
 }
 

@@ -90,6 +90,16 @@ type call struct {
 	codecClock uint32
 	codecs     []codec // payload types of the newest SDPs
 
+	// A back-to-back user agent makes one call of several dialogs. The first one
+	// is the call's own, the others are held as calls within it: each has its own
+	// parties, streams and transactions.
+	sipCallID      string // of this dialog
+	dialogs        []*call
+	ordinal        uint8 // of a dialog, from 1; 0 is the call itself
+	linkedBy       string
+	linkConfidence float64
+	linked         []*telemetry.LinkedCall
+
 	// Bookkeeping of the machine, not part of the state.
 	publicID  string // of id.key
 	due       int64
@@ -310,6 +320,7 @@ const (
 	lossInbound lossSource = iota // getStats of the receiver
 	lossRTCP                      // kept per stream
 	lossVQ                        // RFC 6035 or XR: a percentage
+	lossHeader                    // what the phone told in BYE or its 200
 	lossRemote                    // getStats of the sender: remote-inbound
 	lossMonitor                   // RTP headers, up to the monitor
 	lossSources
@@ -372,11 +383,12 @@ const (
 	fromRTCP
 	fromXR
 	fromVQ
+	fromHeader
 	fromRTP
 	sources
 )
 
-var sourceNames = [sources]string{"webrtc", "rtcp", "rtcp_xr", "vq_rtcpxr", "rtp"}
+var sourceNames = [sources]string{"webrtc", "rtcp", "rtcp_xr", "vq_rtcpxr", "sip", "rtp"}
 
 // inbound is the newest poll of one inbound-rtp.
 type inbound struct {
@@ -438,15 +450,16 @@ func newLeg() leg {
 
 // --- the walk over the fields ---
 
-const stateVersion = 1
+const stateVersion = 2
 
 func (c *call) code(x *coder) {
 	v := uint8(stateVersion)
 	x.u8(&v)
-	if v != stateVersion {
+	if v == 0 || v > stateVersion {
 		x.fail()
 		return
 	}
+	x.version = v
 	x.u8((*uint8)(&c.phase))
 	x.i64(&c.receivedUs)
 	x.i64(&c.lastUs)
@@ -544,6 +557,31 @@ func (c *call) code(x *coder) {
 	})
 	c.target &= 1
 	c.callerParty &= 1
+	if v == 1 {
+		if c.hasSIP && len(c.sipCallIDs) > 0 {
+			c.sipCallID = c.sipCallIDs[0]
+		}
+		return
+	}
+	x.str(&c.sipCallID)
+	x.u8(&c.ordinal)
+	x.str(&c.linkedBy)
+	x.f64(&c.linkConfidence)
+	list(x, &c.linked, func(l **telemetry.LinkedCall) {
+		message(x, l)
+		if *l == nil {
+			x.fail()
+		}
+	})
+	list(x, &c.dialogs, func(d **call) {
+		if !x.writing {
+			*d = &call{id: c.id, heapIndex: -1}
+		}
+		(*d).code(x)
+		if (*d).phase == phaseGone || len((*d).dialogs) > 0 {
+			x.fail()
+		}
+	})
 }
 
 func (p *party) code(x *coder) {
@@ -632,6 +670,9 @@ func (d *direction) code(x *coder) {
 		x.i64(&s.intervalUs)
 	})
 	for i := range d.loss {
+		if x.version == 1 && lossSource(i) == lossHeader {
+			continue
+		}
 		l := &d.loss[i]
 		x.i64(&l.lost)
 		x.i64(&l.received)
@@ -699,6 +740,9 @@ func (d *direction) code(x *coder) {
 	x.i64(&d.silentUntilUs)
 	x.flag(&d.silentSenderSpeaks)
 	for i := range d.sourceSamples {
+		if x.version == 1 && source(i) == fromHeader {
+			continue
+		}
 		x.u32(&d.sourceSamples[i])
 	}
 }

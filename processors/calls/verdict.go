@@ -24,7 +24,7 @@ func (h *handler) version(nowUs int64, final bool) {
 	if c.endedUs != 0 {
 		endUs = c.endedUs
 	}
-	v := &verdictOf{c: c, rules: h.rules, endUs: endUs}
+	v := newVerdict(c, h.rules, endUs)
 	out := &telemetry.Call{
 		State:       "live",
 		Direction:   c.direction,
@@ -36,6 +36,7 @@ func (h *handler) version(nowUs int64, final bool) {
 		Legs:        c.legsOut(),
 		Verdict:     v.verdict(),
 		SipCallIds:  append([]string(nil), c.sipCallIDs...),
+		LinkedCalls: cloneLinked(c.linked),
 	}
 	if out.Direction == "" {
 		out.Direction = "outbound"
@@ -78,30 +79,63 @@ func (c *call) partyOut(p int) *telemetry.Party {
 	if q.identity != nil {
 		out.Identity = proto.Clone(q.identity).(*telemetry.Identity)
 	}
+	// Behind a server it is the phone that answered, unless its app spoke for itself.
+	if d := c.answeredBy(); d != nil && p != int(c.callerParty) && !c.reports(p) && d.party[p].userAgent != "" {
+		q = &d.party[p]
+		out.Endpoint, out.AppVersion, out.Platform = q.endpoint, q.appVersion, q.platform
+	}
 	if out.Endpoint == "" && c.hasSIP && (q.hasSDP || q.userAgent != "") {
 		out.Endpoint = useragent.EndpointSIP
 	}
 	return out
 }
 
+// reports says whether getStats of a party are there.
+func (c *call) reports(p int) bool {
+	for i := range c.legs {
+		if int(c.legs[i].party) == p {
+			return true
+		}
+	}
+	return false
+}
+
+func cloneLinked(linked []*telemetry.LinkedCall) (out []*telemetry.LinkedCall) {
+	for _, l := range linked {
+		out = append(out, proto.Clone(l).(*telemetry.LinkedCall))
+	}
+	return out
+}
+
 func (c *call) legsOut() []*telemetry.Leg {
 	var legs []*telemetry.Leg
-	sipCallID := ""
-	if len(c.sipCallIDs) > 0 {
+	sipCallID := c.sipCallID
+	if sipCallID == "" && len(c.sipCallIDs) > 0 {
 		sipCallID = c.sipCallIDs[0]
 	}
-	if c.hasSIP || c.hasMedia {
+	for part := range c.parts() {
+		if !part.hasSIP && !part.hasMedia {
+			continue
+		}
+		id := sipCallID
+		if part.ordinal > 0 {
+			id = part.sipCallID
+		}
 		for _, p := range []int{int(c.callerParty), 1 - int(c.callerParty)} {
-			q := &c.party[p]
-			if !c.hasSIP && q.rtcpSeen+q.rtpSeen == 0 {
+			q := &part.party[p]
+			if !part.hasSIP && q.rtcpSeen+q.rtpSeen == 0 {
 				continue
 			}
-			legs = append(legs, &telemetry.Leg{
-				Id: c.sipLeg(p), SipCallId: sipCallID, Kind: "sip", Side: c.side(p), UserAgent: q.userAgent,
-				Codec: c.codecName, ClockRate: c.codecClock, Address: q.media,
-				StartedUs: c.startedUs, EndedUs: c.endedUs,
-				UserId: q.identity.GetUserId(), DeviceId: q.identity.GetDeviceId(),
-			})
+			leg := &telemetry.Leg{
+				Id: part.sipLeg(p), SipCallId: id, Kind: "sip", Side: c.sideOf(part, p), UserAgent: q.userAgent,
+				Codec: part.codecName, ClockRate: part.codecClock, Address: q.media,
+				StartedUs: part.startedUs, EndedUs: part.endedUs,
+				LinkedBy: part.linkedBy, LinkConfidence: part.linkConfidence,
+			}
+			if !c.server(part, p) {
+				leg.UserId, leg.DeviceId = q.identity.GetUserId(), q.identity.GetDeviceId()
+			}
+			legs = append(legs, leg)
 		}
 	}
 	for i := range c.legs {
@@ -120,9 +154,36 @@ type verdictOf struct {
 	c        *call
 	rules    *Rules
 	endUs    int64
-	evidence []*telemetry.Evidence
+	evidence *[]*telemetry.Evidence
 	find     [2]finding
 	loss     [2]lossFigure
+
+	root     *call
+	segments []*verdictOf // of the further dialogs that audio went through
+}
+
+// newVerdict reads what was seen of a call, and of each segment of its way.
+func newVerdict(c *call, rules *Rules, endUs int64) *verdictOf {
+	v := &verdictOf{c: c, root: c, rules: rules, endUs: endUs, evidence: new([]*telemetry.Evidence)}
+	v.read()
+	for _, d := range c.segments() {
+		d.target, d.callerParty = c.target, c.callerParty
+		s := &verdictOf{c: d, root: c, rules: rules, endUs: endUs, evidence: v.evidence}
+		if d.endedUs != 0 {
+			s.endUs = d.endedUs
+		}
+		s.read()
+		v.segments = append(v.segments, s)
+	}
+	return v
+}
+
+func (v *verdictOf) read() {
+	for d := range v.c.dir {
+		v.find[d] = v.c.judge(v.rules, d, v.endUs)
+		v.find[d].at = v
+		v.loss[d] = v.c.lossOf(d)
+	}
 }
 
 func (v *verdictOf) verdict() *telemetry.Verdict {
@@ -136,21 +197,18 @@ func (v *verdictOf) verdict() *telemetry.Verdict {
 	if c.connectedUs == 0 {
 		out.Overall = quality.Unknown
 		v.say("not_answered", -1, "", c.startedUs, nil, "The call was not answered: there is no audio to judge.")
-		out.Evidence = v.evidence
+		out.Evidence = *v.evidence
 		return out
-	}
-	for d := range c.dir {
-		v.find[d] = c.judge(v.rules, d, v.endUs)
-		v.loss[d] = c.lossOf(d)
 	}
 	v.oneWay(out.OneWayAudio)
 	v.delay(out.Delay)
 	v.jitter(out.Jitter)
 	v.lossVerdict(out.Loss)
 	out.Mos = v.mos()
+	v.ofSegments(out)
 	v.context()
 	v.overall(out)
-	out.Evidence = v.evidence
+	out.Evidence = *v.evidence
 	return out
 }
 
@@ -163,7 +221,12 @@ func seconds(us int64) string {
 }
 
 // who names a party in a sentence.
-func (v *verdictOf) who(p int) string { return "the " + v.c.side(p) }
+func (v *verdictOf) who(p int) string { return "the " + v.side(p) }
+
+func (v *verdictOf) side(p int) string { return v.root.sideOf(v.c, p) }
+
+// end names a party as an end of the call, which getStats always are.
+func (v *verdictOf) end(p int) string { return "the " + v.c.side(p) }
 
 func capital(s string) string {
 	if s == "" {
@@ -181,7 +244,10 @@ func (v *verdictOf) say(kind string, d int, side string, atUs int64, values map[
 	for k, x := range e.Values {
 		e.Values[k] = round(x, 3)
 	}
-	v.evidence = append(v.evidence, e)
+	if v.c.ordinal > 0 {
+		e.Leg = v.c.sipLeg(1 - int(v.c.callerParty))
+	}
+	*v.evidence = append(*v.evidence, e)
 }
 
 func round(x float64, digits int) float64 {
@@ -200,10 +266,11 @@ func (v *verdictOf) oneWay(out *telemetry.OneWayAudio) {
 	c := v.c
 	suspected, confirmed := v.rules.OneWay.Suspected, v.rules.OneWay.Confirmed
 	var dead []int
+	find := v.whole()
 	for d := range c.dir {
-		f := v.find[d]
+		f := find[d]
 		if f.dead {
-			v.explainDeath(d, f)
+			f.at.explainDeath(d, f)
 			if f.confidence >= suspected {
 				dead = append(dead, d)
 			}
@@ -217,11 +284,11 @@ func (v *verdictOf) oneWay(out *telemetry.OneWayAudio) {
 	}
 	if len(dead) == 2 {
 		// Both, if it was at the same time; else the longer one is told first.
-		a, b := v.find[0].death, v.find[1].death
+		a, b := find[0].death, find[1].death
 		overlap := min(a.untilUs, b.untilUs) - max(a.sinceUs, b.sinceUs)
 		if overlap >= v.rules.OneWay.Dead.Microseconds() {
 			out.Direction = "both"
-			out.Confidence = min(v.find[0].confidence, v.find[1].confidence)
+			out.Confidence = min(find[0].confidence, find[1].confidence)
 			out.State = state(out.Confidence)
 			out.SinceUs = max(a.sinceUs, b.sinceUs)
 			out.From, out.To = c.number(int(c.target)), c.number(1-int(c.target))
@@ -235,7 +302,7 @@ func (v *verdictOf) oneWay(out *telemetry.OneWayAudio) {
 	}
 	if len(dead) == 1 {
 		d := dead[0]
-		f := v.find[d]
+		f := find[d]
 		out.Direction = c.directionName(d)
 		out.Confidence = round(f.confidence, 3)
 		out.State = state(out.Confidence)
@@ -243,15 +310,20 @@ func (v *verdictOf) oneWay(out *telemetry.OneWayAudio) {
 		out.From, out.To = c.number(d), c.number(1-d)
 		return
 	}
-	if v.find[0].alive && v.find[1].alive && !v.find[0].dead && !v.find[1].dead {
+	if find[0].alive && find[1].alive && !find[0].dead && !find[1].dead {
 		out.State, out.Confidence = "none", confidenceAlive
 		v.say("audio_both_ways", -1, "", 0, nil, "Audio was seen to arrive in both directions.")
 		return
 	}
 	out.State = "unknown"
 	for d := range c.dir {
-		if f := v.find[d]; !f.alive && !f.dead {
-			v.explainUnknown(d)
+		if find[d].alive || find[d].dead {
+			continue
+		}
+		for _, s := range v.all() {
+			if f := s.find[d]; !f.alive && !f.dead {
+				s.explainUnknown(d)
+			}
 		}
 	}
 }
@@ -259,7 +331,10 @@ func (v *verdictOf) oneWay(out *telemetry.OneWayAudio) {
 func (v *verdictOf) explainDeath(d int, f finding) {
 	c := v.c
 	e := f.death
-	speaker, listener := v.who(d), v.who(1-d)
+	speaker, listener, listens, speaks := v.who(d), v.who(1-d), v.side(1-d), v.side(d)
+	if f.w == byReceiver || f.w == byRemote {
+		speaker, listener, listens, speaks = v.end(d), v.end(1-d), c.side(1-d), c.side(d)
+	}
 	span := fmt.Sprintf("from %s to %s (%s)", clock(e.sinceUs), clock(e.untilUs), seconds(e.untilUs-e.sinceUs))
 	values := map[string]float64{
 		"confidence": f.confidence,
@@ -273,7 +348,7 @@ func (v *verdictOf) explainDeath(d int, f finding) {
 		values["packets_at_monitor"] = float64(c.dir[d].rtpSent)
 		atMonitor = fmt.Sprintf(" RTP from %s did pass the capture point: it was lost after it.", speaker)
 	}
-	kind, side, text := "one_way_audio", c.side(1-d), ""
+	kind, side, text := "one_way_audio", listens, ""
 	switch {
 	case f.w == byRTCP && e.kind == deadNeverReceived:
 		kind = "never_received"
@@ -284,11 +359,11 @@ func (v *verdictOf) explainDeath(d int, f finding) {
 		text = fmt.Sprintf("in %d RTCP reports in a row of %s the highest sequence number received from %s did not move, while %d packets were sent: audio stopped arriving %s.%s",
 			e.reports, listener, speaker, e.packets, span, atMonitor)
 	case f.w == bySilence:
-		kind, side = "nothing_sent", c.side(d)
+		kind, side = "nothing_sent", speaks
 		text = fmt.Sprintf("neither RTP nor RTCP came from %s %s while %s went on sending: %s is silent or its way out is dead.",
 			speaker, span, listener, speaker)
 	case f.w == byRemote:
-		kind, side = "not_acknowledged", c.side(d)
+		kind, side = "not_acknowledged", speaks
 		text = fmt.Sprintf("%s sent %d packets %s and got no receiver report about them, while audio from %s arrived.",
 			speaker, e.packets, span, listener)
 	case e.senderHeard:
@@ -296,7 +371,7 @@ func (v *verdictOf) explainDeath(d int, f finding) {
 		text = fmt.Sprintf("%s received no packet %s, while %s was sending and its microphone picked up speech: the audio was lost in the network.",
 			listener, span, speaker)
 	case e.senderQuiet:
-		kind, side = "not_sent", c.side(d)
+		kind, side = "not_sent", speaks
 		text = fmt.Sprintf("%s received no packet %s; %s itself reports that it sent none.", listener, span, speaker)
 	default:
 		kind = "not_received"
@@ -338,12 +413,12 @@ func (v *verdictOf) explainUnknown(d int) {
 		v.say("too_short", d, "", 0, map[string]float64{"talked_s": float64(talked-c.connectedUs) / float64(second)},
 			"The call was too short (%s) to tell whether %s heard %s.", seconds(talked-c.connectedUs), v.who(1-d), v.who(d))
 	case c.party[1-d].secure && c.party[1-d].rtcpSeen > 0 && x.life[byRTCP].count == 0:
-		v.say("encrypted", d, c.side(1-d), 0, nil, "The reports of %s are encrypted: whether it heard %s is not known.", v.who(1-d), v.who(d))
+		v.say("encrypted", d, v.side(1-d), 0, nil, "The reports of %s are encrypted: whether it heard %s is not known.", v.who(1-d), v.who(d))
 	case x.rtpSent > 0:
-		v.say("not_observed", d, c.side(1-d), 0, map[string]float64{"packets_at_monitor": float64(x.rtpSent)},
+		v.say("not_observed", d, v.side(1-d), 0, map[string]float64{"packets_at_monitor": float64(x.rtpSent)},
 			"RTP from %s passed the capture point, but %s did not report enough to tell whether it arrived.", v.who(d), v.who(1-d))
 	default:
-		v.say("not_observed", d, c.side(1-d), 0, nil, "Nobody reported enough to tell whether %s heard %s.", v.who(1-d), v.who(d))
+		v.say("not_observed", d, v.side(1-d), 0, nil, "Nobody reported enough to tell whether %s heard %s.", v.who(1-d), v.who(d))
 	}
 }
 
@@ -366,18 +441,18 @@ func (v *verdictOf) delay(out *telemetry.Delay) {
 	}
 	v.say("rtt", -1, "", 0, map[string]float64{
 		"min_ms": r.MinMs, "p50_ms": r.Quantile(0.5), "p95_ms": p95, "max_ms": r.MaxMs, "measurements": float64(r.Count),
-	}, "The round trip was %.0f ms in the median, %.0f ms at the 95th percentile and %.0f ms at most, in %d measurements: %s.",
-		r.Quantile(0.5), p95, r.MaxMs, r.Count, out.Band)
+	}, "The round trip%s was %.0f ms in the median, %.0f ms at the 95th percentile and %.0f ms at most, in %d measurements: %s.",
+		v.between(), r.Quantile(0.5), p95, r.MaxMs, r.Count, out.Band)
 	for p := range c.party {
 		if s := &c.party[p].rtt; s.Count > 0 {
-			v.say("rtt_measured", -1, c.side(p), 0, map[string]float64{"p50_ms": s.Quantile(0.5), "p95_ms": s.Quantile(0.95), "measurements": float64(s.Count)},
+			v.say("rtt_measured", -1, v.side(p), 0, map[string]float64{"p50_ms": s.Quantile(0.5), "p95_ms": s.Quantile(0.95), "measurements": float64(s.Count)},
 				"Measured by %s: median %.0f ms, 95th percentile %.0f ms.", v.who(p), s.Quantile(0.5), s.Quantile(0.95))
 		}
 	}
 	for i := range c.taps {
 		for p, s := range c.taps[i].hist {
 			if s.Count > 0 {
-				v.say("rtt_segment", -1, c.side(p), 0, map[string]float64{"p50_ms": s.Quantile(0.5), "p95_ms": s.Quantile(0.95), "measurements": float64(s.Count)},
+				v.say("rtt_segment", -1, v.side(p), 0, map[string]float64{"p50_ms": s.Quantile(0.5), "p95_ms": s.Quantile(0.95), "measurements": float64(s.Count)},
 					"Of the round trip, the way between the capture point and %s took %.0f ms in the median (95th percentile %.0f ms).",
 					v.who(p), s.Quantile(0.5), s.Quantile(0.95))
 			}
@@ -423,7 +498,11 @@ func (v *verdictOf) jitter(out *telemetry.Jitter) {
 			h, where = &x.jitterRTP, " at the capture point"
 		}
 		values := map[string]float64{"choppy_share": share}
-		text := fmt.Sprintf("what %s heard%s was choppy in %.0f %% of the time", v.who(1-d), where, share*100)
+		who, hears := v.who(1-d), v.side(1-d)
+		if x.samples > 0 {
+			who, hears = v.end(1-d), c.side(1-d)
+		}
+		text := fmt.Sprintf("what %s heard%s was choppy in %.0f %% of the time", who, where, share*100)
 		if h.Count > 0 {
 			values["jitter_p50_ms"], values["jitter_p95_ms"], values["jitter_max_ms"] = h.Quantile(0.5), h.Quantile(0.95), h.MaxMs
 			text += fmt.Sprintf("; network jitter was %.1f ms in the median, %.1f ms at the 95th percentile", h.Quantile(0.5), h.Quantile(0.95))
@@ -441,7 +520,7 @@ func (v *verdictOf) jitter(out *telemetry.Jitter) {
 			text += fmt.Sprintf("; the jitter buffer was %.0f ms where %.0f ms was preferred", x.bufferMs/float64(x.bufferPolls), x.preferredMs/float64(x.bufferPolls))
 			hasRatio, worstRatio = true, max(worstRatio, ratio)
 		}
-		v.say("jitter", d, c.side(1-d), x.choppyUs, values, "%s: %s.", text, band)
+		v.say("jitter", d, hears, x.choppyUs, values, "%s: %s.", text, band)
 	}
 	if all.Count > 0 {
 		out.JitterMs = &telemetry.Distribution{
@@ -567,7 +646,7 @@ func (c *call) rtcpLoss(d int, f *lossFigure) bool {
 
 var lossNames = [lossSources]string{
 	lossInbound: "the receiver's getStats", lossRTCP: "RTCP reports", lossVQ: "a quality report of the phone",
-	lossRemote: "the sender's remote statistics", lossMonitor: "RTP at the capture point, that is up to there",
+	lossHeader: "the phone at the end of the call", lossRemote: "the sender's remote statistics", lossMonitor: "RTP at the capture point, that is up to there",
 }
 
 func (v *verdictOf) lossVerdict(out *telemetry.Loss) {
@@ -588,10 +667,12 @@ func (v *verdictOf) lossVerdict(out *telemetry.Loss) {
 		if out.BurstPercent == nil || f.burst > *out.BurstPercent {
 			out.BurstPercent = optional(f.burst, 3)
 		}
+		way := &out.ContactToTargetPercent
 		if d == int(c.target) {
-			out.TargetToContactPercent = optional(f.percent, 3)
-		} else {
-			out.ContactToTargetPercent = optional(f.percent, 3)
+			way = &out.TargetToContactPercent
+		}
+		if *way == nil || f.percent > **way {
+			*way = optional(f.percent, 3)
 		}
 		values := map[string]float64{"percent": f.percent, "burst_percent": f.burst}
 		text := fmt.Sprintf("%.2f %%", f.percent)
@@ -603,7 +684,11 @@ func (v *verdictOf) lossVerdict(out *telemetry.Loss) {
 			values["packets_discarded"] = float64(f.discarded)
 			text = fmt.Sprintf("%d of %d packets were lost and %d came too late (%.2f %% together)", f.lost, f.expected, f.discarded, f.percent)
 		}
-		text = fmt.Sprintf("from %s to %s, %s were lost by %s", v.who(d), v.who(1-d), text, lossNames[f.from])
+		who, hears := v.who, v.side(1-d)
+		if f.from == lossInbound || f.from == lossRemote {
+			who, hears = v.end, c.side(1-d)
+		}
+		text = fmt.Sprintf("from %s to %s, %s were lost by %s", who(d), who(1-d), text, lossNames[f.from])
 		if f.discarded > 0 {
 			text = strings.Replace(text, " together) were lost by ", " together) by ", 1)
 		}
@@ -614,7 +699,7 @@ func (v *verdictOf) lossVerdict(out *telemetry.Loss) {
 			values["percent_before_monitor"] = f.beforeMonitor
 			text += fmt.Sprintf("; up to the capture point it was %.2f %%", f.beforeMonitor)
 		}
-		v.say("loss", d, c.side(1-d), f.burstUs, values, "%s: %s.", text, band)
+		v.say("loss", d, hears, f.burstUs, values, "%s: %s.", text, band)
 	}
 }
 
@@ -637,7 +722,7 @@ func (v *verdictOf) mos() *telemetry.MOS {
 	out := &telemetry.MOS{Min: round(x.mosMin, 2), Avg: round(x.mosSum/n, 2), Model: x.mosModel, Estimated: x.mosEstimated, Inputs: map[string]float64{"scores": n}}
 	if x.mosReported {
 		out.Model = "reported"
-		v.say("mos", worst, c.side(1-worst), 0, map[string]float64{"avg": out.Avg, "min": out.Min},
+		v.say("mos", worst, v.side(1-worst), 0, map[string]float64{"avg": out.Avg, "min": out.Min},
 			"%s's own score of what it heard was %.2f in the mean.", v.who(1-worst), out.Avg)
 		return out
 	}
@@ -655,7 +740,7 @@ func (v *verdictOf) mos() *telemetry.MOS {
 	if e.Estimated {
 		note += "; G.113 has no values for this codec, so the score is estimated"
 	}
-	v.say("mos", worst, c.side(1-worst), 0, map[string]float64{"avg": out.Avg, "min": out.Min},
+	v.say("mos", worst, v.side(1-worst), 0, map[string]float64{"avg": out.Avg, "min": out.Min},
 		"MOS by %s of what %s heard (%s): %.2f in the mean, %.2f at worst%s.", out.Model, v.who(1-worst), x.mosCodec, out.Avg, out.Min, note)
 	return out
 }
@@ -697,6 +782,19 @@ func (v *verdictOf) observed(d int) bool {
 	return v.loss[d].known && v.loss[d].from != lossMonitor
 }
 
+// observedAll says the same of the whole way.
+func (v *verdictOf) observedAll(d int) bool {
+	if v.find[d].heard {
+		return true
+	}
+	for _, s := range v.all() {
+		if !s.observed(d) {
+			return false
+		}
+	}
+	return true
+}
+
 // overall is the worst of what is known. A direction that nobody observed may
 // be worse than what is known, never better: then only bad news stand.
 func (v *verdictOf) overall(out *telemetry.Verdict) {
@@ -710,10 +808,10 @@ func (v *verdictOf) overall(out *telemetry.Verdict) {
 	}
 	out.Overall = worst
 	for d := range c.dir {
-		if v.observed(d) {
+		if v.observedAll(d) {
 			continue
 		}
-		v.say("direction_unknown", d, "", 0, nil, "What %s heard of %s was never observed.", v.who(1-d), v.who(d))
+		v.say("direction_unknown", d, "", 0, nil, "What %s heard of %s was never observed.", v.end(1-d), v.end(d))
 		if quality.Severity(worst) < quality.Severity(quality.Bad) {
 			out.Overall = quality.Unknown
 		}
@@ -732,9 +830,11 @@ func (v *verdictOf) faultSide(out *telemetry.Verdict) string {
 		if out.OneWayAudio.Direction == "contact_to_target" {
 			d = 1 - d
 		}
-		f := v.find[d]
+		f := v.whole()[d]
 		switch {
-		case f.death.senderQuiet || f.w == bySilence:
+		case f.w == bySilence:
+			return f.at.side(d)
+		case f.death.senderQuiet:
 			return c.side(d)
 		case f.death.senderHeard, f.w == byRTCP:
 			return "network"
@@ -751,6 +851,9 @@ func (v *verdictOf) faultSide(out *telemetry.Verdict) string {
 			worst, percent = d, v.loss[d].percent
 		}
 	}
+	if v.lossInSegment(percent) {
+		return "network"
+	}
 	if worst >= 0 && v.rules.LossBand(percent) == out.Overall {
 		f := v.loss[worst]
 		if f.from != lossMonitor && f.monitorObserved {
@@ -765,6 +868,9 @@ func (v *verdictOf) faultSide(out *telemetry.Verdict) string {
 	}
 	if out.Delay.Band == out.Overall {
 		for i := range c.taps {
+			if len(v.segments) > 0 {
+				break // the server is on the way, and its part of it
+			}
 			a, b := &c.taps[i].hist[0], &c.taps[i].hist[1]
 			if a.Count == 0 || b.Count == 0 {
 				continue
@@ -799,12 +905,33 @@ func (c *call) away(p int) bool {
 // sources lists what the verdict is based on, in a fixed order.
 func (v *verdictOf) sources(out *telemetry.Verdict) {
 	c := v.c
+	var monitor uint32
+	for _, part := range v.all() {
+		monitor += part.sourcesOf(out)
+	}
+	if monitor > 0 {
+		out.Sources = append(out.Sources, &telemetry.VerdictSource{Kind: sourceNames[fromRTP], Side: "server", Samples: monitor})
+	}
+	if c.hasSIP {
+		n := 0
+		for part := range c.parts() {
+			n += len(part.seen)
+		}
+		out.Sources = append(out.Sources, &telemetry.VerdictSource{Kind: "sip", Side: "server", Samples: uint32(n)})
+	}
+}
+
+// sourcesOf lists the sources of one part. It returns the samples of monitors.
+func (v *verdictOf) sourcesOf(out *telemetry.Verdict) (monitor uint32) {
+	c := v.c
 	for _, p := range []int{int(c.target), 1 - int(c.target)} {
 		heard := &c.dir[1-p]
 		for s := source(0); s < sources; s++ {
 			n := heard.sourceSamples[s]
-			side := c.side(p)
+			side := v.side(p)
 			switch s {
+			case fromWebRTC:
+				side = c.side(p)
 			case fromRTP:
 				continue
 			case fromRTCP:
@@ -818,10 +945,5 @@ func (v *verdictOf) sources(out *telemetry.Verdict) {
 			}
 		}
 	}
-	if n := c.dir[0].sourceSamples[fromRTP] + c.dir[1].sourceSamples[fromRTP]; n > 0 {
-		out.Sources = append(out.Sources, &telemetry.VerdictSource{Kind: sourceNames[fromRTP], Side: "server", Samples: n})
-	}
-	if c.hasSIP {
-		out.Sources = append(out.Sources, &telemetry.VerdictSource{Kind: "sip", Side: "server", Samples: uint32(len(c.seen))})
-	}
+	return c.dir[0].sourceSamples[fromRTP] + c.dir[1].sourceSamples[fromRTP]
 }
