@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"github.com/earshot/earshot/directory"
 	"github.com/earshot/earshot/internal/admin"
 	"github.com/earshot/earshot/internal/bus"
+	"github.com/earshot/earshot/query"
 	"github.com/earshot/earshot/sinks/clickhouse"
 )
 
@@ -103,10 +105,65 @@ func examine(ctx context.Context, s *settings) []finding {
 	}
 	d, err := directory.Connect(ctx, s.Directory, s.Data)
 	if err == nil {
-		err = errors.Join(d.Ping(ctx), d.Close())
+		defer d.Close()
+		err = d.Ping(ctx)
 	}
 	add("directory", "answers", "check directory.dsn", err)
+	if err == nil && len(s.ClickHouse.Addr) > 0 {
+		all = append(all, agents(ctx, s.ClickHouse, d)...)
+	}
 	return all
+}
+
+// agents looks at what ingesters lost in the last hour: a finding for each
+// agent that lost something, and one for all the others.
+func agents(ctx context.Context, cfg clickhouse.Config, d *directory.Directory) (all []finding) {
+	const what = "agents"
+	sick := func(err error) []finding {
+		return append(all, finding{what, "", err, "check clickhouse.addr and `earshot migrate --status`"})
+	}
+	conn, err := clickhouse.Open(cfg)
+	if err != nil {
+		return sick(err)
+	}
+	defer conn.Close()
+	store := query.New(conn, query.Options{})
+	companies, _, err := d.Companies(ctx, "", directory.Page{Limit: 1000})
+	if err != nil {
+		return sick(err)
+	}
+	var well int
+	var received, rejected uint64
+	for _, c := range companies {
+		accounts, err := store.Company(c.ID).Ingest(ctx, query.Time{}, query.Time{})
+		if err != nil {
+			return sick(err)
+		}
+		for _, a := range accounts {
+			received, rejected = received+a.Received, rejected+a.Rejected
+			if a.Dropped+a.KernelDropped == 0 {
+				well++
+				continue
+			}
+			err := fmt.Errorf("%s on %s (company %s): %d of %d lost in the last hour, %d of them by the kernel%s",
+				cmp.Or(a.Agent, "unknown agents"), a.Listener, c.ID, a.Dropped+a.KernelDropped, a.Received+a.KernelDropped, a.KernelDropped, droppedBecause(a))
+			all = append(all, finding{what, "", err, "see docs/operations.md, \"When packets are lost\""})
+		}
+	}
+	good := fmt.Sprintf("%d received in the last hour from agents that lost nothing (%d), %d could not be used", received, well, rejected)
+	if received == 0 {
+		good = "nothing was received in the last hour"
+	}
+	return append(all, finding{what: what, good: good})
+}
+
+func droppedBecause(a query.IngestAccount) (text string) {
+	for _, r := range a.Reasons {
+		if r.Outcome == "dropped" {
+			text += fmt.Sprintf(", %d %s", r.Count, r.Reason)
+		}
+	}
+	return text
 }
 
 func readiness(ctx context.Context, addr string) (what, good, todo string, err error) {

@@ -102,6 +102,19 @@ export interface RegistrationChange {
   timeline?: string | null;
 }
 
+/** IngestAccount is what ingesters received from one agent: received = produced + rejected + dropped, beside what is in flight. */
+export interface IngestAccount {
+  listener: string;
+  agent: string;
+  received: number;
+  produced: number;
+  rejected: number;
+  dropped: number;
+  kernel_dropped: number;
+  reasons: { outcome: string; reason: string; count: number }[];
+  last_at: string | null;
+}
+
 export interface NumberItem {
   number: string;
   national?: string | null;
@@ -382,6 +395,7 @@ export const api = {
     json<Page<Registration>>(`${company(c)}/registrations${query(p)}`, signal),
   history: (c: string, p: Params, signal?: AbortSignal) =>
     json<Page<RegistrationChange>>(`${company(c)}/registrations${query({ ...p, history: true })}`, signal),
+  ingest: (c: string, p: Params, signal?: AbortSignal) => json<Page<IngestAccount>>(`${company(c)}/ingest${query(p)}`, signal),
   numbers: (c: string, p: Params, signal?: AbortSignal) => json<Page<NumberItem>>(`${company(c)}/numbers${query(p)}`, signal),
   calls: (c: string, p: Params, signal?: AbortSignal) => json<Page<Call>>(`${company(c)}/calls${query(p)}`, signal),
   call: (c: string, call: string, signal?: AbortSignal) => json<Call>(`${company(c)}/calls/${id(call)}`, signal),

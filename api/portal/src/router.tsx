@@ -4,6 +4,7 @@ import { CallsPage } from './pages/Calls';
 import { CompaniesPage } from './pages/Companies';
 import { CompanyPage } from './pages/Company';
 import { DevicesPage } from './pages/Devices';
+import { IngestPage } from './pages/Ingest';
 import { NumbersPage } from './pages/Numbers';
 import { UserPage } from './pages/User';
 import { UsersPage } from './pages/Users';
@@ -60,11 +61,17 @@ const devices = createRoute({
   component: DevicesPage,
   validateSearch: (s: Record<string, unknown>) => only(s, ['tab', 'state', 'aor'] as const),
 });
+const ingest = createRoute({
+  getParentRoute: () => company,
+  path: '/ingest',
+  component: IngestPage,
+  validateSearch: (s: Record<string, unknown>) => only(s, ['range'] as const),
+});
 
 export const router = createRouter({
   routeTree: root.addChildren([
     companies,
-    company.addChildren([overview, users, user, calls, call, rejections, numbers, devices]),
+    company.addChildren([overview, users, user, calls, call, rejections, numbers, devices, ingest]),
   ]),
   parseSearch,
   stringifySearch,

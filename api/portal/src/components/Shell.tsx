@@ -14,6 +14,7 @@ const sections = [
   { to: '/c/$company/devices', label: 'Devices', exact: false },
   { to: '/c/$company/numbers', label: 'Numbers', exact: false },
   { to: '/c/$company/rejections', label: 'Rejections', exact: false },
+  { to: '/c/$company/ingest', label: 'Ingest', exact: false },
 ] as const;
 
 export function Root() {
