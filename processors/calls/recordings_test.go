@@ -132,7 +132,8 @@ func around(v, tolerance float64) [2]float64 { return [2]float64{v - tolerance, 
 func TestRecordings(t *testing.T) {
 	capture := func(name string) []string { return []string{captures, name, "mid.pcap"} }
 	poll := func(name string) []string { return []string{stats, name + ".jsonl.gz"} }
-	rtcpBoth := []string{"rtcp target", "rtcp contact", "rtp server", "sip server"}
+	// baresip puts X-RTP-Stat into BYE and its 200.
+	rtcpBoth := []string{"rtcp target", "sip target", "rtcp contact", "sip contact", "rtp server", "sip server"}
 	statsBoth := []string{"webrtc target", "webrtc contact"}
 	tests := map[string]expectation{
 		"clean": { // delays 10 and 30 ms each way
