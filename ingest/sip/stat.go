@@ -81,21 +81,24 @@ func ParseRTPStat(name, value string) *telemetry.RTPStat {
 	if !p.known {
 		return nil
 	}
-	p.averageJitter()
+	p.jitterUnit()
 	return p.out
 }
 
-// averageJitter gives AvgJit its unit: older Cisco phones count in timestamp
-// units, as Cisco documents for RxStat; those with VQMetrics in ms, as their
-// screens show it.
-func (p *statParser) averageJitter() {
-	units := p.out.JitterTimestampUnits
-	if units == nil || !p.metrics {
+// jitterUnit turns a jitter that was read as timestamp units into ms where these
+// are meant. Older Cisco phones count in units, as Cisco documents for RxStat;
+// those with VQMetrics in ms, as their screens show it. baresip counted in units
+// before it told the round trip.
+func (p *statParser) jitterUnit() {
+	o := p.out
+	units := o.JitterTimestampUnits
+	if units == nil || !p.metrics && !(p.baresip && o.RoundTripMs != nil) {
+		o.RemoteJitterMs = nil
 		return
 	}
-	p.out.JitterTimestampUnits = nil
+	o.JitterTimestampUnits = nil
 	if *units <= maxStatJitterMs {
-		p.out.JitterMs = units
+		o.JitterMs = units
 	}
 }
 
@@ -175,21 +178,22 @@ func (p *statParser) both(key, v string) {
 
 // jitter reads the mean, or the mean and the maximum in either order.
 func (p *statParser) jitter(v string) {
+	o := p.out
 	first, second, two := strings.Cut(v, ",")
-	a := p.number(first, 0, maxStatJitterMs)
-	p.out.JitterMs = a
-	if !two {
+	if p.baresip {
+		o.JitterTimestampUnits = p.number(first, 0, math.MaxUint32)
+		o.RemoteJitterMs = p.number(second, 0, maxStatJitterMs)
 		return
 	}
-	b := p.number(second, 0, maxStatJitterMs)
-	switch {
-	case p.baresip:
-		p.out.RemoteJitterMs = b
-	case a == nil || b == nil:
-		p.out.JitterMs = nil // which of the two is left cannot be known
-	default:
+	a := p.number(first, 0, maxStatJitterMs)
+	if !two {
+		o.JitterMs = a
+		return
+	}
+	// Of one that is left it cannot be known which it is.
+	if b := p.number(second, 0, maxStatJitterMs); a != nil && b != nil {
 		low, high := min(*a, *b), max(*a, *b)
-		p.out.JitterMs, p.out.JitterMaxMs = &low, &high
+		o.JitterMs, o.JitterMaxMs = &low, &high
 	}
 }
 

@@ -31,6 +31,10 @@ var rtpStats = map[string]*stat{
 	"baresip": {"X-RTP-Stat", "EX=BareSip;CS=21;CD=9;PR=450;PS=451;PL=7,9;PD=1,-1;JI=3.5,4.0;RT=61.2;IP=192.0.2.1:4000,192.0.2.2:4002;EN=PCMU/8000;DE=PCMU/8000",
 		&telemetry.RTPStat{Header: "x-rtp-stat", PacketsSent: count(451), PacketsReceived: count(450), PacketsLost: count(7), RemotePacketsLost: count(9), PacketsDiscarded: count(1), JitterMs: ratio(3.5),
 			RemoteJitterMs: ratio(4), RoundTripMs: ratio(61.2), DurationS: seconds(9), Encoder: "PCMU/8000", Decoder: "PCMU/8000"}},
+	// As baresip 1.0.0 wrote it.
+	"baresip 1.0": {"X-RTP-Stat", "EX=BareSip;CS=0;CD=40;PR=1897;PS=2009;PL=103,21;PD=0,0;JI=94.0,9.0;IP=0.0.0.0:10068,192.0.2.1:10034;EN=PCMU/8000;DE=PCMU/8000",
+		&telemetry.RTPStat{Header: "x-rtp-stat", PacketsSent: count(2009), PacketsReceived: count(1897), PacketsLost: count(103), RemotePacketsLost: count(21), PacketsDiscarded: count(0), JitterTimestampUnits: ratio(94),
+			DurationS: seconds(40), Encoder: "PCMU/8000", Decoder: "PCMU/8000"}},
 	"CUBE": {"P-RTP-Stat", "PS=2156, OS=43120, PR=2162, OR=43240, PL=12, JI=4, LA=82, DU=43",
 		&telemetry.RTPStat{Header: "p-rtp-stat", PacketsSent: count(2156), OctetsSent: count(43120), PacketsReceived: count(2162), OctetsReceived: count(43240), PacketsLost: count(12), JitterMs: ratio(4),
 			RoundTripMs: ratio(82), DurationS: seconds(43)}},
