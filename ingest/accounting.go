@@ -112,7 +112,11 @@ func (t *Tally) Produced() { t.produced.Inc() }
 func (t *Tally) Rejected(reason string) { t.reason(t.rejected, "r", reason).Inc() }
 
 // Dropped counts one that could not be kept.
-func (t *Tally) Dropped(reason string) { t.reason(t.dropped, "d", reason).Inc() }
+func (t *Tally) Dropped(reason string) { t.droppedMany(reason, 1) }
+
+func (t *Tally) droppedMany(reason string, n int) {
+	t.reason(t.dropped, "d", reason).Add(float64(n))
+}
 
 func (t *Tally) reason(vec *prometheus.CounterVec, prefix, reason string) prometheus.Counter {
 	t.mu.Lock()

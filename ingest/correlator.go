@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/netip"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/earshot/earshot/telemetry"
 )
@@ -95,9 +97,18 @@ type addrPair struct{ a, b netip.AddrPort }
 type waiter struct {
 	scope  *scope
 	packet MediaPacket
-	record *telemetry.Record
+	record *Held
 	dueUs  int64
 	placed bool
+}
+
+// Held is a record that waits, or waited, for its call: encoded but for that.
+type Held struct {
+	Company, CallKey string
+
+	record []byte
+	from   *origin
+	tally  *Tally
 }
 
 // NewCorrelator gives an empty Correlator.
@@ -197,7 +208,7 @@ func ends(m *telemetry.SIPMessage, answered bool) bool {
 
 // SIP takes note of a message of a call. It returns the records that waited for
 // what it announces, with their call set, and the bindings that are new.
-func (c *Correlator) SIP(scopeName string, call Call, m *telemetry.SIPMessage, nowUs int64) (released []*telemetry.Record, fresh []*telemetry.Binding) {
+func (c *Correlator) SIP(scopeName string, call Call, m *telemetry.SIPMessage, nowUs int64) (released []*Held, fresh []*telemetry.Binding) {
 	if !isCall(m.Method) || m.CallId == "" {
 		return nil, nil
 	}
@@ -229,6 +240,8 @@ func (c *Correlator) SIP(scopeName string, call Call, m *telemetry.SIPMessage, n
 }
 
 func (c *Correlator) newCall(s *scope, call Call, name string, nowUs int64) *boundCall {
+	// What a message says lives as long as the packet it came in.
+	call.Key, name = strings.Clone(call.Key), strings.Clone(name)
 	b := &boundCall{Call: call, scope: s, name: name, sinceUs: nowUs, usedUs: nowUs, checkedUs: nowUs}
 	if name != "" {
 		s.calls[name] = b
@@ -245,7 +258,7 @@ func (c *Correlator) newCall(s *scope, call Call, name string, nowUs int64) *bou
 	return b
 }
 
-func (c *Correlator) bind(s *scope, scopeName string, b *boundCall, sdp *telemetry.SDP, nowUs int64) (released []*telemetry.Record, fresh []*telemetry.Binding) {
+func (c *Correlator) bind(s *scope, scopeName string, b *boundCall, sdp *telemetry.SDP, nowUs int64) (released []*Held, fresh []*telemetry.Binding) {
 	addresses, ssrcs := announced(sdp)
 	for _, a := range addresses {
 		if !c.bindAddress(s, b, a.address, a.kind) {
@@ -288,12 +301,12 @@ func (c *Correlator) bindAddress(s *scope, b *boundCall, address netip.AddrPort,
 			return false
 		}
 	}
-	s.addresses[address] = &binding{b, kind}
+	s.addresses[address] = &binding{b, strings.Clone(kind)}
 	b.addresses = append(b.addresses, address)
 	return true
 }
 
-func (c *Correlator) release(out []*telemetry.Record, waiters []*waiter, call *boundCall) []*telemetry.Record {
+func (c *Correlator) release(out []*Held, waiters []*waiter, call *boundCall) []*Held {
 	for _, w := range waiters {
 		if w.placed {
 			continue
@@ -306,7 +319,7 @@ func (c *Correlator) release(out []*telemetry.Record, waiters []*waiter, call *b
 
 // place gives a waiting record its call. What stays of the waiter in the room
 // is small and goes when its time is over.
-func (c *Correlator) place(w *waiter, call Call) *telemetry.Record {
+func (c *Correlator) place(w *waiter, call Call) *Held {
 	r := w.record
 	w.placed, w.record = true, nil
 	r.Company, r.CallKey = call.Company, call.Key
@@ -316,7 +329,7 @@ func (c *Correlator) place(w *waiter, call Call) *telemetry.Record {
 }
 
 // Learn takes a binding that another ingester announced.
-func (c *Correlator) Learn(shared *telemetry.Binding, nowUs int64) (released []*telemetry.Record) {
+func (c *Correlator) Learn(shared *telemetry.Binding, nowUs int64) (released []*Held) {
 	address, err := netip.ParseAddrPort(shared.Address)
 	if err != nil {
 		return nil
@@ -381,7 +394,7 @@ func (c *Correlator) Place(scopeName string, p MediaPacket, nowUs int64) (call C
 // Wait keeps the record of a packet that Place could not place until SDP names
 // its call or its time is over. It returns records that had to make room, as
 // calls of their own.
-func (c *Correlator) Wait(scopeName string, p MediaPacket, r *telemetry.Record, nowUs int64) (evicted []*telemetry.Record) {
+func (c *Correlator) Wait(scopeName string, p MediaPacket, r *Held, nowUs int64) (evicted []*Held) {
 	s := c.scope(scopeName)
 	w := &waiter{scope: s, packet: p, record: r, dueUs: nowUs + c.waiting.For.Microseconds()}
 	for c.waitingNow > 0 && c.waitingNow >= c.waiting.Records {
@@ -418,7 +431,7 @@ func (c *Correlator) nextWaiter() *waiter {
 }
 
 // own makes a waiting record part of a call of its own, named by its two addresses.
-func (c *Correlator) own(w *waiter, nowUs int64) *telemetry.Record {
+func (c *Correlator) own(w *waiter, nowUs int64) *Held {
 	pair := pairOf(w.packet)
 	b := w.scope.own[pair]
 	if b == nil {
@@ -461,7 +474,7 @@ func unplaced(list []*waiter) []*waiter {
 
 // Advance takes the time: what has waited too long becomes calls of their own,
 // and what is over or idle is forgotten.
-func (c *Correlator) Advance(nowUs int64) (expired []*telemetry.Record) {
+func (c *Correlator) Advance(nowUs int64) (expired []*Held) {
 	for c.room.len() > 0 {
 		w := c.room.front()
 		if w.placed {
@@ -516,7 +529,7 @@ func (c *Correlator) Advance(nowUs int64) (expired []*telemetry.Record) {
 }
 
 // Drain makes everything that waits a call of its own: nothing more will come.
-func (c *Correlator) Drain(nowUs int64) (drained []*telemetry.Record) {
+func (c *Correlator) Drain(nowUs int64) (drained []*Held) {
 	for {
 		w := c.nextWaiter()
 		if w == nil {
@@ -568,39 +581,38 @@ func OwnCallKey(src, dst netip.AddrPort) string {
 }
 
 // ssrcsOf lists the SSRCs that an RTCP packet is from or about.
-func ssrcsOf(p *telemetry.RTCPPacket) []uint32 {
-	out := make([]uint32, 0, 4)
-	add := func(ssrc uint32) {
-		if ssrc == 0 {
-			return
-		}
-		for _, have := range out {
-			if have == ssrc {
-				return
-			}
-		}
-		out = append(out, ssrc)
-	}
-	add(p.SenderSsrc)
+func ssrcsOf(p *telemetry.RTCPPacket) []uint32 { return appendSSRCs(nil, p) }
+
+func appendSSRCs(out []uint32, p *telemetry.RTCPPacket) []uint32 {
+	out = appendSSRC(out, p.SenderSsrc)
 	for _, sr := range p.SenderReports {
-		add(sr.Ssrc)
+		out = appendSSRC(out, sr.Ssrc)
 	}
 	for _, rr := range p.Reports {
-		add(rr.ReporterSsrc)
-		add(rr.Ssrc)
+		out = appendSSRC(appendSSRC(out, rr.ReporterSsrc), rr.Ssrc)
 	}
 	for _, x := range p.VoipMetrics {
-		add(x.ReporterSsrc)
-		add(x.Ssrc)
+		out = appendSSRC(appendSSRC(out, x.ReporterSsrc), x.Ssrc)
 	}
 	return out
 }
 
-// correlationID gives a HEP correlation id as text that can be a call key.
+func appendSSRC(out []uint32, ssrc uint32) []uint32 {
+	if ssrc == 0 || slices.Contains(out, ssrc) {
+		return out
+	}
+	return append(out, ssrc)
+}
+
+// correlationID gives a HEP correlation id as text that can be a call key and
+// lives as long as b.
 func correlationID(b []byte) string {
 	b = bytes.TrimRight(b, "\x00")
 	if len(b) > 512 {
 		b = b[:512]
+	}
+	if utf8.Valid(b) {
+		return aliasText(b)
 	}
 	return strings.ToValidUTF8(string(b), "\uFFFD")
 }

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"testing"
 	"time"
@@ -154,7 +155,9 @@ func TestCorrelatorForgets(t *testing.T) {
 	}
 }
 
-func rtcpRecord(n int64) *telemetry.Record { return &telemetry.Record{Company: "default", AtUs: n} }
+func rtcpRecord(n int64) *Held {
+	return &Held{Company: "default", record: binary.BigEndian.AppendUint64(nil, uint64(n))}
+}
 
 func TestCorrelatorWaitingRoom(t *testing.T) {
 	c := newTestCorrelator()
@@ -214,7 +217,7 @@ func TestCorrelatorWaitingRoomIsBounded(t *testing.T) {
 	for i := range 100 {
 		p := MediaPacket{Src: netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), uint16(1000+i)), Dst: addr("10.0.0.2:5001"), SSRCs: []uint32{uint32(i + 1)}}
 		for _, r := range c.Wait("default", p, rtcpRecord(int64(i)), at(float64(i)/1000)) {
-			if r.AtUs != int64(evicted) || r.CallKey == "" {
+			if binary.BigEndian.Uint64(r.record) != uint64(evicted) || r.CallKey == "" {
 				t.Fatalf("evicted %v, want record %d with a call", r, evicted)
 			}
 			evicted++

@@ -122,12 +122,12 @@ func TestImportIsDeterministic(t *testing.T) {
 		}
 		ids := map[string]bool{}
 		for i := range first {
-			a, errA := encode(first[i])
-			b, errB := encode(second[i])
+			a, errA := encode(first[i], nil)
+			b, errB := encode(second[i], nil)
 			if errA != nil || errB != nil {
 				t.Fatal(errA, errB)
 			}
-			if !bytes.Equal(a.Value, b.Value) || !bytes.Equal(a.Key, b.Key) || a.Topic != b.Topic {
+			if !bytes.Equal(a.record, b.record) || !bytes.Equal(a.key, b.key) || a.registration != b.registration {
 				t.Fatalf("%s: record %d differs", name, i)
 			}
 			if id := string(first[i].EventId); ids[id] {

@@ -52,8 +52,9 @@ type Ingester struct {
 	instance   []byte
 
 	mu      sync.Mutex
-	agents  map[agentKey]*agent
 	replays map[string]*timeline
+
+	wire wire
 
 	ending sync.WaitGroup // ends of replays that are being written
 
@@ -92,7 +93,10 @@ func New(cfg Config, deps Deps) (*Ingester, error) {
 	in := &Ingester{
 		cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, producer: deps.Producer,
 		accounting: NewAccounting(deps.Metrics), live: newTimeline("", cfg), instance: []byte(rand.Text()),
-		agents: map[agentKey]*agent{}, replays: map[string]*timeline{}, legs: legClocks{clocks: map[legKey]*legClock{}},
+		replays: map[string]*timeline{}, legs: legClocks{clocks: map[legKey]*legClock{}},
+	}
+	if in.producer != nil {
+		in.wire.observer = in.newObserver("", in.droppingSink())
 	}
 	if err := in.listen(); err != nil {
 		in.close()
@@ -259,11 +263,11 @@ func (in *Ingester) finish() {
 
 // waitingSink waits for room in the buffer: the source can be held up.
 func (in *Ingester) waitingSink(ctx context.Context) sink {
-	return func(r *telemetry.Record, done func(error)) { in.producer.Produce(ctx, r, done) }
+	return func(o outgoing) { in.producer.wait(ctx, o) }
 }
 
 // droppingSink never waits: what finds no room is dropped and counted.
-func (in *Ingester) droppingSink() sink { return in.producer.TryProduce }
+func (in *Ingester) droppingSink() sink { return in.producer.try }
 
 // runTicks moves event time on the live timeline.
 func (in *Ingester) runTicks(ctx context.Context) {
@@ -330,16 +334,6 @@ func (in *Ingester) upkeep(ctx context.Context, nowUs int64, write sink) {
 		}
 		tl.mu.Unlock()
 	}
-	for key, a := range in.agents {
-		// One that is being heard holds its lock, and may want in.mu next.
-		if !a.mu.TryLock() {
-			continue
-		}
-		if nowUs-a.clock.lastReceiveUs > agentIdle.Microseconds() {
-			delete(in.agents, key)
-		}
-		a.mu.Unlock()
-	}
 	in.mu.Unlock()
 	for _, tl := range silent {
 		in.log.Info("replayed capture ended", "timeline", tl.id)
@@ -390,7 +384,7 @@ func (in *Ingester) learn(k *kgo.Record, write sink) {
 	if proto.Unmarshal(k.Value, b) != nil || b.Timeline != "" || b.AtUs < now-in.cfg.Bindings.Idle.Microseconds() {
 		return
 	}
-	in.live.correlated(write, func() []*telemetry.Record { return in.live.correlator.Learn(b, now) })
+	in.live.learn(b, now, write)
 }
 
 func addrPort(a net.Addr) netip.AddrPort {

@@ -107,21 +107,18 @@ func (r *rig) consume() {
 		defer close(done)
 		for ctx.Err() == nil {
 			client.PollFetches(ctx).EachRecord(func(k *kgo.Record) {
-				rec := &telemetry.Record{}
-				if err := proto.Unmarshal(k.Value, rec); err != nil {
-					r.t.Errorf("cannot read a record: %v", err)
-					return
-				}
 				r.mu.Lock()
 				defer r.mu.Unlock()
-				r.records = append(r.records, rec)
-				key := k.Topic + " " + string(k.Key)
-				if r.placed[key] == nil {
-					r.placed[key] = map[int32]bool{}
-				}
-				r.placed[key][k.Partition] = true
-				if rec.GetTick() == nil && rec.GetEnd() == nil && (k.Topic != Topic(rec) || !bytes.Equal(k.Key, Key(rec))) {
-					r.t.Errorf("record %v has key %q in %s", rec, k.Key, k.Topic)
+				for b, err := range telemetry.Unpack(k.Value) {
+					rec := &telemetry.Record{}
+					if err == nil {
+						err = proto.Unmarshal(b, rec)
+					}
+					if err != nil {
+						r.t.Errorf("cannot read a record: %v", err)
+						return
+					}
+					r.take(k, rec)
 				}
 				select {
 				case r.wake <- struct{}{}:
@@ -131,6 +128,25 @@ func (r *rig) consume() {
 		}
 	}()
 	r.t.Cleanup(func() { cancel(); <-done; client.Close() })
+}
+
+// take notes a record and where it is.
+func (r *rig) take(k *kgo.Record, rec *telemetry.Record) {
+	r.records = append(r.records, rec)
+	key := ""
+	if rec.GetTick() == nil && rec.GetEnd() == nil {
+		key = string(Key(rec))
+		// Where Kafka's own clients would have put it.
+		want := kgo.StickyKeyPartitioner(nil).ForTopic(k.Topic).Partition(&kgo.Record{Key: Key(rec)}, testPartitions)
+		if k.Topic != Topic(rec) || int(k.Partition) != want {
+			r.t.Errorf("record %v is in partition %d of %s, want %d", rec, k.Partition, k.Topic, want)
+		}
+	}
+	key = k.Topic + " " + key
+	if r.placed[key] == nil {
+		r.placed[key] = map[int32]bool{}
+	}
+	r.placed[key][k.Partition] = true
 }
 
 // wait gives the records that match once there are n.
@@ -221,23 +237,28 @@ func send(t *testing.T, conn net.Conn, b []byte) {
 }
 
 // callPackets are the SIP and RTCP packets of a recorded call, moved to now.
-func callPackets(t *testing.T, now time.Time) (all []hep.Packet) {
+func callPackets(t *testing.T, now time.Time) []hep.Packet {
 	t.Helper()
-	var first time.Time
+	all := fixturePackets(t)
+	if !now.IsZero() {
+		first := all[0].Time
+		for i := range all {
+			all[i].Time = now.Add(all[i].Time.Sub(first) / 1000) // 40 s in 40 ms: within the tolerance
+		}
+	}
+	return all
+}
+
+func fixturePackets(t testing.TB) (all []hep.Packet) {
+	t.Helper()
 	for _, dg := range read(t, fixture(t, "captures/loss5_jitter40/mid.pcap")) {
 		kind := classify(dg.Payload)
 		if kind == unitMedia {
 			continue
 		}
-		if first.IsZero() {
-			first = dg.At
-		}
 		p := hep.Packet{Version: 3, Family: 2, Protocol: hep.ProtocolUDP, Src: dg.Src, Dst: dg.Dst, Time: dg.At, Payload: dg.Payload, PayloadType: hep.TypeSIP, AgentID: 7, AgentName: []byte("probe")}
 		if kind == unitRTCP {
 			p.PayloadType = hep.TypeRTCP
-		}
-		if !now.IsZero() {
-			p.Time = now.Add(dg.At.Sub(first) / 1000) // 40 s in 40 ms: within the tolerance
 		}
 		all = append(all, p)
 	}

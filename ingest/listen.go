@@ -99,17 +99,29 @@ func (in *Ingester) readUDP(ctx context.Context, conn *net.UDPConn, listener str
 }
 
 func (in *Ingester) runHEPUDP(ctx context.Context) error {
-	write := in.droppingSink()
+	ob := in.newObserver(ListenerHEPUDP, in.droppingSink())
+	sources := map[netip.AddrPort]*source{}
 	return in.readUDP(ctx, in.hepUDP, ListenerHEPUDP, func(b []byte, remote netip.AddrPort, received time.Time) {
-		in.observeHEP(b, ListenerHEPUDP, remote, received, write)
+		from := sources[remote]
+		if from == nil {
+			from = newSource(remote)
+			sources[remote] = from
+		}
+		ob.hep(b, from, received.UnixMicro())
 	})
 }
 
 func (in *Ingester) runRTCP(ctx context.Context) error {
-	write := in.droppingSink()
+	ob := in.newObserver(ListenerRTCP, in.droppingSink())
 	local := addrPort(in.rtcpUDP.LocalAddr())
+	sources := map[netip.AddrPort]*source{}
 	return in.readUDP(ctx, in.rtcpUDP, ListenerRTCP, func(b []byte, remote netip.AddrPort, received time.Time) {
-		in.observeRTCP(b, remote, local, received, write)
+		from := sources[remote]
+		if from == nil {
+			from = newSource(remote)
+			sources[remote] = from
+		}
+		ob.rtcp(b, from, local, received.UnixMicro())
 	})
 }
 
@@ -150,14 +162,14 @@ func (in *Ingester) serveHEP(ctx context.Context, conn net.Conn) {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	defer conn.Close()
-	remote := addrPort(conn.RemoteAddr())
-	write := in.waitingSink(ctx)
+	from := newSource(addrPort(conn.RemoteAddr()))
+	ob := in.newObserver(ListenerHEPTCP, in.waitingSink(ctx))
 	scanner := hep.NewScanner(conn, in.cfg.HEP.MaxBytes)
 	for {
 		b, err := scanner.Next()
 		if err != nil {
 			if !errors.Is(err, io.EOF) && ctx.Err() == nil {
-				in.log.Info("HEP connection ended", "remote", remote.String(), "skipped_bytes", scanner.Skipped(), "error", err)
+				in.log.Info("HEP connection ended", "remote", from.remote.String(), "skipped_bytes", scanner.Skipped(), "error", err)
 			}
 			if scanner.Skipped() > 0 || errors.Is(err, io.ErrUnexpectedEOF) {
 				t := in.accounting.Tally(ListenerHEPTCP, "", "")
@@ -166,6 +178,6 @@ func (in *Ingester) serveHEP(ctx context.Context, conn net.Conn) {
 			}
 			return
 		}
-		in.observeHEP(b, ListenerHEPTCP, remote, in.now(), write)
+		ob.hep(b, from, in.now().UnixMicro())
 	}
 }

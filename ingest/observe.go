@@ -2,12 +2,17 @@ package ingest
 
 import (
 	"bytes"
+	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
+	"unsafe"
 
 	"github.com/earshot/earshot/ingest/hep"
 	"github.com/earshot/earshot/ingest/registrar"
@@ -17,39 +22,110 @@ import (
 )
 
 // agentIdle is how long a silent agent is remembered, maxAgentStates how many
-// are. Beyond that an agent's clock is judged anew with every packet.
+// are by one observer. Beyond that an agent's clock is judged anew with every
+// packet.
 const (
 	agentIdle      = 10 * time.Minute
 	maxAgentStates = 100_000
 )
 
-type agentKey struct {
+// source is where packets come from: the address and port of an agent's socket,
+// or a connection. One agent may report for others, told apart by id and name.
+type source struct {
 	remote netip.AddrPort
-	id     uint32
-	name   string
+	origin origin
+	agents map[agentKey]*agent // nil: none are remembered
+	last   *agent              // the one that was heard last
+}
+
+func newSource(remote netip.AddrPort) *source {
+	return &source{remote: remote, agents: map[agentKey]*agent{}}
+}
+
+type agentKey struct {
+	id   uint32
+	name string
 }
 
 // agent is one HEP sender.
 type agent struct {
-	label string
-
-	mu     sync.Mutex
+	key    agentKey
+	label  string
 	clock  agentClock
 	replay *timeline
+
+	// What its last packet made of it.
+	authKey []byte
+	scope   string
+	tally   *Tally
 }
 
-func (in *Ingester) agent(key agentKey) *agent {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	a := in.agents[key]
-	if a == nil {
-		a = &agent{label: agentLabel(key), clock: agentClock{cfg: in.cfg.Clock}}
-		if len(in.agents) < maxAgentStates {
-			in.agents[key] = a
-		}
+// observer takes packets one after the other, and keeps between them what it
+// can use again. What it decodes points into the packet and into its own
+// buffers; it is encoded before the next packet comes. One goroutine at a time
+// uses it.
+type observer struct {
+	in       *Ingester
+	listener string
+	write    sink
+	agents   int // remembered, of all sources
+
+	packet   hep.Packet
+	messages sip.Parser
+	reports  rtcp.Decoder
+
+	record   telemetry.Record
+	source   telemetry.Source
+	sipBody  telemetry.Record_Sip
+	rtcpBody telemetry.Record_Rtcp
+	vqBody   telemetry.Record_Vq
+	id       telemetry.EventHash
+
+	eventID, addresses, encoded, key []byte
+	ssrcs                            []uint32
+}
+
+func (in *Ingester) newObserver(listener string, write sink) *observer {
+	return &observer{in: in, listener: listener, write: write}
+}
+
+// agent gives the sender of a packet.
+func (ob *observer) agent(from *source, p *hep.Packet) *agent {
+	if a := from.last; a != nil && a.key.id == p.AgentID && a.key.name == string(p.AgentName) {
+		return a
 	}
+	a := from.agents[agentKey{p.AgentID, aliasText(p.AgentName)}]
+	if a == nil {
+		a = &agent{key: agentKey{p.AgentID, string(p.AgentName)}, clock: agentClock{cfg: ob.in.cfg.Clock}}
+		a.label = agentLabel(a.key)
+		if from.agents == nil || ob.agents >= maxAgentStates {
+			return a
+		}
+		from.agents[a.key] = a
+		ob.agents++
+	}
+	from.last = a
 	return a
 }
+
+// forget removes the agents of a source that have been silent since a time, and
+// reports whether none is left.
+func (ob *observer) forget(from *source, sinceUs int64) bool {
+	for key, a := range from.agents {
+		if a.clock.lastReceiveUs >= sinceUs {
+			continue
+		}
+		delete(from.agents, key)
+		ob.agents--
+		if from.last == a {
+			from.last = nil
+		}
+	}
+	return len(from.agents) == 0
+}
+
+// aliasText is b as a string that is valid as long as b stays as it is.
+func aliasText(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 func agentLabel(key agentKey) string {
 	label := validText(strings.TrimRight(key.name, "\x00"))
@@ -64,8 +140,6 @@ func agentLabel(key agentKey) string {
 
 // stand puts a packet on a timeline.
 func (in *Ingester) stand(a *agent, captureUs, receivedUs int64) (tl *timeline, offsetUs int64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	s := a.clock.judge(captureUs, receivedUs)
 	if !s.Replay {
 		a.replay = nil
@@ -114,37 +188,39 @@ func reasonOf(err error) string {
 	return "malformed"
 }
 
-// observeHEP takes one HEP packet as it came from a socket. b may be reused afterwards.
-func (in *Ingester) observeHEP(b []byte, listener string, remote netip.AddrPort, received time.Time, write sink) {
-	var p hep.Packet
-	if err := hep.Parse(b, &p); err != nil {
-		t := in.accounting.Tally(listener, "", "")
+// hep takes one HEP packet as it came from a socket. b may be reused afterwards.
+func (ob *observer) hep(b []byte, from *source, receivedUs int64) {
+	p := &ob.packet
+	if err := hep.Parse(b, p); err != nil {
+		t := ob.in.accounting.Tally(ob.listener, "", "")
 		t.Received()
 		t.Rejected(reasonOf(err))
 		return
 	}
-	a := in.agent(agentKey{remote, p.AgentID, string(p.AgentName)})
-	w := Witness{AuthKey: p.AuthKey, AgentID: p.AgentID, AgentName: p.AgentName, Remote: remote.Addr()}
-	scope := in.deps.Tenancy.Company(w)
-	receivedUs := received.UnixMicro()
-	captureUs := receivedUs // HEP 1 has no time
-	if !p.Time.IsZero() && p.Time.Unix() > 0 {
-		captureUs = p.Time.UnixMicro()
-	}
-	tl, offset := in.stand(a, captureUs, receivedUs)
 	h := heard{
-		in: in, write: write, tl: tl, witness: w, scope: scope, tally: in.accounting.Tally(listener, a.label, scope),
-		captureUs: captureUs, atUs: captureUs + offset, receivedUs: receivedUs,
-		source: &telemetry.Source{Kind: telemetry.Source_KIND_HEP, Agent: a.label, ClockOffsetUs: offset},
-		src:    p.Src, dst: p.Dst, transport: transportName(p.Protocol),
-		correlationID: correlationID(p.CorrelationID),
+		observer: ob, from: &from.origin, receivedUs: receivedUs, captureUs: receivedUs, // HEP 1 has no time
+		witness: Witness{AuthKey: p.AuthKey, AgentID: p.AgentID, AgentName: p.AgentName, Remote: from.remote.Addr()},
+		src:     p.Src, dst: p.Dst, transport: transportName(p.Protocol), correlationID: correlationID(p.CorrelationID),
 	}
+	if !p.Time.IsZero() && p.Time.Unix() > 0 {
+		h.captureUs = p.Time.UnixMicro()
+	}
+	a := ob.agent(from, p)
+	if a.tally == nil || subtle.ConstantTimeCompare(a.authKey, p.AuthKey) != 1 {
+		a.authKey = append(a.authKey[:0], p.AuthKey...)
+		a.scope = ob.in.deps.Tenancy.Company(h.witness)
+		a.tally = ob.in.accounting.Tally(ob.listener, a.label, a.scope)
+	}
+	h.scope, h.tally = a.scope, a.tally
+	tl, offset := ob.in.stand(a, h.captureUs, receivedUs)
+	h.tl, h.atUs = tl, h.captureUs+offset
+	ob.source.Kind, ob.source.Agent, ob.source.ClockOffsetUs = telemetry.Source_KIND_HEP, a.label, offset
 	if tl.id != "" {
 		tl.mu.Lock()
 		tl.lastReceivedUs = receivedUs
-		tl.lastAtUs = max(tl.lastAtUs, captureUs)
+		tl.lastAtUs = max(tl.lastAtUs, h.captureUs)
 		tl.mu.Unlock()
-		tl.advance(captureUs, write)
+		tl.advance(h.captureUs, ob.write)
 	}
 	h.payload(p.PayloadType, p.Payload)
 }
@@ -162,16 +238,15 @@ func transportName(protocol uint8) string {
 
 // heard is one packet with everything known about how it came.
 type heard struct {
-	in            *Ingester
-	write         sink
+	*observer
 	tl            *timeline
 	witness       Witness
 	scope         string
 	tally         *Tally
+	from          *origin
 	captureUs     int64
 	atUs          int64
 	receivedUs    int64
-	source        *telemetry.Source
 	src, dst      netip.AddrPort
 	transport     string
 	correlationID string
@@ -186,7 +261,7 @@ func (h *heard) payload(kind uint8, b []byte) {
 	case kind == hep.TypeRTCPJSON && looksJSON, kind == hep.TypeRTCP && looksJSON:
 		h.rtcpJSON(b)
 	case kind == hep.TypeRTCPJSON, kind == hep.TypeRTCP, kind != hep.TypeRTP && rtcp.IsRTCP(b):
-		h.rtcp(b)
+		h.heardRTCP(b)
 	case kind == hep.TypeVQ:
 		h.vq(b)
 	case kind == hep.TypeSIP, sip.IsSIP(b):
@@ -197,14 +272,55 @@ func (h *heard) payload(kind uint8, b []byte) {
 	}
 }
 
-func (h *heard) observation(company string, b []byte) *observation {
-	return &observation{
-		record: &telemetry.Record{
-			EventId: telemetry.EventID(company, h.tl.id, h.source.Agent, h.captureUs, []byte(h.src.String()), []byte(h.dst.String()), b),
-			Company: company, AtUs: h.atUs, ReceivedUs: h.receivedUs, Source: h.source,
-		},
-		tally: h.tally, timeline: h.tl, scope: h.scope, nowUs: h.nowUs(), sink: h.write,
+// texts gives the two addresses of the packet as text, valid until the next packet.
+func (h *heard) texts() (src, dst string) {
+	b := h.src.AppendTo(h.addresses[:0])
+	n := len(b)
+	b = h.dst.AppendTo(b)
+	h.addresses = b
+	return aliasText(b[:n]), aliasText(b[n:])
+}
+
+// encode encodes the record but for its call and its place on the timeline. The
+// payload is what makes it this observation.
+func (h *heard) encode(company, src, dst string, payload []byte) {
+	ob := h.observer
+	ob.id.Begin(company, h.tl.id, ob.source.Agent, h.captureUs)
+	ob.id.Text(src)
+	ob.id.Text(dst)
+	ob.id.Field(payload)
+	ob.eventID = ob.id.Append(ob.eventID[:0])
+	r := &ob.record
+	r.EventId, r.AtUs, r.ReceivedUs, r.Source = ob.eventID, h.atUs, h.receivedUs, &ob.source
+	size := r.SizeVT()
+	// What complete appends has room too.
+	ob.encoded = slices.Grow(ob.encoded[:0], size+256)[:size]
+	if n, err := r.MarshalToSizedBufferVT(ob.encoded); err != nil || n != size {
+		panic(fmt.Sprintf("ingest: a record of %d bytes is encoded in %d: %v", size, n, err)) // generated code contradicts itself
 	}
+}
+
+// placed writes what was encoded as part of a call. The caller holds the
+// timeline, which placed unlocks: the live one before, for a sink may wait.
+func (h *heard) placed(call Call) {
+	if h.tl.id == "" {
+		h.tl.mu.Unlock()
+	} else {
+		defer h.tl.mu.Unlock()
+	}
+	h.key = appendKey(h.key[:0], call.Company, call.Key)
+	h.finish(call, false)
+}
+
+func (h *heard) finish(call Call, registration bool) {
+	h.encoded = h.tl.complete(h.encoded, call.Company, call.Key)
+	h.write(outgoing{registration: registration, key: h.key, record: h.encoded, from: h.from, to: h.tally})
+}
+
+func appendKey(dst []byte, company, subject string) []byte {
+	dst = append(dst, company...)
+	dst = append(dst, 0)
+	return append(dst, subject...)
 }
 
 // nowUs is the time for the correlator: reception on the live timeline, where
@@ -218,21 +334,46 @@ func (h *heard) nowUs() int64 {
 
 func (h *heard) sip(b []byte) {
 	h.tally.Received()
-	m, err := sip.Parse(b)
+	m, err := h.messages.Parse(b)
 	if err != nil {
 		h.tally.Rejected(reasonOf(err))
 		return
 	}
 	company := h.in.deps.Tenancy.CompanyOfSIP(h.witness, m)
-	m.Src, m.Dst, m.Transport, m.ReceivedFrom = h.src.String(), h.dst.String(), h.transport, h.receivedFrom
+	m.Src, m.Dst = h.texts()
+	m.Transport, m.ReceivedFrom = h.transport, h.receivedFrom
 	resolveParties(h.in.deps.Resolver, company, m)
-	o := h.observation(company, b)
-	o.record.CallKey = m.CallId
-	o.record.Body = &telemetry.Record_Sip{Sip: m}
-	o.sip(m, h.in.shareBindings)
+	h.sipBody.Sip = m
+	h.record.Body = &h.sipBody
+	h.encode(company, m.Src, m.Dst, b)
+	h.message(Call{company, m.CallId}, m)
 	if body := vqBody(m); body != nil {
 		h.vqFrom(body, company, m)
 	}
+}
+
+// message places a SIP message, which itself places others.
+func (h *heard) message(call Call, m *telemetry.SIPMessage) {
+	tl := h.tl
+	tl.mu.Lock()
+	released, fresh := tl.correlator.SIP(h.scope, call, m, h.nowUs())
+	live := tl.id == ""
+	if live {
+		tl.mu.Unlock()
+	} else {
+		defer tl.mu.Unlock()
+	}
+	if live && len(fresh) > 0 {
+		h.in.shareBindings(fresh)
+	}
+	register := isRegister(m)
+	if register {
+		h.key = appendAOR(appendKey(h.key[:0], call.Company, ""), m)
+	} else {
+		h.key = appendKey(h.key[:0], call.Company, call.Key)
+	}
+	h.finish(call, register)
+	tl.emit(released, h.write)
 }
 
 func (in *Ingester) shareBindings(bindings []*telemetry.Binding) {
@@ -278,15 +419,19 @@ func (h *heard) vqRecord(company string, b []byte, vq *telemetry.VQReport) {
 	if vq.Identity == nil {
 		vq.Identity = vqIdentity(h.in.deps.Resolver, company, vq)
 	}
-	vq.Raw = bytes.Clone(vq.Raw) // it may wait longer than the buffer lives
-	o := h.observation(company, b)
-	o.record.Body = &telemetry.Record_Vq{Vq: vq}
-	switch {
-	case vq.CallId != "":
-		o.keyed(vq.CallId)
-	default:
-		o.media(vqMedia(vq), h.correlationID, true)
+	if !utf8.Valid(b) {
+		repairText(vq.ProtoReflect())
 	}
+	h.vqBody.Vq = vq
+	h.record.Body = &h.vqBody
+	src, dst := h.texts()
+	h.encode(company, src, dst, b)
+	if vq.CallId != "" {
+		h.tl.mu.Lock()
+		h.placed(Call{company, vq.CallId})
+		return
+	}
+	h.media(company, vqMedia(vq), true)
 }
 
 func vqIdentity(r Resolver, company string, vq *telemetry.VQReport) *telemetry.Identity {
@@ -310,19 +455,22 @@ func vqMedia(vq *telemetry.VQReport) MediaPacket {
 	return p
 }
 
-func (h *heard) rtcp(b []byte) {
+func (h *heard) heardRTCP(b []byte) {
 	h.tally.Received()
-	p, err := rtcp.Decode(b)
+	p, err := h.reports.Decode(b)
 	if err != nil && !errors.Is(err, rtcp.ErrEncrypted) {
 		h.tally.Rejected(reasonOf(err))
-		return
+		if p == nil {
+			return
+		}
+		h.tally.Received() // what could be read of the compound is one of its own
 	}
 	h.rtcpRecord(b, p, false)
 }
 
 func (h *heard) rtcpJSON(b []byte) {
 	h.tally.Received()
-	p, _, err := rtcp.DecodeJSON(b)
+	p, _, err := h.reports.DecodeJSON(b)
 	if err != nil {
 		h.tally.Rejected(reasonOf(err))
 		return
@@ -331,23 +479,63 @@ func (h *heard) rtcpJSON(b []byte) {
 }
 
 func (h *heard) rtcpRecord(b []byte, p *telemetry.RTCPPacket, trusted bool) {
-	p.Src, p.Dst = h.src.String(), h.dst.String()
-	o := h.observation(h.scope, b)
-	o.record.Body = &telemetry.Record_Rtcp{Rtcp: p}
-	o.media(MediaPacket{h.src, h.dst, ssrcsOf(p)}, h.correlationID, trusted)
+	p.Src, p.Dst = h.texts()
+	h.rtcpBody.Rtcp = p
+	h.record.Body = &h.rtcpBody
+	h.encode(h.scope, p.Src, p.Dst, b)
+	h.ssrcs = appendSSRCs(h.ssrcs[:0], p)
+	h.media(h.scope, MediaPacket{h.src, h.dst, h.ssrcs}, trusted)
 }
 
-// observeRTCP takes one datagram of plain RTCP.
-func (in *Ingester) observeRTCP(b []byte, remote, local netip.AddrPort, received time.Time, write sink) {
-	w := Witness{Remote: remote.Addr()}
-	scope := in.deps.Tenancy.Company(w)
-	h := heard{
-		in: in, write: write, tl: in.live, witness: w, scope: scope, tally: in.accounting.Tally(ListenerRTCP, remote.Addr().String(), scope),
-		captureUs: received.UnixMicro(), atUs: received.UnixMicro(), receivedUs: received.UnixMicro(),
-		source: &telemetry.Source{Kind: telemetry.Source_KIND_RTCP, Agent: remote.Addr().String()},
-		src:    remote, dst: local, transport: "udp",
+// media places a media packet, or lets it wait. A correlation id names the call
+// where its sender is known to give Call-IDs (trusted), or where it is one.
+func (h *heard) media(company string, p MediaPacket, trusted bool) {
+	tl := h.tl
+	tl.mu.Lock()
+	if h.correlationID != "" {
+		if call, ok := tl.correlator.Known(h.scope, h.correlationID); ok {
+			h.placed(call)
+			return
+		}
 	}
-	h.rtcp(b)
+	call, kind, ok := tl.correlator.Place(h.scope, p, h.nowUs())
+	switch {
+	case ok && kind != "" && kind != "audio":
+		tl.mu.Unlock()
+		h.tally.Rejected("not_audio")
+	case ok:
+		h.placed(call)
+	case h.correlationID != "" && trusted:
+		h.placed(Call{company, h.correlationID})
+	default:
+		p.SSRCs = slices.Clone(p.SSRCs)
+		held := &Held{Company: company, record: bytes.Clone(h.encoded), from: h.from, tally: h.tally}
+		tl.write(tl.correlator.Wait(h.scope, p, held, h.nowUs()), h.write)
+	}
+}
+
+// rtcp takes one datagram of plain RTCP.
+func (ob *observer) rtcp(b []byte, from *source, local netip.AddrPort, receivedUs int64) {
+	a := from.last
+	if a == nil {
+		a = &agent{label: from.remote.Addr().String(), clock: agentClock{lastReceiveUs: receivedUs}}
+		a.scope = ob.in.deps.Tenancy.Company(Witness{Remote: from.remote.Addr()})
+		a.tally = ob.in.accounting.Tally(ob.listener, a.label, a.scope)
+		from.last = a
+	}
+	ob.source.Kind, ob.source.Agent, ob.source.ClockOffsetUs = telemetry.Source_KIND_RTCP, a.label, 0
+	h := heard{
+		observer: ob, tl: ob.in.live, witness: Witness{Remote: from.remote.Addr()}, scope: a.scope, tally: a.tally, from: &from.origin,
+		captureUs: receivedUs, atUs: receivedUs, receivedUs: receivedUs,
+		src: from.remote, dst: local, transport: "udp",
+	}
+	h.heardRTCP(b)
+}
+
+// wire observes what Earshot's own registrar receives and sends.
+type wire struct {
+	mu sync.Mutex
+	*observer
 }
 
 // observeWire takes one message that the registrar received or sent.
@@ -359,11 +547,13 @@ func (in *Ingester) observeWire(m registrar.Message) {
 	}
 	scope := in.deps.Tenancy.Company(w)
 	us := m.At.UnixMicro()
+	in.wire.mu.Lock()
+	defer in.wire.mu.Unlock()
+	in.wire.source.Kind, in.wire.source.Agent, in.wire.source.ClockOffsetUs = telemetry.Source_KIND_SIP, m.Peer.Addr().String(), 0
 	h := heard{
-		in: in, write: in.droppingSink(), tl: in.live, witness: w, scope: scope, tally: in.accounting.Tally(listener, "", scope),
+		observer: in.wire.observer, tl: in.live, witness: w, scope: scope, tally: in.accounting.Tally(listener, "", scope),
 		captureUs: us, atUs: us, receivedUs: us,
-		source: &telemetry.Source{Kind: telemetry.Source_KIND_SIP, Agent: m.Peer.Addr().String()},
-		src:    m.Src, dst: m.Dst, transport: m.Transport, receivedFrom: m.Peer.String(),
+		src: m.Src, dst: m.Dst, transport: m.Transport, receivedFrom: m.Peer.String(),
 	}
 	if m.Err != nil {
 		h.tally.Received()

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -16,18 +17,24 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/earshot/earshot/ingest/hep"
 	"github.com/earshot/earshot/telemetry"
 )
 
 // bench is an Ingester without sockets and Kafka, and what it writes.
 type bench struct {
+	t       testing.TB
 	in      *Ingester
+	ob      *observer
+	from    *source
 	records []*telemetry.Record
 	now     time.Time
 }
 
-func newBench(t *testing.T) *bench {
+// newQuiet gives an Ingester without sockets and Kafka.
+func newQuiet(t testing.TB) *Ingester {
 	t.Helper()
 	cfg := DefaultConfig()
 	cfg.HEP.Listen, cfg.RTCP.Listen, cfg.SIP.Listen, cfg.Bindings.Share = "", "", "", false
@@ -35,18 +42,44 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bench{in: in, now: time.Unix(1_700_000_000, 0)}
+	return in
 }
 
-func (b *bench) write(r *telemetry.Record, done func(error)) {
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	in := newQuiet(t)
+	b := &bench{t: t, in: in, from: newSource(addr4("192.0.2.1:9")), now: time.Unix(1_700_000_000, 0)}
+	b.ob = in.newObserver(ListenerHEPUDP, b.write)
+	return b
+}
+
+func (b *bench) write(o outgoing) {
+	r := &telemetry.Record{}
+	if err := proto.Unmarshal(o.record, r); err != nil {
+		b.t.Fatal(err)
+	}
+	if !bytes.Equal(o.key, Key(r)) || o.registration != (Topic(r) == telemetry.TopicRegistrations) {
+		b.t.Errorf("key %q of %v", o.key, r)
+	}
 	b.records = append(b.records, r)
-	done(nil)
+	o.to.acknowledged(1, nil)
 }
 
 func (b *bench) hep(kind uint8, src, dst, correlationID, payload string) {
 	p := hep.Packet{Version: 3, Family: 2, Protocol: hep.ProtocolUDP, Src: addr4(src), Dst: addr4(dst), Time: b.now, AgentID: 1,
 		PayloadType: kind, CorrelationID: []byte(correlationID), Payload: []byte(payload)}
-	b.in.observeHEP(hep.Append(nil, &p), ListenerHEPUDP, addr4("192.0.2.1:9"), b.now, b.write)
+	raw := hep.Append(nil, &p)
+	b.ob.hep(raw, b.from, b.now.UnixMicro())
+	// Nothing may still need the packet, or the buffers that come with the next one.
+	for _, buffer := range [][]byte{raw, b.ob.encoded, b.ob.addresses, b.ob.eventID, b.ob.key} {
+		poison(buffer[:cap(buffer)])
+	}
+}
+
+func poison(b []byte) {
+	for i := range b {
+		b[i] = 0xa5
+	}
 }
 
 func invite(callID, address string, port string, extra ...string) string {

@@ -137,12 +137,13 @@ func uriHost(uri string) string {
 
 // AOR is the address-of-record that a REGISTER is about: user@host of its To
 // (RFC 3261 §10.2), which is also the subject of its Kafka key.
-func AOR(m *telemetry.SIPMessage) string {
-	host := strings.ToLower(m.GetTo().GetHost())
+func AOR(m *telemetry.SIPMessage) string { return string(appendAOR(nil, m)) }
+
+func appendAOR(dst []byte, m *telemetry.SIPMessage) []byte {
 	if user := m.GetTo().GetUser(); user != "" {
-		return user + "@" + host
+		dst = append(append(dst, user...), '@')
 	}
-	return host
+	return append(dst, strings.ToLower(m.GetTo().GetHost())...)
 }
 
 // party resolves one side of a SIP message. Where the directory does not know

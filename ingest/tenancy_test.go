@@ -175,17 +175,20 @@ func FuzzObserveHEP(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		write := func(r *telemetry.Record, done func(error)) {
-			if _, err := encode(r); err != nil {
+		write := func(o outgoing) {
+			r := &telemetry.Record{}
+			if err := proto.Unmarshal(o.record, r); err != nil {
 				t.Fatal(err)
 			}
-			if r.CallKey == "" && !isRegister(r) {
+			if r.CallKey == "" && !isRegister(r.GetSip()) {
 				t.Fatalf("a record without a call: %v", r)
 			}
-			done(nil)
+			o.to.acknowledged(1, nil)
 		}
 		now := time.Unix(1_700_000_000, 0)
-		in.observeHEP(b, ListenerHEPUDP, addr4("192.0.2.1:9"), now, write)
+		ob := in.newObserver(ListenerHEPUDP, write)
+		ob.hep(b, newSource(addr4("192.0.2.1:9")), now.UnixMicro())
+		poison(b)
 		in.live.drain(now.UnixMicro(), write)
 		for _, tl := range in.replays {
 			tl.drain(now.UnixMicro(), write)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"github.com/earshot/earshot/telemetry"
 )
 
@@ -20,130 +22,95 @@ type timeline struct {
 	// never held that long.
 	mu             sync.Mutex
 	correlator     *Correlator
-	tallies        map[*telemetry.Record]*Tally // of records that wait
 	seq            uint64
 	lastAtUs       int64
 	lastReceivedUs int64
 }
 
 func newTimeline(id string, cfg Config) *timeline {
-	return &timeline{id: id, correlator: NewCorrelator(cfg.Waiting, cfg.Bindings), tallies: map[*telemetry.Record]*Tally{}}
+	return &timeline{id: id, correlator: NewCorrelator(cfg.Waiting, cfg.Bindings)}
 }
 
-// sink writes a record; it may wait for room (TCP) or not (UDP).
-type sink func(r *telemetry.Record, done func(error))
+// sink writes a record; it may wait for room (TCP) or not (UDP). It copies it.
+type sink func(o outgoing)
 
-// observation is one decoded piece of telemetry on its way to Kafka.
-type observation struct {
-	record   *telemetry.Record
-	tally    *Tally
-	timeline *timeline
-	scope    string
-	nowUs    int64 // time of the timeline, for the correlator
-	sink     sink
-}
-
-// outcome counts what became of a record.
-func (t *Tally) outcome(err error) {
+// acknowledged counts what became of records.
+func (t *Tally) acknowledged(records int, err error) {
 	switch {
 	case err == nil:
-		t.Produced()
+		t.produced.Add(float64(records))
 	case errors.Is(err, ErrBufferFull):
-		t.Dropped("buffer_full")
+		t.droppedMany("buffer_full", records)
 	default:
-		t.Dropped("kafka")
+		t.droppedMany("kafka", records)
 	}
 }
 
-// emit writes a record. On a replay the caller holds the timeline.
-func (tl *timeline) emit(r *telemetry.Record, tally *Tally, write sink) {
-	r.Timeline = &telemetry.Timeline{Id: tl.id}
-	if tl.id != "" {
-		tl.seq++
-		r.Timeline.Seq = tl.seq
+// Fields of Record that are appended once its call is known.
+const (
+	recordCompany  = 2
+	recordCallKey  = 3
+	recordTimeline = 4
+	timelineID     = 1
+	timelineSeq    = 2
+)
+
+// complete appends to a record what it belongs to and its place on the
+// timeline. On a replay the caller holds the timeline.
+func (tl *timeline) complete(record []byte, company, callKey string) []byte {
+	record = protowire.AppendTag(record, recordCompany, protowire.BytesType)
+	record = protowire.AppendString(record, company)
+	if callKey != "" {
+		record = protowire.AppendTag(record, recordCallKey, protowire.BytesType)
+		record = protowire.AppendString(record, callKey)
 	}
-	write(r, tally.outcome)
+	record = protowire.AppendTag(record, recordTimeline, protowire.BytesType)
+	if tl.id == "" {
+		return protowire.AppendVarint(record, 0)
+	}
+	tl.seq++
+	size := protowire.SizeTag(timelineID) + protowire.SizeBytes(len(tl.id)) + protowire.SizeTag(timelineSeq) + protowire.SizeVarint(tl.seq)
+	record = protowire.AppendVarint(record, uint64(size))
+	record = protowire.AppendTag(record, timelineID, protowire.BytesType)
+	record = protowire.AppendString(record, tl.id)
+	record = protowire.AppendTag(record, timelineSeq, protowire.VarintType)
+	return protowire.AppendVarint(record, tl.seq)
 }
 
-// correlated runs f, which may use the correlator and gives the records to write,
-// and writes them.
-func (tl *timeline) correlated(write sink, f func() []*telemetry.Record) {
-	tl.mu.Lock()
-	records := f()
-	tallies := make([]*Tally, len(records))
-	for i, r := range records {
-		tallies[i] = tl.tallies[r]
-		delete(tl.tallies, r)
-	}
+// write writes records that have been given their call. The caller holds the
+// timeline, which write unlocks: the live one before, for a sink may wait.
+func (tl *timeline) write(held []*Held, write sink) {
 	if tl.id == "" {
 		tl.mu.Unlock()
 	} else {
 		defer tl.mu.Unlock()
 	}
-	for i, r := range records {
-		tl.emit(r, tallies[i], write)
+	tl.emit(held, write)
+}
+
+// emit is write where the timeline is unlocked as it has to be.
+func (tl *timeline) emit(held []*Held, write sink) {
+	for _, h := range held {
+		write(outgoing{key: telemetry.Key(h.Company, h.CallKey), record: tl.complete(h.record, h.Company, h.CallKey), from: h.from, to: h.tally})
 	}
 }
 
-// observeSIP places a SIP message: it is itself what places others.
-func (o *observation) sip(m *telemetry.SIPMessage, share func([]*telemetry.Binding)) {
-	tl := o.timeline
-	tl.correlated(o.sink, func() []*telemetry.Record {
-		released, fresh := tl.correlator.SIP(o.scope, Call{o.record.Company, m.CallId}, m, o.nowUs)
-		if len(fresh) > 0 && tl.id == "" {
-			share(fresh)
-		}
-		tl.tallies[o.record] = o.tally
-		return append([]*telemetry.Record{o.record}, released...)
-	})
-}
-
-// media places a media packet, or lets it wait. A correlation id names the call
-// where its sender is known to give Call-IDs (trusted), or where it is one.
-func (o *observation) media(p MediaPacket, correlationID string, trusted bool) {
-	tl := o.timeline
-	tl.correlated(o.sink, func() []*telemetry.Record {
-		if correlationID != "" {
-			if call, ok := tl.correlator.Known(o.scope, correlationID); ok {
-				return o.placed(call)
-			}
-		}
-		if call, kind, ok := tl.correlator.Place(o.scope, p, o.nowUs); ok {
-			if kind != "" && kind != "audio" {
-				o.tally.Rejected("not_audio")
-				return nil
-			}
-			return o.placed(call)
-		}
-		if correlationID != "" && trusted {
-			return o.placed(Call{o.record.Company, correlationID})
-		}
-		tl.tallies[o.record] = o.tally
-		return tl.correlator.Wait(o.scope, p, o.record, o.nowUs)
-	})
-}
-
-func (o *observation) placed(call Call) []*telemetry.Record {
-	o.record.Company, o.record.CallKey = call.Company, call.Key
-	o.timeline.tallies[o.record] = o.tally
-	return []*telemetry.Record{o.record}
-}
-
-// keyed places what names its call itself.
-func (o *observation) keyed(callKey string) {
-	o.timeline.correlated(o.sink, func() []*telemetry.Record {
-		return o.placed(Call{o.record.Company, callKey})
-	})
+// learn takes a binding of another ingester.
+func (tl *timeline) learn(b *telemetry.Binding, nowUs int64, write sink) {
+	tl.mu.Lock()
+	tl.write(tl.correlator.Learn(b, nowUs), write)
 }
 
 // advance takes the time of the timeline: what waited too long is written.
 func (tl *timeline) advance(nowUs int64, write sink) {
-	tl.correlated(write, func() []*telemetry.Record { return tl.correlator.Advance(nowUs) })
+	tl.mu.Lock()
+	tl.write(tl.correlator.Advance(nowUs), write)
 }
 
 // drain writes everything that waits.
 func (tl *timeline) drain(nowUs int64, write sink) {
-	tl.correlated(write, func() []*telemetry.Record { return tl.correlator.Drain(nowUs) })
+	tl.mu.Lock()
+	tl.write(tl.correlator.Drain(nowUs), write)
 }
 
 // end closes the timeline of a replay. Kafka may be away: it is tried until ctx

@@ -8,10 +8,8 @@ import (
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
-	"github.com/twmb/franz-go/pkg/kgo"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/earshot/earshot/telemetry"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // A checkpoint is a set of records in the compacted checkpoint topic, in the
@@ -146,7 +144,7 @@ func (p *partition) checkpoint() ([]*kgo.Record, error) {
 	write := func(key string, entry *telemetry.CheckpointEntry) {
 		r := &kgo.Record{Topic: telemetry.TopicCheckpoints, Partition: p.number, Key: []byte(prefix + key)}
 		if entry != nil {
-			v, err := proto.Marshal(entry)
+			v, err := entry.MarshalVT()
 			if err != nil {
 				failed = fmt.Errorf("cannot encode checkpoint entry: %w", err)
 				return
@@ -218,7 +216,7 @@ func (s savedEntries) entry(key string) (*telemetry.CheckpointEntry, error) {
 		return nil, nil
 	}
 	e := &telemetry.CheckpointEntry{}
-	if err := proto.Unmarshal(value, e); err != nil {
+	if err := e.UnmarshalVT(value); err != nil {
 		return nil, fmt.Errorf("cannot read checkpoint entry %q: %w", key, err)
 	}
 	return e, nil

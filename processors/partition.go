@@ -18,7 +18,7 @@ const maxRecordBytes = 1_000_000
 
 // Reasons of dead letters.
 const (
-	reasonUnmarshal = "unmarshal"         // no telemetry.Record
+	reasonUnmarshal = "unmarshal"         // no telemetry.Record, or no Batch of them
 	reasonEmpty     = "empty"             // a Record without a body this version knows
 	reasonOrdinal   = "ordinal_missing"   // on a timeline of its own, but without ordinal
 	reasonRejected  = "rejected"          // the machine returned an error
@@ -69,24 +69,39 @@ func newPartition(topic string, number int32, m Machine, maxTombstones int) *par
 	return &partition{topic: topic, number: number, machine: m, lastSeq: -1, times: newTimelines(maxTombstones), saved: newSavedState()}
 }
 
-// apply takes the next record. With a nil out it is a replay: state moves,
-// nothing is written.
+// apply takes the next Kafka record, a batch of telemetry records. With a nil
+// out it is a replay: state moves, nothing is written.
 func (p *partition) apply(in *kgo.Record, out *output) {
 	p.next = in.Offset + 1
-	p.records++
-	if out != nil {
-		out.applied++
+	e := &emitter{p: p, in: in, out: out}
+	for b, err := range telemetry.Unpack(in.Value) {
+		e.record = b
+		p.records++
+		if out != nil {
+			out.applied++
+		}
+		if err != nil {
+			e.dead(reasonUnmarshal, err)
+		} else {
+			p.applyRecord(b, e)
+		}
+		e.index++
 	}
+	if e.index == 0 {
+		e.dead(reasonEmpty, errors.New("the batch has no record"))
+	}
+}
+
+func (p *partition) applyRecord(b []byte, e *emitter) {
 	r := &telemetry.Record{}
-	if err := proto.Unmarshal(in.Value, r); err != nil {
-		p.dead(in, out, reasonUnmarshal, err)
+	if err := r.UnmarshalVT(b); err != nil {
+		e.dead(reasonUnmarshal, err)
 		return
 	}
 	if r.Body == nil {
-		p.dead(in, out, reasonEmpty, errors.New("the record has no body that this version knows"))
+		e.dead(reasonEmpty, errors.New("the record has no body that this version knows"))
 		return
 	}
-	e := &emitter{p: p, in: in, out: out}
 	id := r.GetTimeline().GetId()
 	if id == "" {
 		p.applyLive(r, e)
@@ -107,7 +122,7 @@ func (p *partition) applyLive(r *telemetry.Record, e *emitter) {
 			p.times.forget(t)
 		}
 	case *telemetry.Record_End:
-		p.dead(e.in, e.out, reasonRejected, errors.New("the live timeline cannot end"))
+		e.dead(reasonRejected, errors.New("the live timeline cannot end"))
 	default:
 		e.apply(r)
 	}
@@ -116,7 +131,7 @@ func (p *partition) applyLive(r *telemetry.Record, e *emitter) {
 func (p *partition) applyOwn(id string, r *telemetry.Record, e *emitter) {
 	seq := r.GetTimeline().GetSeq()
 	if seq == 0 {
-		p.dead(e.in, e.out, reasonOrdinal, fmt.Errorf("a record of timeline %q has no ordinal", id))
+		e.dead(reasonOrdinal, fmt.Errorf("a record of timeline %q has no ordinal", id))
 		return
 	}
 	t := p.times.get(id)
@@ -147,8 +162,9 @@ func (p *partition) applyOwn(id string, r *telemetry.Record, e *emitter) {
 	}
 }
 
-// dead sends a record to the dead letters.
-func (p *partition) dead(in *kgo.Record, out *output, reason string, err error) {
+// dead sends the record to the dead letters, without its neighbours.
+func (e *emitter) dead(reason string, err error) {
+	in, out := e.in, e.out
 	if out == nil {
 		return
 	}
@@ -159,39 +175,46 @@ func (p *partition) dead(in *kgo.Record, out *output, reason string, err error) 
 	}
 	out.deadTexts = append(out.deadTexts, text)
 	out.records = append(out.records, &kgo.Record{
-		Topic: telemetry.TopicDeadLetter, Partition: p.number, Key: in.Key, Value: in.Value,
+		Topic: telemetry.TopicDeadLetter, Partition: e.p.number, Value: e.record,
 		Headers: []kgo.RecordHeader{
 			{Key: "reason", Value: []byte(reason)},
 			{Key: "error", Value: []byte(text)},
 			{Key: "topic", Value: []byte(in.Topic)},
 			{Key: "partition", Value: strconv.AppendInt(nil, int64(in.Partition), 10)},
 			{Key: "offset", Value: strconv.AppendInt(nil, in.Offset, 10)},
+			{Key: "index", Value: strconv.AppendInt(nil, int64(e.index), 10)},
 		},
 	})
 }
 
-// emitter gives the outcomes of one input record their numbers.
+// emitter gives the outcomes of one Kafka record their numbers.
 type emitter struct {
-	p   *partition
-	in  *kgo.Record
-	out *output
+	p      *partition
+	in     *kgo.Record
+	record []byte // of the batch, the one at hand
+	index  int    // of that record
+	out    *output
 }
 
-// emit numbers an outcome offset<<12 | n. Should one record cause more than
-// 4096 outcomes, numbering runs on: a later outcome always has a higher number
-// than an earlier one of the same partition.
+// seqBits is how many bits of an outcome's number are not the offset of its input.
+const seqBits = 20
+
+// emit numbers an outcome offset<<20 | n, n counting the outcomes of all records
+// of the batch at that offset. Should a batch cause more than 2^20 outcomes, or
+// an offset pass 2^43, numbering runs on by one: a later outcome always has a
+// higher number than an earlier one of the same partition.
 func (e *emitter) emit(o *telemetry.Outcome) {
-	e.p.lastSeq = max(e.p.lastSeq+1, e.in.Offset<<12)
+	e.p.lastSeq = max(e.p.lastSeq+1, e.in.Offset<<seqBits)
 	if e.out == nil {
 		return
 	}
 	o.Seq = e.p.lastSeq
-	value, err := proto.MarshalOptions{Deterministic: true}.Marshal(o)
+	value, err := encodeOutcome(o)
 	if err == nil && len(value) > maxRecordBytes {
 		err = fmt.Errorf("an outcome of %d bytes is larger than %d", len(value), maxRecordBytes)
 	}
 	if err != nil {
-		e.p.dead(e.in, e.out, reasonTooLarge, err)
+		e.dead(reasonTooLarge, err)
 		return
 	}
 	subject := o.CallId
@@ -202,6 +225,15 @@ func (e *emitter) emit(o *telemetry.Outcome) {
 	e.out.records = append(e.out.records, &kgo.Record{
 		Topic: telemetry.TopicOutcomes, Partition: e.p.number, Key: telemetry.Key(o.Company, subject), Value: value,
 	})
+}
+
+// encodeOutcome gives the same bytes for the same outcome, whatever happens
+// before. The generated code does not where there are maps, as in a call.
+func encodeOutcome(o *telemetry.Outcome) ([]byte, error) {
+	if o.GetCall() != nil {
+		return proto.MarshalOptions{Deterministic: true}.Marshal(o)
+	}
+	return o.MarshalVT()
 }
 
 func (e *emitter) drop(reason string) {
@@ -230,14 +262,14 @@ func (e *emitter) apply(r *telemetry.Record) {
 	if e.out != nil {
 		e.out.rewind(mark)
 	}
-	e.p.dead(e.in, e.out, reason, err)
+	e.dead(reason, err)
 }
 
 // keep runs a step of the machine that moves time. Outcomes emitted before a
 // panic belong to calls whose state has moved on, so they stay.
 func (e *emitter) keep(step func()) {
 	if err := guard(func() error { step(); return nil }); err != nil {
-		e.p.dead(e.in, e.out, reasonPanic, err)
+		e.dead(reasonPanic, err)
 	}
 }
 
@@ -257,7 +289,7 @@ func (o *output) rewind(m mark) {
 			continue
 		}
 		var out telemetry.Outcome
-		if proto.Unmarshal(r.Value, &out) == nil {
+		if out.UnmarshalVT(r.Value) == nil {
 			o.outcomes[bodyName(&out)]--
 		}
 	}

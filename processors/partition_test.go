@@ -33,7 +33,7 @@ func (f *feed) give(r *telemetry.Record) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	f.apply(&kgo.Record{Topic: f.topic, Offset: f.next, Value: value}, f.out)
+	f.apply(&kgo.Record{Topic: f.topic, Offset: f.next, Value: telemetry.AppendToBatch(nil, value)}, f.out)
 }
 
 func event(kind string) *telemetry.Record_Event {
@@ -162,7 +162,7 @@ func TestPoisonTouchesNothingElse(t *testing.T) {
 	seq := f.lastSeq
 	live("poison")
 	live("panic")
-	f.apply(&kgo.Record{Topic: f.topic, Offset: f.next, Value: []byte{0xff}}, f.out)
+	f.apply(&kgo.Record{Topic: f.topic, Offset: f.next, Value: telemetry.AppendToBatch(nil, []byte{0xff})}, f.out)
 	f.give(&telemetry.Record{})
 	f.give(&telemetry.Record{CallKey: "c", Timeline: &telemetry.Timeline{Id: "import:a"}, Body: event("started")})
 	f.give(&telemetry.Record{Body: &telemetry.Record_End{End: &telemetry.TimelineEnd{}}})
@@ -205,12 +205,61 @@ func TestOutcomesAreNumberedInOrder(t *testing.T) {
 			t.Fatalf("outcome %d has number %d after %d", i, o.Seq, last)
 		}
 		last = o.Seq
-		if want := int64(i) << 12; i < 5000 && o.Seq != want {
+		if want := int64(i) << seqBits; i < 5000 && o.Seq != want {
 			t.Fatalf("outcome %d has number %d, want %d", i, o.Seq, want)
 		}
 	}
 	if len(f.out.records) != 10_001 {
 		t.Errorf("%d outcomes", len(f.out.records))
+	}
+}
+
+// Several records at one offset: outcomes of all are numbered through, and one
+// that is damaged goes to the dead letters alone.
+func TestBatchOfRecords(t *testing.T) {
+	f := newFeed(t, 10)
+	record := func(call, kind string) []byte {
+		b, err := (&telemetry.Record{EventId: []byte{0, 0, 0, 1}, CallKey: call, AtUs: secondUs, Body: event(kind)}).MarshalVT()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	var value []byte
+	for _, r := range [][]byte{record("a", "started"), {0xff, 0xff}, record("b", "started"), record("a", "poison"), record("a", "started")} {
+		value = telemetry.AppendToBatch(value, r)
+	}
+	const offset = 7
+	f.apply(&kgo.Record{Topic: f.topic, Offset: offset, Value: append(value, 0x0a, 9, 'x')}, f.out)
+	if got, want := f.said(), []string{"|a 1", "|b 1", "|a 2"}; !slices.Equal(got, want) {
+		t.Errorf("outcomes %q, want %q", got, want)
+	}
+	if f.next != offset+1 || f.records != 6 || f.out.applied != 6 {
+		t.Errorf("next %d after %d records, %d counted", f.next, f.records, f.out.applied)
+	}
+	seq, dead := int64(offset<<seqBits), []string{}
+	for _, r := range f.out.records {
+		if r.Topic == telemetry.TopicDeadLetter {
+			headers := map[string]string{}
+			for _, h := range r.Headers {
+				headers[h.Key] = string(h.Value)
+			}
+			dead = append(dead, fmt.Sprintf("%s/%s %s %d", headers["offset"], headers["index"], headers["reason"], len(r.Value)))
+			continue
+		}
+		var o telemetry.Outcome
+		if err := proto.Unmarshal(r.Value, &o); err != nil || o.Seq != seq {
+			t.Errorf("outcome %d, want %d; %v", o.Seq, seq, err)
+		}
+		seq++
+	}
+	poison := len(record("a", "poison"))
+	if want := []string{"7/1 unmarshal 2", fmt.Sprint("7/3 rejected ", poison), "7/5 unmarshal 3"}; !slices.Equal(dead, want) {
+		t.Errorf("dead letters %q, want %q", dead, want)
+	}
+	f.apply(&kgo.Record{Topic: f.topic, Offset: offset + 1}, f.out)
+	if f.out.dead[reasonEmpty] != 1 {
+		t.Errorf("an empty batch: dead letters %v", f.out.dead)
 	}
 }
 

@@ -39,7 +39,7 @@ type Config struct {
 	Instance          string        `koanf:"instance" doc:"name of this process, stable over restarts, unique in the group; empty: the host name"`
 	CheckpointRecords int           `koanf:"checkpoint_records" doc:"records of a partition after which its state is checkpointed"`
 	CheckpointEvery   time.Duration `koanf:"checkpoint_every" doc:"event time after which a changed state is checkpointed"`
-	BatchRecords      int           `koanf:"batch_records" doc:"records of one transaction at most"`
+	BatchRecords      int           `koanf:"batch_records" doc:"records of one transaction, about: a Kafka record holds several"`
 	FetchBytes        int32         `koanf:"fetch_bytes" doc:"bytes fetched ahead from one broker at most"`
 	SessionTimeout    time.Duration `koanf:"session_timeout" doc:"silence after which the partitions of a process go to others"`
 	TransactionTime   time.Duration `koanf:"transaction_timeout" doc:"time after which the broker aborts the transaction of a process that died"`
@@ -84,6 +84,7 @@ type Processor struct {
 
 	parts    map[topicPartition]*partition // owned by Run
 	progress bool                          // whether the session has committed anything
+	packed   float64                       // records in a Kafka record, of late
 
 	mu   sync.Mutex
 	lost map[topicPartition]struct{} // taken away since Run last looked
@@ -127,7 +128,7 @@ func New(cfg Config, deps Deps) (*Processor, error) {
 	}
 	return &Processor{
 		cfg: cfg, deps: deps, log: deps.Log, metrics: newMetrics(deps.Metrics), opts: opts,
-		parts: map[topicPartition]*partition{}, lost: map[topicPartition]struct{}{},
+		parts: map[topicPartition]*partition{}, lost: map[topicPartition]struct{}{}, packed: packedAtFirst,
 	}, nil
 }
 
@@ -192,7 +193,7 @@ func (p *Processor) session(ctx context.Context) error {
 	}
 	p.log.Info("processors run", "group", p.cfg.Group, "instance", p.cfg.Instance)
 	for ctx.Err() == nil {
-		fetches := s.PollRecords(ctx, p.cfg.BatchRecords)
+		fetches := s.PollRecords(ctx, max(1, int(float64(p.cfg.BatchRecords)/p.packed)))
 		if fetches.IsClientClosed() {
 			return kgo.ErrClientClosed
 		}
@@ -207,6 +208,7 @@ func (p *Processor) session(ctx context.Context) error {
 		if err := p.process(work, batches); err != nil {
 			return err
 		}
+		p.weigh(batches)
 		if err := p.transact(work, s, batches); err != nil {
 			return err
 		}
@@ -313,6 +315,22 @@ func (p *Processor) batches(fetches kgo.Fetches) []*batch {
 		b.high = max(b.high, f.HighWatermark)
 	})
 	return all
+}
+
+// packedAtFirst is how many records are taken to be in a Kafka record before
+// one was seen.
+const packedAtFirst = 64
+
+// weigh notes how many records a Kafka record holds, so that the next
+// transaction is as large as it shall be. It forgets full ones slowly: the state
+// of a transaction that is too large is memory.
+func (p *Processor) weigh(batches []*batch) {
+	kafka, records := 0, 0
+	for _, b := range batches {
+		kafka += len(b.records)
+		records += b.out.applied
+	}
+	p.packed = max(1, float64(records)/float64(kafka), p.packed*0.75)
 }
 
 // process applies the batches, partitions side by side, each in its order.

@@ -151,50 +151,73 @@ func dump(p *partition) string {
 
 var inputTopics = []string{telemetry.TopicTelemetry, telemetry.TopicRegistrations}
 
-// input makes records for every input partition: live calls, ticks, captures
+// input makes batches for every input partition: live calls, ticks, captures
 // with ends, duplicates and poison.
 func input(seed uint64, perPartition int) []*kgo.Record {
-	rnd := rand.New(rand.NewPCG(seed, 1))
+	rnd, packing := rand.New(rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, 4))
 	var all []*kgo.Record
 	for _, topic := range inputTopics {
 		for n := range int32(testPartitions) {
 			liveUs := int64(1_700_000_000) * secondUs
 			seqs := map[string]uint64{}
-			for i := range perPartition {
-				liveUs += rnd.Int64N(secondUs)
-				r := &telemetry.Record{EventId: binary.BigEndian.AppendUint32(nil, uint32(i)), Company: "default", AtUs: liveUs,
-					CallKey: fmt.Sprint("call-", rnd.IntN(8)), Body: &telemetry.Record_Event{Event: &telemetry.CallEvent{Type: "started"}}}
-				switch k := rnd.IntN(100); {
-				case k < 10:
-					r.CallKey, r.Body = "", &telemetry.Record_Tick{Tick: &telemetry.Tick{}}
-				case k < 50:
-					id := fmt.Sprint("import:", rnd.IntN(1+i/40))
-					seqs[id] += 1 + uint64(rnd.IntN(3))
-					r.Timeline = &telemetry.Timeline{Id: id, Seq: seqs[id]}
-					r.AtUs = int64(1_200_000_000)*secondUs + int64(seqs[id])*700_000
-					if rnd.IntN(10) == 0 {
-						r.Timeline.Seq = 1 + rnd.Uint64N(seqs[id]) // seen before
-					}
-					if rnd.IntN(30) == 0 {
-						r.CallKey, r.Body = "", &telemetry.Record_End{End: &telemetry.TimelineEnd{}}
-					}
-				case k < 53:
-					r.GetEvent().Type = "poison"
-				case k < 56:
-					r.GetEvent().Type = "panic"
+			i := 0
+			for range perPartition {
+				var batch []byte
+				for range 1 + packing.IntN(3) {
+					batch = telemetry.AppendToBatch(batch, inputRecord(rnd, i, &liveUs, seqs))
+					i++
 				}
-				value, err := proto.Marshal(r)
-				if err != nil {
-					panic(err)
+				if packing.IntN(100) == 0 {
+					batch = append(batch, 0x0a, 0x7f) // cut short
 				}
-				if rnd.IntN(50) == 0 {
-					value = []byte{0xff, 0xff, byte(i)}
-				}
-				all = append(all, &kgo.Record{Topic: topic, Partition: n, Key: []byte(r.CallKey), Value: value})
+				all = append(all, &kgo.Record{Topic: topic, Partition: n, Value: batch})
 			}
 		}
 	}
 	return all
+}
+
+func inputRecord(rnd *rand.Rand, i int, liveUs *int64, seqs map[string]uint64) []byte {
+	*liveUs += rnd.Int64N(secondUs)
+	r := &telemetry.Record{EventId: binary.BigEndian.AppendUint32(nil, uint32(i)), Company: "default", AtUs: *liveUs,
+		CallKey: fmt.Sprint("call-", rnd.IntN(8)), Body: &telemetry.Record_Event{Event: &telemetry.CallEvent{Type: "started"}}}
+	switch k := rnd.IntN(100); {
+	case k < 10:
+		r.CallKey, r.Body = "", &telemetry.Record_Tick{Tick: &telemetry.Tick{}}
+	case k < 50:
+		id := fmt.Sprint("import:", rnd.IntN(1+i/40))
+		seqs[id] += 1 + uint64(rnd.IntN(3))
+		r.Timeline = &telemetry.Timeline{Id: id, Seq: seqs[id]}
+		r.AtUs = int64(1_200_000_000)*secondUs + int64(seqs[id])*700_000
+		if rnd.IntN(10) == 0 {
+			r.Timeline.Seq = 1 + rnd.Uint64N(seqs[id]) // seen before
+		}
+		if rnd.IntN(30) == 0 {
+			r.CallKey, r.Body = "", &telemetry.Record_End{End: &telemetry.TimelineEnd{}}
+		}
+	case k < 53:
+		r.GetEvent().Type = "poison"
+	case k < 56:
+		r.GetEvent().Type = "panic"
+	}
+	value, err := r.MarshalVT()
+	if err != nil {
+		panic(err)
+	}
+	if rnd.IntN(50) == 0 {
+		value = []byte{0xff, 0xff, byte(i)}
+	}
+	return value
+}
+
+// packed counts the telemetry records of Kafka records, what cannot be read included.
+func packed(records []*kgo.Record) (n int) {
+	for _, k := range records {
+		for range telemetry.Unpack(k.Value) {
+			n++
+		}
+	}
+	return n
 }
 
 // undisturbed is what the records must lead to: outcomes by origin and
@@ -236,7 +259,7 @@ func (u undisturbed) add(r *kgo.Record) {
 			headers[h.Key] = string(h.Value)
 		}
 		origin := headers["topic"] + "/" + headers["partition"]
-		u.dead[origin] = append(u.dead[origin], fmt.Sprintf("%s %s %x", headers["offset"], headers["reason"], r.Value))
+		u.dead[origin] = append(u.dead[origin], fmt.Sprintf("%s/%s %s %x", headers["offset"], headers["index"], headers["reason"], r.Value))
 		return
 	}
 	var o telemetry.Outcome
@@ -496,7 +519,7 @@ func TestUndisturbed(t *testing.T) {
 		got  float64
 		want float64
 	}{
-		{"records", counted(run.metrics.records.WithLabelValues(telemetry.TopicTelemetry)), testPartitions * 300},
+		{"records", counted(run.metrics.records.WithLabelValues(telemetry.TopicTelemetry)), float64(packed(records[:testPartitions*300]))},
 		{"restores", counted(run.metrics.restores.WithLabelValues(telemetry.TopicTelemetry, recoveredEmpty)), testPartitions},
 	} {
 		if c.got != c.want {
