@@ -24,6 +24,8 @@ var (
 	// ErrSyntax is what the error about an item wraps that is no JSON, or nested
 	// too deep: where it ends is not known.
 	ErrSyntax = errors.New("webrtc: item is no JSON")
+	// ErrLine is what Next gives for a line of the browser SDK (package stream).
+	ErrLine = errors.New("webrtc: not an item but a line of the browser SDK")
 )
 
 // FieldError names the member that an item was refused for. It wraps ErrItem.
@@ -95,6 +97,7 @@ type Decoder struct {
 	from, to telemetry.Identity
 	statsAt  int64
 	hasStats bool
+	line     bool  // it has members of the browser SDK's lines
 	refused  error // the first member that is wrong; reading goes on behind it
 }
 
@@ -105,13 +108,19 @@ func (d *Decoder) Repairs() Repairs { return d.stats.Repairs }
 // refers to b: it lasts until the next call and as long as b does not change.
 func (d *Decoder) Decode(b []byte) (*Item, error) {
 	item, end, err := d.Next(b)
+	if err == ErrLine {
+		err = d.judge()
+	}
 	if _, lost := err.(*syntaxError); lost {
 		return nil, err
 	}
 	if end = space(b, end); end < len(b) {
 		return nil, itemError(errSyntax, end, len(b))
 	}
-	return item, err
+	if err != nil {
+		return nil, err
+	}
+	return item, nil
 }
 
 // Decode reads one item that belongs to the caller; it refers to b.
@@ -132,7 +141,9 @@ func (d *Decoder) Next(b []byte) (item *Item, end int, err error) {
 	if end, err = d.object(b, i); err != nil {
 		return nil, end, itemError(err, end, len(b))
 	}
-	if err = d.judge(); err != nil {
+	if err = d.judge(); d.line {
+		return &d.item, end, ErrLine
+	} else if err != nil {
 		return nil, end, err
 	}
 	return &d.item, end, nil
@@ -147,7 +158,7 @@ func (d *Decoder) reset() {
 	d.stats.Reset()
 	d.stats.arena = d.stats.arena[:0]
 	d.item = Item{Sample: s}
-	d.statsAt, d.hasStats, d.refused = 0, false, nil
+	d.statsAt, d.hasStats, d.line, d.refused = 0, false, false, nil
 }
 
 func (d *Decoder) refuse(field, detail string) {
@@ -242,6 +253,9 @@ func (d *Decoder) member(b []byte, i int, name string) (_ int, err error) {
 		d.item.AtUs, i, err = d.instant(b, i)
 	case "stats":
 		i, err = d.readStats(b, i)
+	case "ref", "batch", "specversion":
+		d.line = true
+		i, err = skip(b, i, 1)
 	default:
 		i, err = skip(b, i, 1)
 	}
@@ -268,6 +282,7 @@ func (d *Decoder) party(b []byte, i int, name string, into *telemetry.Identity) 
 	if err != nil || number == "" {
 		return nil, i, err
 	}
+	into.Reset() // whoever completes it writes into it
 	into.Number = number
 	return into, i, nil
 }
