@@ -106,12 +106,15 @@ func (c *call) yieldTo(d *call) {
 	*c = call{
 		id: old.id, phase: old.phase, receivedUs: old.receivedUs, lastUs: old.lastUs, phaseUs: old.phaseUs,
 		versionUs: old.versionUs, version: old.version, changed: true, description: old.description, startedUs: old.startedUs,
-		hasSIP: old.hasSIP, sipCallIDs: old.sipCallIDs, rejected: old.rejected, linked: old.linked,
+		hasSIP: old.hasSIP, sipCallIDs: append([]string{d.sipCallID}, old.sipCallIDs...), rejected: old.rejected, linked: old.linked,
 		sipCallID: d.sipCallID, dialogs: []*call{d},
 		pending: old.pending, pendingUs: old.pendingUs,
 		publicID: old.publicID, due: old.due, heapIndex: old.heapIndex, dirty: old.dirty,
 	}
 	linkedBy, confidence := d.linkedBy, d.linkConfidence
+	if linkedBy == "" {
+		linkedBy, confidence = old.linkedBy, old.linkConfidence
+	}
 	*d = old
 	d.version, d.versionUs, d.sipCallIDs, d.rejected, d.linked, d.pending = 0, 0, nil, nil, nil, nil
 	d.publicID, d.heapIndex, d.due, d.dirty = "", -1, 0, false

@@ -342,7 +342,7 @@ func (h *handler) rejectLeg(t *invite, m *telemetry.SIPMessage) {
 		answered = answered || other.connectedUs != 0
 		for i := range other.invites {
 			v := &other.invites[i]
-			leg.OtherLegRings = leg.OtherLegRings || (v.initial && v.status == 0 && v.rang && !v.cancelled && v.uri == t.uri)
+			leg.OtherLegRings = leg.OtherLegRings || (v.initial && v.status == 0 && v.rang && !v.cancelled && v.uri != "" && v.uri == t.uri)
 		}
 	}
 	reason, refused := rejections.Why(leg)
