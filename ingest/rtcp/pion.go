@@ -75,7 +75,7 @@ func (d *Decoder) decodePion(b []byte) (*telemetry.RTCPPacket, Profile, error) {
 		switch {
 		case in.PacketCount != nil:
 			s := d.senders.next()
-			s.Ssrc, s.Ntp, s.RtpTimestamp, s.PacketCount, s.OctetCount = ssrc, in.NTPTime, number(in.RTPTime), *in.PacketCount, number(in.OctetCount)
+			s.Ssrc, s.Ntp, s.RtpTimestamp, s.PacketCount, s.OctetCount = ssrc, in.NTPTime, valueOf(in.RTPTime), *in.PacketCount, valueOf(in.OctetCount)
 		case len(in.Sources) > 0:
 			d.byes = append(d.byes, in.Sources...)
 		case reports != nil && !reports.extended():
@@ -94,7 +94,7 @@ func (d *Decoder) decodePion(b []byte) (*telemetry.RTCPPacket, Profile, error) {
 	return d.finish(), ProfilePion, nil
 }
 
-func number(v *uint32) uint32 {
+func valueOf(v *uint32) uint32 {
 	if v == nil {
 		return 0
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"math"
+	"slices"
 	"testing"
 
 	pion "github.com/pion/rtcp"
@@ -295,7 +296,10 @@ func FuzzDecode(f *testing.F) {
 // FuzzDecodeAgainstPion: whatever pion reads is read the same. pion differs in
 // that it
 //   - takes padding (RFC 3550 §6.4.1) for content, in reports and in blocks,
+//   - takes any packet type, also those that RFC 5761 §4 leaves to RTP,
 //   - reads an encrypted packet as if it were not,
+//   - reads a block of an extended report beyond the length that it has, or that
+//     its packet has,
 //   - gives the cumulative loss and the levels of VoIP metrics, which are signed,
 //     as unsigned numbers,
 //   - refuses a whole compound for one packet: there is nothing to compare then.
@@ -311,11 +315,14 @@ func FuzzDecodeAgainstPion(f *testing.F) {
 	f.Add(compound(f, &pion.TransportLayerNack{SenderSSRC: 5, MediaSSRC: 6, Nacks: []pion.NackPair{{PacketID: 9, LostPackets: 0x8001}}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		packets, err := pion.Unmarshal(b)
-		if err != nil || padded(b) || len(b) < headerBytes+ssrcBytes || !isHeader(b) {
+		if err != nil || len(b) < headerBytes+ssrcBytes || beyondPion(b) {
 			return
 		}
 		got, err := new(Decoder).Decode(b)
 		if errors.Is(err, ErrEncrypted) {
+			return
+		}
+		if errors.Is(err, ErrMalformed) && hasExtended(packets) {
 			return
 		}
 		if got == nil {
@@ -329,15 +336,19 @@ func FuzzDecodeAgainstPion(f *testing.F) {
 	})
 }
 
-// padded reports whether a packet of the compound says that it is padded.
-func padded(b []byte) bool {
+// beyondPion reports whether a packet of the compound is padded or no RTCP.
+func beyondPion(b []byte) bool {
 	for len(b) >= headerBytes {
-		if b[0]&0x20 != 0 {
+		if b[0]&0x20 != 0 || !isHeader(b) {
 			return true
 		}
 		b = b[min(packetBytes(b), len(b)):]
 	}
 	return false
+}
+
+func hasExtended(packets []pion.Packet) bool {
+	return slices.ContainsFunc(packets, func(p pion.Packet) bool { _, is := p.(*pion.ExtendedReport); return is })
 }
 
 // asPion gives the reports that pion read.
