@@ -33,7 +33,7 @@ const (
 // flight what waits for its SDP or for Kafka.
 type Accounting struct {
 	received, produced, rejected, dropped *prometheus.CounterVec
-	kernelDrops                           *prometheus.CounterVec
+	kernelDrops, senderDrops              *prometheus.CounterVec
 
 	mu     sync.RWMutex
 	tallys map[tallyKey]*Tally
@@ -56,6 +56,7 @@ func NewAccounting(reg prometheus.Registerer) *Accounting {
 		rejected:    counter("rejected_total", "Observations that could not be used, by reason.", append(labels, "reason")...),
 		dropped:     counter("dropped_total", "Observations that could not be kept, by reason.", append(labels, "reason")...),
 		kernelDrops: counter("kernel_dropped_total", "Datagrams that the kernel dropped before they were received (SO_RXQ_OVFL).", "listener"),
+		senderDrops: counter("sender_dropped_total", "Samples that browsers gave up because they could not be sent, as the SDK reports.", "company"),
 		tallys:      map[tallyKey]*Tally{},
 		agents:      map[tallyKey]bool{},
 	}
@@ -100,6 +101,11 @@ func (a *Accounting) Tally(listener, agent, company string) *Tally {
 	}
 	a.tallys[key] = t
 	return t
+}
+
+// SenderDropped counts samples that were given up before they were sent.
+func (a *Accounting) SenderDropped(company string, n uint64) {
+	a.senderDrops.WithLabelValues(company).Add(float64(n))
 }
 
 // Received counts one observation.

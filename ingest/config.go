@@ -49,6 +49,8 @@ type HTTPConfig struct {
 	PlainBytes int64         `koanf:"plain_bytes" doc:"largest request body after decompression, in bytes"`
 	ItemBytes  int           `koanf:"item_bytes" doc:"largest item in a body, in bytes"`
 	AckTimeout time.Duration `koanf:"ack_timeout" doc:"how long a request waits for Kafka before it is answered 503"`
+	Origins    []string      `koanf:"origins" doc:"origins whose web pages may send telemetry (https://app.example.com, *); empty: Earshot's own"`
+	Sockets    int           `koanf:"sockets" doc:"most WebSocket connections at a time; more are answered 503"`
 }
 
 // WaitingConfig bounds the room where RTCP waits for the SDP that names its call.
@@ -87,7 +89,7 @@ func DefaultConfig() Config {
 		RTCP: RTCPConfig{Listen: "127.0.0.1:5005"},
 		SIP: SIPConfig{Listen: "127.0.0.1:5060", MinExpires: 20 * time.Second, DefaultExpires: 300 * time.Second,
 			MaxExpires: 3600 * time.Second, MaxBindings: 1_000_000},
-		HTTP:     HTTPConfig{BodyBytes: 8 << 20, PlainBytes: 32 << 20, ItemBytes: 1 << 20, AckTimeout: 10 * time.Second},
+		HTTP:     HTTPConfig{BodyBytes: 8 << 20, PlainBytes: 32 << 20, ItemBytes: 1 << 20, AckTimeout: 10 * time.Second, Sockets: 10_000},
 		Waiting:  WaitingConfig{For: 30 * time.Second, Records: 50_000},
 		Bindings: BindingsConfig{Calls: 1_000_000, AfterCall: 3 * time.Minute, Idle: 4 * time.Hour, Share: true},
 		Clock:    ClockConfig{Tolerance: 2 * time.Second, Replay: 10 * time.Minute, Silence: 10 * time.Second},

@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,21 +15,39 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/rs/cors"
 
 	"github.com/earshot/earshot/ingest/events"
 	"github.com/earshot/earshot/ingest/webrtc"
+	"github.com/earshot/earshot/ingest/webrtc/stream"
 	"github.com/earshot/earshot/telemetry"
 )
 
 // HTTPHandler serves POST /ingest/v1/webrtc and POST /ingest/v1/events: one
 // item, an array of them, or one per line (NDJSON), plain, gzip or zstd. It
 // answers 202 only after Kafka has acknowledged. Good items of a body are taken
-// even where others are refused; the answer names those by index.
+// even where others are refused; the answer names those by index. On the path of
+// the samples it also takes the browser SDK's WebSocket.
 func (in *Ingester) HTTPHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("POST /ingest/v1/webrtc", in.post(ListenerWebRTC, in.webrtcItem, in.fixLegClocks))
-	mux.Handle("POST /ingest/v1/events", in.post(ListenerEvents, in.eventItem, nil))
-	return mux
+	mux.Handle("POST /ingest/v1/webrtc", in.post(ListenerWebRTC, in.webrtcIntake))
+	mux.Handle("GET /ingest/v1/webrtc", in.webrtcSocket())
+	mux.Handle("POST /ingest/v1/events", in.post(ListenerEvents, in.eventIntake))
+	return in.cors().Handler(mux)
+}
+
+// cors lets the pages of the configured origins send telemetry. Cookies stay
+// out: a page of another origin shows a key.
+func (in *Ingester) cors() *cors.Cors {
+	options := cors.Options{
+		AllowedOrigins: in.cfg.HTTP.Origins, AllowedMethods: []string{http.MethodPost},
+		AllowedHeaders: []string{"Authorization", "Content-Type", "Content-Encoding"}, MaxAge: 7200,
+	}
+	if len(options.AllowedOrigins) == 0 {
+		// To the library an empty list means all.
+		options.AllowOriginFunc = func(string) bool { return false }
+	}
+	return cors.New(options)
 }
 
 // Refusal is why one item of a body was not taken.
@@ -67,10 +86,16 @@ func writeProblem(w http.ResponseWriter, p *problem) {
 	_ = json.NewEncoder(w).Encode(p) // the caller is gone: nobody to tell
 }
 
-// itemFunc turns one item into a record. The error may be a field error.
-type itemFunc func(company string, item []byte, received time.Time) (*telemetry.Record, error)
+// intake takes the items of one body, or of one batch of a connection.
+type intake struct {
+	// record turns an item into a record; nil: the item says something about the
+	// others and is none itself. The error may be a field error.
+	record func(item []byte) (*telemetry.Record, error)
+	// prepare, if any, sees all records before they are written.
+	prepare func([]*telemetry.Record)
+}
 
-func (in *Ingester) post(listener string, decode itemFunc, prepare func([]*telemetry.Record)) http.Handler {
+func (in *Ingester) post(listener string, begin func(company string, received time.Time) intake) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		company, ok := in.deps.Authenticate(r)
 		if !ok {
@@ -84,7 +109,7 @@ func (in *Ingester) post(listener string, decode itemFunc, prepare func([]*telem
 		if err == nil {
 			var items [][]byte
 			if items, err = split(body, r.Header.Get("Content-Type"), in.cfg.HTTP.ItemBytes); err == nil {
-				in.take(w, r, tally, company, items, decode, prepare, received)
+				in.answer(w, r, tally, items, begin(company, received))
 				return
 			}
 		}
@@ -99,42 +124,31 @@ func (in *Ingester) post(listener string, decode itemFunc, prepare func([]*telem
 	})
 }
 
-func (in *Ingester) take(w http.ResponseWriter, r *http.Request, tally *Tally, company string, items [][]byte, decode itemFunc, prepare func([]*telemetry.Record), received time.Time) {
+// take decodes items, writes what can be taken and waits for Kafka. The error
+// says that nothing was taken, and that it should be sent again.
+func (in *Ingester) take(ctx context.Context, tally *Tally, items [][]byte, i intake) (Receipt, error) {
 	receipt := Receipt{Rejected: []Refusal{}}
 	var records []*telemetry.Record
-	for i, item := range items {
-		tally.Received()
-		record, err := decode(company, item, received)
-		if err == nil {
-			records = append(records, record)
+	for index, item := range items {
+		record, err := i.record(item)
+		if record == nil && err == nil {
 			continue
 		}
-		tally.Rejected("http_item")
-		refusal := Refusal{Index: i, Detail: err.Error()}
-		var wf *webrtc.FieldError
-		var ef *events.FieldError
-		switch {
-		case errors.As(err, &wf):
-			refusal.Field, refusal.Detail = wf.Field, wf.Detail
-		case errors.As(err, &ef):
-			refusal.Field, refusal.Detail = ef.Field, ef.Detail
+		tally.Received()
+		if err != nil {
+			tally.Rejected("http_item")
+			receipt.Rejected = append(receipt.Rejected, refusal(index, err))
+			continue
 		}
-		receipt.Rejected = append(receipt.Rejected, refusal)
-	}
-	if prepare != nil {
-		prepare(records)
+		records = append(records, record)
 	}
 	if len(records) == 0 {
-		p := &problem{Status: http.StatusBadRequest}
-		if p.Detail = "no item can be taken"; len(receipt.Rejected) == 1 {
-			p.Detail, p.Field = receipt.Rejected[0].Detail, receipt.Rejected[0].Field
-		} else {
-			p.Rejected = receipt.Rejected
-		}
-		writeProblem(w, p)
-		return
+		return receipt, nil
 	}
-	if err := in.producer.ProduceAll(r.Context(), in.cfg.HTTP.AckTimeout, records...); err != nil {
+	if i.prepare != nil {
+		i.prepare(records)
+	}
+	if err := in.producer.ProduceAll(ctx, in.cfg.HTTP.AckTimeout, records...); err != nil {
 		reason := "kafka"
 		if errors.Is(err, ErrBufferFull) {
 			reason = "buffer_full"
@@ -143,17 +157,46 @@ func (in *Ingester) take(w http.ResponseWriter, r *http.Request, tally *Tally, c
 			tally.Dropped(reason)
 		}
 		in.log.Warn("cannot take posted telemetry", "records", len(records), "error", err)
-		w.Header().Set("Retry-After", "5")
-		writeProblem(w, &problem{Status: http.StatusServiceUnavailable, Detail: "telemetry cannot be kept right now; send it again"})
-		return
+		return receipt, err
 	}
 	for range records {
 		tally.Produced()
 	}
 	receipt.Accepted = len(records)
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusAccepted)
-	_ = json.NewEncoder(w).Encode(receipt) // the caller is gone: nobody to tell
+	return receipt, nil
+}
+
+// refusal says why an item was refused, and which member of it where the error knows.
+func refusal(index int, err error) Refusal {
+	var wf *webrtc.FieldError
+	var ef *events.FieldError
+	var le *stream.LineError
+	switch {
+	case errors.As(err, &wf):
+		return Refusal{index, wf.Field, wf.Detail}
+	case errors.As(err, &ef):
+		return Refusal{index, ef.Field, ef.Detail}
+	case errors.As(err, &le):
+		return Refusal{index, le.Field, le.Detail}
+	}
+	return Refusal{Index: index, Detail: err.Error()}
+}
+
+func (in *Ingester) answer(w http.ResponseWriter, r *http.Request, tally *Tally, items [][]byte, i intake) {
+	receipt, err := in.take(r.Context(), tally, items, i)
+	switch {
+	case err != nil:
+		w.Header().Set("Retry-After", "5")
+		writeProblem(w, &problem{Status: http.StatusServiceUnavailable, Detail: "telemetry cannot be kept right now; send it again"})
+	case receipt.Accepted == 0 && len(receipt.Rejected) == 1:
+		writeProblem(w, &problem{Status: http.StatusBadRequest, Detail: receipt.Rejected[0].Detail, Field: receipt.Rejected[0].Field})
+	case receipt.Accepted == 0:
+		writeProblem(w, &problem{Status: http.StatusBadRequest, Detail: "no item can be taken", Rejected: receipt.Rejected})
+	default:
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusAccepted)
+		_ = json.NewEncoder(w).Encode(receipt) // the caller is gone: nobody to tell
+	}
 }
 
 // body reads and unpacks a request body within its bounds.
@@ -304,12 +347,41 @@ func webrtcRecord(r Resolver, company, timelineID string, kind telemetry.Source_
 	}
 }
 
-func (in *Ingester) webrtcItem(company string, item []byte, received time.Time) (*telemetry.Record, error) {
-	decoded, err := webrtc.Decode(item)
-	if err != nil {
-		return nil, err
+// webrtcIntake takes getStats samples, whole or as changes, and what the browser
+// SDK sends with them: call events, and the head that says when they were sent.
+func (in *Ingester) webrtcIntake(company string, received time.Time) intake {
+	return in.streamIntake(&stream.Decoder{}, company, received, func(stream.Line) {})
+}
+
+// streamIntake is the intake of one batch; the decoder knows the samples before.
+func (in *Ingester) streamIntake(decoder *stream.Decoder, company string, received time.Time, head func(stream.Line)) intake {
+	var sentUs int64
+	return intake{
+		record: func(item []byte) (*telemetry.Record, error) {
+			line, err := decoder.Line(item)
+			if err != nil {
+				return nil, err
+			}
+			switch line.Kind {
+			case stream.Head:
+				sentUs = line.SentAtUs
+				head(line)
+				return nil, nil
+			case stream.Event:
+				return in.eventItem(company, line.Item, received)
+			}
+			decoded, err := webrtc.Decode(line.Item)
+			if err != nil {
+				return nil, err
+			}
+			return webrtcRecord(in.deps.Resolver, company, "", telemetry.Source_KIND_HTTP, "", decoded, line.Item, received.UnixMicro()), nil
+		},
+		prepare: func(records []*telemetry.Record) { in.fixLegClocks(records, sentUs) },
 	}
-	return webrtcRecord(in.deps.Resolver, company, "", telemetry.Source_KIND_HTTP, "", decoded, item, received.UnixMicro()), nil
+}
+
+func (in *Ingester) eventIntake(company string, received time.Time) intake {
+	return intake{record: func(item []byte) (*telemetry.Record, error) { return in.eventItem(company, item, received) }}
 }
 
 func (in *Ingester) eventItem(company string, item []byte, received time.Time) (*telemetry.Record, error) {
@@ -365,20 +437,28 @@ func (l *legClocks) forget(nowUs int64) {
 }
 
 // fixLegClocks corrects the times of samples whose sender's clock is off, by a
-// constant for each leg so that the intervals between its samples stay. The
-// newest sample of a body is the one that was just taken.
-func (in *Ingester) fixLegClocks(records []*telemetry.Record) {
+// constant for each leg so that the intervals between its samples stay. sentUs is
+// the sender's clock when it sent them; where that is not known, 0, the newest
+// sample of a body is the one that was just taken. Call events keep their time.
+func (in *Ingester) fixLegClocks(records []*telemetry.Record, sentUs int64) {
 	tolerance := in.cfg.Clock.Tolerance.Microseconds()
 	newest := map[legKey]int64{}
 	key := func(r *telemetry.Record) legKey {
 		return legKey{r.Company, r.CallKey, r.GetWebrtc().GetLegId()}
 	}
 	for _, r := range records {
+		if sentUs > 0 {
+			newest[key(r)] = sentUs
+			continue
+		}
 		newest[key(r)] = max(newest[key(r)], r.AtUs)
 	}
 	in.legs.mu.Lock()
 	defer in.legs.mu.Unlock()
 	for _, r := range records {
+		if r.GetWebrtc() == nil {
+			continue
+		}
 		k := key(r)
 		c := in.legs.clocks[k]
 		diff := r.ReceivedUs - newest[k]

@@ -64,7 +64,10 @@ type Ingester struct {
 	hepTCP          net.Listener
 	registrar       *registrar.Registrar
 	closed          sync.Once
-	running         atomic.Bool
+	// stopping ends with the listeners: connections of HTTP ingest end then.
+	stopping context.Context
+	stop     context.CancelFunc
+	running  atomic.Bool
 }
 
 // Addrs are the addresses that the listeners are bound to; nil where there is none.
@@ -98,6 +101,7 @@ func New(cfg Config, deps Deps) (*Ingester, error) {
 	if in.producer != nil {
 		in.wire.observer = in.newObserver("", in.droppingSink())
 	}
+	in.stopping, in.stop = context.WithCancel(context.Background())
 	if err := in.listen(); err != nil {
 		in.close()
 		return nil, err
@@ -228,6 +232,7 @@ func (in *Ingester) Run(ctx context.Context) error {
 // close closes the sockets; readers end.
 func (in *Ingester) close() {
 	in.closed.Do(func() {
+		in.stop()
 		if in.hepUDP != nil {
 			in.hepUDP.Close()
 		}
