@@ -2,8 +2,10 @@ package api
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/goccy/go-yaml"
 
 	"github.com/earshot/earshot/query"
 )
@@ -26,4 +28,23 @@ func (s *server) routeIngest() {
 			}
 			return list(accounts, ""), nil
 		})
+}
+
+// describeIngest completes the OpenAPI document with the routes below
+// /ingest/v1/, which another package answers and describes.
+func describeIngest(doc *huma.OpenAPI, description []byte) error {
+	var routes struct {
+		Paths   map[string]*huma.PathItem `yaml:"paths"`
+		Schemas map[string]*huma.Schema   `yaml:"schemas"`
+	}
+	if err := yaml.Unmarshal(description, &routes); err != nil {
+		return fmt.Errorf("cannot read the description of the ingest routes: %w", err)
+	}
+	for name, schema := range routes.Schemas {
+		doc.Components.Schemas.Map()[name] = schema
+	}
+	for path, item := range routes.Paths {
+		doc.Paths[path] = item
+	}
+	return nil
 }

@@ -37,6 +37,8 @@ type Deps struct {
 	Auth      *Authenticator // nil: one of its own
 	// Ingest answers below /ingest/v1/; nil where another role does.
 	Ingest http.Handler
+	// IngestOpenAPI describes those routes: paths and schemas, YAML.
+	IngestOpenAPI []byte
 	// Portal answers every path that is nobody else's.
 	Portal  http.Handler
 	Log     *slog.Logger
@@ -106,6 +108,9 @@ func New(cfg Config, deps Deps) (http.Handler, error) {
 	s.routeRejections()
 	s.routeIngest()
 	s.routeSessions()
+	if err := describeIngest(s.api.OpenAPI(), deps.IngestOpenAPI); err != nil {
+		return nil, err
+	}
 	docs, err := newDocs(s.api.OpenAPI())
 	if err != nil {
 		return nil, err
