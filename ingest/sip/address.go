@@ -205,7 +205,10 @@ func hostOf(hostport string) string {
 		}
 		return hostport
 	}
-	host, _, _ := strings.Cut(hostport, ":")
+	host, port, _ := strings.Cut(hostport, ":")
+	if strings.IndexByte(port, ':') >= 0 {
+		return hostport // IPv6 without brackets (RFC 5118 §4.2)
+	}
 	return host
 }
 
