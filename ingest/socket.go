@@ -26,11 +26,11 @@ const (
 )
 
 // A connection that is silent for socketIdle is gone: the SDK closes one that it
-// does not need sooner. A frame is at most frameBytes, frameItems lines.
+// does not need sooner. A message has at most messageBytes and messageItems lines.
 const (
 	socketIdle = 90 * time.Second
-	frameBytes = 1 << 20
-	frameItems = 4096
+	messageBytes = 1 << 20
+	messageItems = 4096
 )
 
 // acknowledgement answers a batch that Kafka has taken.
@@ -78,7 +78,7 @@ func (in *Ingester) webrtcSocket() http.Handler {
 			_ = c.Close(websocket.StatusPolicyViolation, "the subprotocol must be "+WebRTCProtocol)
 			return
 		}
-		c.SetReadLimit(frameBytes)
+		c.SetReadLimit(messageBytes)
 		defer context.AfterFunc(in.stopping, func() { _ = c.Close(websocket.StatusGoingAway, "Earshot is stopping") })()
 		// Not the request's context: the connection has left the server.
 		in.follow(context.Background(), c, company)
@@ -145,7 +145,7 @@ func (in *Ingester) lines(m socketMessage) ([][]byte, error) {
 			return nil, errors.New("a binary message must be gzip")
 		}
 		errTooLarge := errors.New("the message is too large unpacked")
-		plain, err = io.ReadAll(&limitedReader{r: z, left: min(4*frameBytes, in.cfg.HTTP.PlainBytes), err: errTooLarge})
+		plain, err = io.ReadAll(&limitedReader{r: z, left: min(4*messageBytes, in.cfg.HTTP.PlainBytes), err: errTooLarge})
 		if errors.Is(err, errTooLarge) {
 			return nil, err
 		}
@@ -161,8 +161,8 @@ func (in *Ingester) lines(m socketMessage) ([][]byte, error) {
 		if len(line) > in.cfg.HTTP.ItemBytes {
 			return nil, fmt.Errorf("a line may have %d bytes", in.cfg.HTTP.ItemBytes)
 		}
-		if lines = append(lines, line); len(lines) > frameItems {
-			return nil, fmt.Errorf("a message may have %d lines", frameItems)
+		if lines = append(lines, line); len(lines) > messageItems {
+			return nil, fmt.Errorf("a message may have %d lines", messageItems)
 		}
 	}
 	if len(lines) == 0 {
