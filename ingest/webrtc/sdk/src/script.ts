@@ -1,0 +1,3 @@
+import { Earshot } from './earshot';
+
+Object.assign(globalThis, { Earshot });
