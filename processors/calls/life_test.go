@@ -399,6 +399,45 @@ func TestQualityReports(t *testing.T) {
 	}
 }
 
+// TestExtendedReports: what several blocks say of a stream is one sample.
+func TestExtendedReports(t *testing.T) {
+	bit := func(block int) uint32 { return 1 << (block - 14) }
+	blocks := bit(15) | bit(16) | bit(20) | bit(23) | bit(24) | bit(29)
+	s := newScript(t)
+	s.answered()
+	send := func(atS float64, p *telemetry.RTCPPacket) {
+		p.Src, p.Dst, p.SenderSsrc = "10.0.0.1:10001", "10.0.0.2:11001", 0xaaaa
+		s.add(atS, func(r *telemetry.Record) { r.Body = &telemetry.Record_Rtcp{Rtcp: p} })
+	}
+	send(20, &telemetry.RTCPPacket{
+		Statistics: []*telemetry.StatisticsSummary{{ReporterSsrc: 0xaaaa, Ssrc: 0xbbbb, BeginSeq: 65_400, EndSeq: 114, HasLost: true, LostPackets: 5, HasJitter: true, MeanJitter: 80}},
+		Metrics: []*telemetry.XRMetrics{{ReporterSsrc: 0xaaaa, Ssrc: 0xbbbb, Blocks: blocks, PdvMeanMs: 3, RttMeanMs: 150, BurstLost: 12, BurstExpected: 50,
+			JbNominalMs: 60, Discarded: 7, Mos: 3.9}},
+	})
+	// Nothing but what its sender cannot measure, and a count of the whole call.
+	send(30, &telemetry.RTCPPacket{Metrics: []*telemetry.XRMetrics{{ReporterSsrc: 0xaaaa, Ssrc: 0xbbbb, Blocks: bit(24), Cumulative: bit(24), Discarded: 9, Mos: 4}}})
+	s.bye(40, 0)
+	out := s.run(20)
+	c := last(t, out)
+	var xr []*telemetry.Sample
+	for _, x := range samples(out) {
+		if x.Source == "rtcp_xr" {
+			xr = append(xr, x)
+		}
+	}
+	if len(xr) != 1 {
+		t.Fatalf("samples %v", xr)
+	}
+	x := xr[0]
+	if x.Side != "target" || x.Direction != "contact_to_target" || x.Ssrc != 0xbbbb || x.GetRttMs() != 150 || x.GetJitterMs() != 10 || x.GetJitterBufferMs() != 60 ||
+		x.GetPackets() != 245 || x.GetPacketsLost() != 5 || x.GetLossPercent() != 2 || x.GetPacketsDiscarded() != 7 || x.GetMos() != 3.9 {
+		t.Errorf("sample %v", x)
+	}
+	if v := c.Verdict; v.Delay.Band != "acceptable" || v.Mos.GetModel() != "reported" || v.Mos.GetAvg() != 3.9 {
+		t.Error(explain(c))
+	}
+}
+
 // TestSplit: wherever a machine is stopped and another takes up its checkpoint,
 // the outcomes are the same bytes.
 func TestSplit(t *testing.T) {

@@ -158,6 +158,10 @@ func randomRecords(r *rand.Rand, n int) []*telemetry.Record {
 			}
 			if r.IntN(5) == 0 {
 				p.VoipMetrics = append(p.VoipMetrics, &telemetry.VoIPMetrics{LossRate: uint32(r.IntN(300)), MosCqX10: uint32(r.IntN(130)), RoundTripDelayMs: uint32(r.IntN(20_000))})
+				p.Statistics = append(p.Statistics, &telemetry.StatisticsSummary{Ssrc: uint32(r.IntN(2)), BeginSeq: uint32(r.IntN(1 << 16)), EndSeq: uint32(r.IntN(1 << 16)),
+					HasLost: r.IntN(2) == 0, LostPackets: uint32(r.IntN(1 << 17)), HasJitter: r.IntN(2) == 0, MeanJitter: r.Uint32()})
+				p.Metrics = append(p.Metrics, &telemetry.XRMetrics{Ssrc: uint32(r.IntN(2)), Blocks: r.Uint32(), Cumulative: r.Uint32(), PdvMeanMs: r.Float64()*100 - 50, RttMeanMs: r.Float64() * 20_000,
+					BurstLost: uint32(r.IntN(100)), BurstExpected: uint32(r.IntN(100)), JbNominalMs: uint32(r.IntN(300)), Discarded: r.Uint32(), Mos: r.Float64() * 6})
 				p.Rrtrs = append(p.Rrtrs, &telemetry.ReceiverReferenceTime{ReporterSsrc: uint32(r.IntN(4)), Ntp: uint64(r.IntN(6)) << 16})
 				p.Dlrrs = append(p.Dlrrs, &telemetry.DLRR{Ssrc: uint32(r.IntN(4)), LastRr: uint32(r.IntN(6)), Dlrr: 1})
 			}

@@ -197,11 +197,7 @@ func (h *handler) rtcp(p *telemetry.RTCPPacket) {
 			moved = true
 		}
 	}
-	for _, v := range p.VoipMetrics {
-		if v != nil {
-			h.voipMetrics(s, v)
-		}
-	}
+	h.extended(s, p)
 	if len(p.SenderReports) > 0 || len(p.Reports) > 0 || p.ReceiverReports > 0 {
 		h.judgeReport(s, ssrc, p, about, moved)
 	}
@@ -512,37 +508,6 @@ func (d *direction) addMOS(score float64) {
 	}
 	d.mosSum += score
 	d.mosN++
-}
-
-// voipMetrics digests an XR block 7 (RFC 3611 §4.7): what s measured of what it receives.
-func (h *handler) voipMetrics(s int, v *telemetry.VoIPMetrics) {
-	c := h.c
-	sender := 1 - s
-	d := &c.dir[sender]
-	name, clock := c.codecOf(0, false)
-	box := h.sample(fromXR, sender, h.witness(s), c.sipLeg(s))
-	box.sample.Ssrc, box.sample.Codec, box.sample.ClockRate = v.Ssrc, name, clock
-	loss := float64(v.LossRate) * 100 / 256
-	discard := float64(v.DiscardRate) * 100 / 256
-	box.sample.LossPercent = box.value(min(loss, 100))
-	if v.RoundTripDelayMs > 0 && v.RoundTripDelayMs <= 10_000 {
-		rtt := float64(v.RoundTripDelayMs)
-		box.sample.RttMs = box.value(rtt)
-		h.addRTT(rtt, s)
-	}
-	if v.JbNominalMs > 0 {
-		box.sample.JitterBufferMs = box.value(float64(v.JbNominalMs))
-	}
-	if v.MosCqX10 >= 10 && v.MosCqX10 <= 50 { // 127: unavailable
-		box.sample.Mos = box.value(float64(v.MosCqX10) / 10)
-		d.reportedMOS(float64(v.MosCqX10) / 10)
-	}
-	d.sourceSamples[fromXR]++
-	h.emitSample(box)
-	// Rates are of the whole reception (RFC 3611 §4.7.1): the newest holds.
-	l := &d.loss[lossVQ]
-	l.percent, l.discardPercent = min(loss, 100), min(discard, 100)
-	l.reports++
 }
 
 // reportedMOS takes a score that an endpoint computed itself; ours come first.
