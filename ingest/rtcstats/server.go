@@ -421,9 +421,20 @@ func (c *connection) run(g grant, id string) {
 	s := c.server
 	session := s.attach(c, g, id)
 	defer s.detach(c, session)
-	ctx, cancel := context.WithCancel(s.live)
+	ctx, cancel := context.WithCancel(s.end)
 	defer cancel()
 	go c.keep(ctx, session)
+	// A read whose context ends would take the connection with it, without a word.
+	stopped := make(chan struct{})
+	bye := context.AfterFunc(s.live, func() {
+		defer close(stopped)
+		_ = c.ws.Close(websocket.StatusServiceRestart, "Earshot is stopping") // the client may be gone
+	})
+	defer func() {
+		if !bye() {
+			<-stopped
+		}
+	}()
 	if c.dialect == Jitsi {
 		// The client sends nothing before it knows where to go on.
 		session.mu.Lock()
@@ -435,13 +446,11 @@ func (c *connection) run(g grant, id string) {
 	}
 	var failed error
 	for failed == nil {
-		if failed = c.limiter.Wait(ctx); failed == nil {
+		if failed = c.limiter.Wait(s.live); failed == nil {
 			failed = c.read(ctx, session)
 		}
 	}
 	switch {
-	case s.live.Err() != nil:
-		_ = c.ws.Close(websocket.StatusServiceRestart, "Earshot is stopping")
 	case websocket.CloseStatus(failed) == closedByLeaving || websocket.CloseStatus(failed) == websocket.StatusNormalClosure:
 		c.goodbye = true
 	case errors.Is(failed, websocket.ErrMessageTooBig):
@@ -578,7 +587,12 @@ func (c *connection) message(session *session, message []byte, received time.Tim
 		done()
 		return
 	}
-	c.window <- struct{}{}
+	select {
+	case c.window <- struct{}{}:
+	case <-s.end.Done():
+		c.counts.Dropped("stopping")
+		return
+	}
 	s.deps.Produce(s.end, o, func(err error) {
 		<-c.window
 		switch {
