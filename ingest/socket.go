@@ -28,7 +28,7 @@ const (
 // A connection that is silent for socketIdle is gone: the SDK closes one that it
 // does not need sooner. A message has at most messageBytes and messageItems lines.
 const (
-	socketIdle = 90 * time.Second
+	socketIdle   = 90 * time.Second
 	messageBytes = 1 << 20
 	messageItems = 4096
 )
