@@ -594,11 +594,18 @@ func appendSSRCs(out []uint32, p *telemetry.RTCPPacket) []uint32 {
 	for _, x := range p.VoipMetrics {
 		out = appendSSRC(appendSSRC(out, x.ReporterSsrc), x.Ssrc)
 	}
+	for _, x := range p.Metrics {
+		out = appendSSRC(appendSSRC(out, x.ReporterSsrc), x.Ssrc)
+	}
 	return out
 }
 
+// maxSSRCs bounds what one packet is looked up by: each is compared with all
+// others, and a datagram has room for thousands.
+const maxSSRCs = 64
+
 func appendSSRC(out []uint32, ssrc uint32) []uint32 {
-	if ssrc == 0 || slices.Contains(out, ssrc) {
+	if ssrc == 0 || len(out) == maxSSRCs || slices.Contains(out, ssrc) {
 		return out
 	}
 	return append(out, ssrc)

@@ -482,9 +482,9 @@ func unwrap(b []byte, outer time.Time) (unit, bool) {
 	u := unit{atUs: at.UnixMicro(), src: p.Src, dst: p.Dst, transport: transportName(p.Protocol),
 		payload: bytes.Clone(p.Payload), correlationID: correlationID(p.CorrelationID)}
 	switch {
-	case len(p.Payload) > 0 && p.Payload[0] == '{' && (p.PayloadType == hep.TypeRTCPJSON || p.PayloadType == hep.TypeRTCP):
+	case looksJSON(p.Payload) && (p.PayloadType == hep.TypeRTCPJSON || p.PayloadType == hep.TypeRTCP):
 		u.kind = unitRTCPJSON
-	case p.PayloadType == hep.TypeVQ:
+	case p.PayloadType == hep.TypeVQ, p.PayloadType == hep.TypeMOS:
 		u.kind = unitVQ
 	default:
 		u.kind = classify(p.Payload)
@@ -536,7 +536,11 @@ func (f *fileImport) capture(r io.Reader, kind format, history *mediaHistory) er
 		case unitRTCP, unitRTCPJSON:
 			return f.rtcp(history, u)
 		case unitVQ:
-			if vq, err := sip.ParseVQ(u.payload); err == nil {
+			read := sip.ParseVQ
+			if looksJSON(u.payload) {
+				read = rtcp.DecodeRTPReport
+			}
+			if vq, err := read(u.payload); err == nil {
 				return f.vq(u, u.payload, vq)
 			}
 			return nil
@@ -611,7 +615,7 @@ func (f *fileImport) rtcp(history *mediaHistory, u *unit) error {
 		p, err = new(rtcp.Decoder).Decode(u.payload)
 	}
 	encrypted := errors.Is(err, rtcp.ErrEncrypted)
-	if err != nil && !encrypted {
+	if p == nil {
 		return nil
 	}
 	p.Src, p.Dst = u.src.String(), u.dst.String()

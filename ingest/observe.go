@@ -256,10 +256,12 @@ type heard struct {
 // payload decodes by type, and by what it looks like where senders disagree
 // about types. Nothing here is fatal: what cannot be used is counted.
 func (h *heard) payload(kind uint8, b []byte) {
-	looksJSON := len(b) > 0 && b[0] == '{'
+	isJSON := looksJSON(b)
 	switch {
-	case kind == hep.TypeRTCPJSON && looksJSON, kind == hep.TypeRTCP && looksJSON:
+	case kind == hep.TypeRTCPJSON && isJSON, kind == hep.TypeRTCP && isJSON:
 		h.rtcpJSON(b)
+	case kind == hep.TypeMOS && isJSON, kind == hep.TypeVQ && isJSON:
+		h.rtpReport(b)
 	case kind == hep.TypeRTCPJSON, kind == hep.TypeRTCP, kind != hep.TypeRTP && rtcp.IsRTCP(b):
 		h.heardRTCP(b)
 	case kind == hep.TypeVQ:
@@ -271,6 +273,8 @@ func (h *heard) payload(kind uint8, b []byte) {
 		h.tally.Rejected("payload_type_" + strconv.Itoa(int(kind)))
 	}
 }
+
+func looksJSON(b []byte) bool { return len(b) > 0 && (b[0] == '{' || b[0] == '[') }
 
 // texts gives the two addresses of the packet as text, valid until the next packet.
 func (h *heard) texts() (src, dst string) {
@@ -408,6 +412,17 @@ func (h *heard) vqFrom(body []byte, company string, m *telemetry.SIPMessage) {
 func (h *heard) vq(b []byte) {
 	h.tally.Received()
 	vq, err := sip.ParseVQ(b)
+	if err != nil {
+		h.tally.Rejected(reasonOf(err))
+		return
+	}
+	h.vqRecord(h.scope, b, vq)
+}
+
+// rtpReport takes what an agent measured of a stream on its way.
+func (h *heard) rtpReport(b []byte) {
+	h.tally.Received()
+	vq, err := rtcp.DecodeRTPReport(b)
 	if err != nil {
 		h.tally.Rejected(reasonOf(err))
 		return

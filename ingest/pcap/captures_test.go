@@ -136,7 +136,7 @@ func TestCapturedRTCP(t *testing.T) {
 		if !rtcp.IsRTCP(d.Payload) {
 			continue
 		}
-		p, err := rtcp.Decode(d.Payload)
+		p, err := new(rtcp.Decoder).Decode(d.Payload)
 		if err != nil {
 			t.Errorf("frame %d: %v", d.Frame, err)
 			continue
