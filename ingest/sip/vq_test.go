@@ -95,9 +95,44 @@ CallID: lp
 RemoteAddr: IP=192.0.2.2 PORT=5002 SSRC=2769920310
 
 LocalMetrics:
-PacketLoss:NLR=0.05 JDR=0.5
+PacketLoss:NLR=0.1 JDR=0.5
 `, want: &telemetry.VQReport{Report: "CallTerm", CallId: "lp", RemoteAddress: "192.0.2.2:5002",
-		Local: &telemetry.VQMetrics{Ssrc: 2769920310, LossPercent: proto.Float64(5), DiscardPercent: proto.Float64(50)}}},
+		Local: &telemetry.VQMetrics{Ssrc: 2769920310, LossPercent: proto.Float64(10), DiscardPercent: proto.Float64(50)}}},
+	// As liblinphone writes it, behind a capture agent that gives the body alone.
+	"liblinphone without User-Agent": {in: `VQIntervalReport
+CallID: lp
+LocalID: sip:a@example.org
+RemoteID: sip:b@example.org
+OrigID: sip:a@example.org
+LocalAddr: IP=192.0.2.1 PORT=7078 SSRC=-1525046986
+RemoteAddr: IP=192.0.2.2 PORT=5002 SSRC=2769920310
+LocalMetrics:
+Timestamps: START=2026-01-02T18:23:43Z STOP=2026-01-02T18:26:02Z
+SessionDesc: PT=0 PD=PCMU SR=8000 PLC=1
+PacketLoss: NLR=0.1 JDR=0.0
+Delay: RTD=71
+QualityEst: MOSLQ=4.2 MOSCQ=4.1
+LinphoneExt: UA="Linphone/4.1"
+`, want: &telemetry.VQReport{Report: "Interval", CallId: "lp", From: "sip:a@example.org", To: "sip:b@example.org", LocalAddress: "192.0.2.1:7078", RemoteAddress: "192.0.2.2:5002",
+		Local: &telemetry.VQMetrics{StartUs: micros("2026-01-02T18:23:43Z"), StopUs: micros("2026-01-02T18:26:02Z"), Codec: "PCMU", ClockRate: 8000, Ssrc: 2769920310,
+			LossPercent: proto.Float64(10), RoundTripDelayMs: proto.Uint32(71), MosLq: proto.Float64(4.2), MosCq: proto.Float64(4.1)}}},
+	"Cisco, after the drafts": {in: `VQSessionReport: CallTerm
+LocalMetrics:
+TimeStamps:START=2026-04-03T20:31:00+0200 STOP=2026-04-03T20:31:30.5+0200
+CallID: c@192.0.2.1
+ToID: "B" <sip:b@example.org>
+FromID: "A" <sip:a@example.org>
+LocalAddr: [2001:db8::1]:5000
+RemoteAddr: IP=[2001:db8::2]:9 PORT=5002 SSRC=0XABCDEF01
+SESSIONDESC: PT = 9 PD = G722 SR = 16000
+packetloss: nlr=1.5%; jdr=0,5
+Delay: RTD=61ms, ESD=20 ms, IAJ=3ms
+QualityEst: MOSLQ=4.3;MOSCQ=4.2;RLQ=
+`, want: &telemetry.VQReport{Report: "CallTerm", CallId: "c@192.0.2.1", From: `"A" <sip:a@example.org>`, To: `"B" <sip:b@example.org>`, LocalAddress: "[2001:db8::1]:5000", RemoteAddress: "[2001:db8::2]:5002",
+		Local: &telemetry.VQMetrics{StartUs: micros("2026-04-03T18:31:00Z"), StopUs: micros("2026-04-03T18:31:30.5Z"), PayloadType: 9, Codec: "G722", ClockRate: 16000, Ssrc: 0xabcdef01,
+			LossPercent: proto.Float64(1.5), DiscardPercent: proto.Float64(0.5), RoundTripDelayMs: proto.Uint32(61), EndSystemDelayMs: proto.Uint32(20), JitterMs: proto.Float64(3),
+			MosLq: proto.Float64(4.3), MosCq: proto.Float64(4.2)}}},
+	"no headings": {in: "CallID: x\nPacketLoss: NLR=2\n", want: &telemetry.VQReport{Report: "Session", CallId: "x", Local: &telemetry.VQMetrics{LossPercent: proto.Float64(2)}}},
 	"alert": {in: "VQAlertReport: Type=NLR Severity=Critical Dir=local\nLocalMetrics:\nPacketLoss:NLR=12\n",
 		want: &telemetry.VQReport{Report: "Alert", Local: &telemetry.VQMetrics{LossPercent: proto.Float64(12)}}},
 	"session": {in: "VQSessionReport\nLocalMetrics:\n", want: &telemetry.VQReport{Report: "Session", Local: new(telemetry.VQMetrics)}},
