@@ -11,8 +11,6 @@ const (
 	ListenerHEPUDP  = "hep_udp"
 	ListenerHEPTCP  = "hep_tcp"
 	ListenerRTCP    = "rtcp_udp"
-	ListenerSIPUDP  = "sip_udp"
-	ListenerSIPTCP  = "sip_tcp"
 	ListenerEvents  = "http_events"
 	ListenerWebRTC  = "http_webrtc"
 	ListenerCapture = "capture"

@@ -34,15 +34,6 @@ type RTCPConfig struct {
 	Listen string `koanf:"listen" doc:"address for plain RTCP over UDP; empty: none"`
 }
 
-// SIPConfig sets up the registrar.
-type SIPConfig struct {
-	Listen         string        `koanf:"listen" doc:"address for SIP over UDP and TCP: REGISTER, PUBLISH, OPTIONS; empty: none"`
-	MinExpires     time.Duration `koanf:"min_expires" doc:"shortest registration granted; less is answered 423"`
-	DefaultExpires time.Duration `koanf:"default_expires" doc:"registration granted where the phone names none"`
-	MaxExpires     time.Duration `koanf:"max_expires" doc:"longest registration granted"`
-	MaxBindings    int           `koanf:"max_bindings" doc:"most bindings kept; more are answered 503"`
-}
-
 // HTTPConfig bounds what is posted.
 type HTTPConfig struct {
 	BodyBytes  int64         `koanf:"body_bytes" doc:"largest request body, as it is sent, in bytes"`
@@ -85,10 +76,9 @@ type BufferConfig struct {
 // DefaultConfig listens on loopback.
 func DefaultConfig() Config {
 	return Config{
-		HEP:  HEPConfig{Listen: "127.0.0.1:9060", MaxBytes: 65535, ReceiveBytes: 4 << 20, Connections: 1024},
-		RTCP: RTCPConfig{Listen: "127.0.0.1:5005"},
-		SIP: SIPConfig{Listen: "127.0.0.1:5060", MinExpires: 20 * time.Second, DefaultExpires: 300 * time.Second,
-			MaxExpires: 3600 * time.Second, MaxBindings: 1_000_000},
+		HEP:      HEPConfig{Listen: "127.0.0.1:9060", MaxBytes: 65535, ReceiveBytes: 4 << 20, Connections: 1024},
+		RTCP:     RTCPConfig{Listen: "127.0.0.1:5005"},
+		SIP:      defaultSIP(),
 		HTTP:     HTTPConfig{BodyBytes: 8 << 20, PlainBytes: 32 << 20, ItemBytes: 1 << 20, AckTimeout: 10 * time.Second, Sockets: 10_000},
 		Waiting:  WaitingConfig{For: 30 * time.Second, Records: 50_000},
 		Bindings: BindingsConfig{Calls: 1_000_000, AfterCall: 3 * time.Minute, Idle: 4 * time.Hour, Share: true},

@@ -32,6 +32,8 @@ type Deps struct {
 	Kafka    bus.Config
 	Resolver Resolver // nil: nobody is known
 	Tenancy  *Tenancy // nil: everything belongs to DefaultCompany
+	// Credentials knows what devices register with; nil: none has any.
+	Credentials registrar.Credentials
 	// Authenticate gives the company that a request may post for.
 	Authenticate func(r *http.Request) (company string, ok bool)
 	Metrics      prometheus.Registerer
@@ -72,7 +74,7 @@ type Ingester struct {
 
 // Addrs are the addresses that the listeners are bound to; nil where there is none.
 type Addrs struct {
-	HEPUDP, HEPTCP, RTCP, SIPUDP, SIPTCP net.Addr
+	HEPUDP, HEPTCP, RTCP, SIPUDP, SIPTCP, SIPTLS, SIPWS, SIPWSS net.Addr
 }
 
 // New binds all listeners, so that a port that is taken is known at once. Run
@@ -121,22 +123,7 @@ func (in *Ingester) listen() (err error) {
 			return err
 		}
 	}
-	if in.cfg.SIP.Listen != "" {
-		udp, tcp, err := listenBoth("ingest.sip.listen", in.cfg.SIP.Listen, in.cfg.HEP.ReceiveBytes, TLSConfig{}, in.log)
-		if err != nil {
-			return err
-		}
-		in.registrar, err = registrar.New(registrar.Config{
-			MinExpires: in.cfg.SIP.MinExpires, DefaultExpires: in.cfg.SIP.DefaultExpires, MaxExpires: in.cfg.SIP.MaxExpires,
-			MaxBindings: in.cfg.SIP.MaxBindings, Now: in.now,
-		}, udp, tcp, in.observeWire)
-		if err != nil {
-			udp.Close()
-			tcp.Close()
-			return fmt.Errorf("cannot make the registrar: %w", err)
-		}
-	}
-	return nil
+	return in.listenSIP()
 }
 
 // ListenError is a listener that could not be bound.
@@ -164,9 +151,7 @@ func (in *Ingester) Addrs() Addrs {
 	if in.rtcpUDP != nil {
 		a.RTCP = in.rtcpUDP.LocalAddr()
 	}
-	if in.registrar != nil {
-		a.SIPUDP, a.SIPTCP = in.registrar.Addrs()
-	}
+	in.sipAddrs(&a)
 	return a
 }
 

@@ -462,12 +462,12 @@ func TestRegistrar(t *testing.T) {
 			if got := register("423", 1, "Contact: <sip:ann@10.0.0.1>", "Expires: 10"); !strings.Contains(got, "Min-Expires: 20\r\n") {
 				t.Errorf("no Min-Expires: %s", got)
 			}
-			if got := contacts(register("200", 2, "Contact: <sip:ann@10.0.0.1:5070>;expires=60;+sip.instance=\"<urn:uuid:1>\";reg-id=1")); len(got) != 1 ||
+			if got := contacts(register("200", 2, "Contact: <sip:ann@10.0.0.1:5070>;expires=60;+sip.instance=\"<urn:uuid:1>\";reg-id=1", "Supported: outbound")); len(got) != 1 ||
 				got[0] != `<sip:ann@10.0.0.1:5070>;expires=60;+sip.instance="<urn:uuid:1>";reg-id=1` {
 				t.Errorf("contacts %q", got)
 			}
 			// The same device from another address replaces its binding; another phone adds one.
-			if got := contacts(register("200", 3, "Contact: <sip:ann@10.0.0.9:5070>;+sip.instance=\"<urn:uuid:1>\";reg-id=1, <sip:ann@10.0.0.2>")); len(got) != 2 ||
+			if got := contacts(register("200", 3, "Contact: <sip:ann@10.0.0.9:5070>;+sip.instance=\"<urn:uuid:1>\";reg-id=1, <sip:ann@10.0.0.2>", "Supported: outbound")); len(got) != 2 ||
 				!strings.HasPrefix(got[0], "<sip:ann@10.0.0.9:5070>;expires=300") || !strings.HasPrefix(got[1], "<sip:ann@10.0.0.2>;expires=300") {
 				t.Errorf("contacts %q", got)
 			}
@@ -560,7 +560,7 @@ const (
 	event  = `{"specversion":"1.0","id":"%s","source":"/pbx","type":"earshot.call.ended","data":{"call_id":"e1","user":"u"}}`
 )
 
-func packed(t *testing.T, encoding, body string) string {
+func packed(t testing.TB, encoding, body string) string {
 	t.Helper()
 	var b bytes.Buffer
 	var w io.WriteCloser

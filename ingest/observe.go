@@ -556,10 +556,7 @@ type wire struct {
 // observeWire takes one message that the registrar received or sent.
 func (in *Ingester) observeWire(m registrar.Message) {
 	w := Witness{Remote: m.Peer.Addr()}
-	listener := ListenerSIPUDP
-	if m.Transport == "tcp" {
-		listener = ListenerSIPTCP
-	}
+	listener := sipListener(m.Transport)
 	scope := in.deps.Tenancy.Company(w)
 	us := m.At.UnixMicro()
 	in.wire.mu.Lock()
@@ -571,8 +568,9 @@ func (in *Ingester) observeWire(m registrar.Message) {
 		src: m.Src, dst: m.Dst, transport: m.Transport, receivedFrom: m.Peer.String(),
 	}
 	if m.Err != nil {
+		h.tally = in.accounting.Tally(listener, m.Peer.Addr().String(), scope)
 		h.tally.Received()
-		h.tally.Rejected(reasonOf(m.Err))
+		h.tally.Rejected(phoneReason(m.Err))
 		return
 	}
 	h.sip(m.Raw)

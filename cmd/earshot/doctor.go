@@ -86,6 +86,8 @@ func examine(ctx context.Context, s *settings) []finding {
 		for _, port := range []struct{ setting, addr string }{
 			{"api.listen", s.API.Listen}, {"admin.listen", s.Admin.Listen}, {"ingest.hep.listen", s.Ingest.HEP.Listen},
 			{"ingest.rtcp.listen", s.Ingest.RTCP.Listen}, {"ingest.sip.listen", s.Ingest.SIP.Listen},
+			{"ingest.sip.tls.listen", s.Ingest.SIP.TLS.Listen}, {"ingest.sip.ws.listen", s.Ingest.SIP.WebSocket.Listen},
+			{"ingest.sip.wss.listen", s.Ingest.SIP.WebSocketTLS.Listen},
 		} {
 			if port.addr != "" {
 				add("port", port.addr+" is free for "+port.setting, "end what listens there, or set "+port.setting, freePort(port.addr))

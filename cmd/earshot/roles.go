@@ -170,7 +170,7 @@ func (p *process) startIngester(ctx context.Context, cfg ingest.Config) error {
 	}
 	auth := api.NewAuthenticator(p.s.API, p.dir)
 	in, err := ingest.New(cfg, ingest.Deps{
-		Producer: producer, Kafka: p.s.Kafka, Resolver: p.resolver, Tenancy: tenancy,
+		Producer: producer, Kafka: p.s.Kafka, Resolver: p.resolver, Tenancy: tenancy, Credentials: credentials{p.resolver},
 		Authenticate: func(r *http.Request) (string, bool) { return postedFor(auth, p.dir, r) },
 		Metrics:      p.registry, Log: p.log.With("role", "ingest"),
 	})
@@ -212,12 +212,6 @@ func postedFor(auth *api.Authenticator, d *directory.Directory, r *http.Request)
 	}
 	_, err = d.Company(r.Context(), named)
 	return named, err == nil
-}
-
-// withoutListeners is HTTP ingest alone.
-func withoutListeners(cfg ingest.Config) ingest.Config {
-	cfg.HEP.Listen, cfg.RTCP.Listen, cfg.SIP.Listen = "", "", ""
-	return cfg
 }
 
 func (p *process) startProcess() error {
@@ -293,7 +287,7 @@ func (p *process) startAPI(ctx context.Context) error {
 	}
 	closing := make(chan struct{})
 	if p.ingest == nil {
-		if err := p.startIngester(ctx, withoutListeners(p.s.Ingest)); err != nil {
+		if err := p.startIngester(ctx, p.s.Ingest.WithoutListeners()); err != nil {
 			return err
 		}
 	}

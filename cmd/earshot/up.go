@@ -171,7 +171,9 @@ func (p *process) publicURL() string {
 // listening names the bound addresses as DATA/run.json does.
 func listening(addrs ingest.Addrs) map[string]string {
 	out := map[string]string{}
-	for kind, addr := range map[string]net.Addr{"hep": addrs.HEPUDP, "rtcp": addrs.RTCP, "sip": addrs.SIPUDP} {
+	for kind, addr := range map[string]net.Addr{
+		"hep": addrs.HEPUDP, "rtcp": addrs.RTCP, "sip": addrs.SIPUDP, "sips": addrs.SIPTLS, "sip_ws": addrs.SIPWS, "sip_wss": addrs.SIPWSS,
+	} {
 		if addr != nil {
 			out[kind] = addr.String()
 		}

@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -8,8 +9,11 @@ import (
 // binding is one contact of an address-of-record (RFC 3261 §10).
 type binding struct {
 	uri       string
+	q         string // as the phone wrote it, empty without one
 	instance  string // +sip.instance (RFC 5626), without quotes and brackets
-	regID     string
+	regID     string // only with an instance, of phones that know outbound
+	temporary string // of its temporary GRUU (RFC 5627)
+	source    netip.Addr
 	callID    string
 	cseq      uint32
 	expiresAt time.Time
@@ -42,6 +46,7 @@ type update struct {
 	callID string
 	cseq   uint32
 	all    bool // Contact: *
+	flows  bool // a binding to set is a flow (RFC 5626)
 	set    []binding
 	remove []binding
 }
@@ -66,9 +71,10 @@ func (s *bindings) apply(u update, now time.Time) ([]binding, verdict) {
 			current = append(current, b)
 		}
 	}
-	// A request that was overtaken by a newer one of its phone changes nothing.
+	// A request that was overtaken by a newer one of its phone changes nothing;
+	// nor does one that was seen before, which its transaction would have answered.
 	for _, b := range current {
-		if b.callID == u.callID && u.cseq < b.cseq && (u.all || len(u.set)+len(u.remove) > 0) {
+		if b.callID == u.callID && u.cseq <= b.cseq && (u.all || len(u.set)+len(u.remove) > 0) {
 			return nil, outOfOrder
 		}
 	}
@@ -103,6 +109,18 @@ func (s *bindings) apply(u update, now time.Time) ([]binding, verdict) {
 		out[i] = *b
 	}
 	return out, accepted
+}
+
+// holds reports whether an address is registered from a source.
+func (s *bindings) holds(aor string, source netip.Addr, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range s.byAOR[aor] {
+		if b.source == source && b.expiresAt.After(now) {
+			return true
+		}
+	}
+	return false
 }
 
 func without(list []*binding, key string) []*binding {

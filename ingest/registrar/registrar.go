@@ -1,238 +1,295 @@
 // Package registrar answers phones that register at Earshot (RFC 3261 §10) and
-// that send quality reports (RFC 6035), and shows every message of both.
+// that send quality reports (RFC 6035), over UDP, TCP, TLS and WebSocket, and
+// shows every message of both. It registers and connects no calls, so every
+// request is answered at once, by the one who read it.
 package registrar
 
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
-	"log/slog"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/emiago/sipgo"
-	siplib "github.com/emiago/sipgo/sip"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/earshot/earshot/ingest/sip"
+	"github.com/earshot/earshot/telemetry"
 )
 
 // Config sets the registrar's policy.
 type Config struct {
 	MinExpires, DefaultExpires, MaxExpires time.Duration
 	MaxBindings                            int
-	Now                                    func() time.Time // nil: time.Now
+
+	Auth       string   // AuthOff, AuthKnown or AuthRequired
+	Realm      string   // of challenges; credentials hold for one realm
+	Algorithms []string // offered in challenges, in this order
+	NonceFor   time.Duration
+	// Credentials knows what devices register with; nil: nobody has any.
+	Credentials Credentials
+	// Company is whose phones these are; nil: everybody's are the same company's.
+	Company func(peer netip.Addr, m *telemetry.SIPMessage) string
+
+	MessageBytes int           // largest message on a connection
+	Connections  int           // most connections at a time, a quarter of them from one address
+	Idle         time.Duration // silence that ends a connection
+	Rate         float64       // messages per second that one address may send; 0: any number
+	Burst        int           // messages at once beyond that
+
+	Metrics prometheus.Registerer // nil: none
+	Now     func() time.Time      // nil: time.Now
 }
 
-// Registrar serves SIP on one UDP socket and one TCP listener.
+// PacketConn is a UDP socket. *net.UDPConn is one.
+type PacketConn interface {
+	ReadFromUDPAddrPort(b []byte) (n int, from netip.AddrPort, err error)
+	WriteToUDPAddrPort(b []byte, to netip.AddrPort) (n int, err error)
+	LocalAddr() net.Addr
+	Close() error
+}
+
+// Listeners are sockets that are open already. Nil ones are not served.
+type Listeners struct {
+	UDP          PacketConn
+	TCP, TLS     net.Listener // TLS and WSS give connections that are encrypted
+	WebSocket    net.Listener
+	WebSocketTLS net.Listener
+}
+
+// ErrRate is a message that was dropped because its sender sends too many.
+var ErrRate = errors.New("registrar: more messages than one address may send")
+
+// Message is one SIP message as it was on the wire, in either direction.
+type Message struct {
+	Raw       []byte // the receiver's to use until Observe returns
+	Src, Dst  netip.AddrPort
+	Peer      netip.AddrPort // the phone: Src of what it sent, Dst of what it was sent
+	Transport string         // udp, tcp, tls, ws, wss
+	At        time.Time
+	Err       error // it could not be read or was not taken, and is not answered with what it asks for
+}
+
+// Registrar serves SIP.
 type Registrar struct {
-	cfg      Config
-	udp      net.PacketConn
-	tcp      net.Listener
-	udpAddr  net.Addr
-	agent    *sipgo.UserAgent
-	server   *sipgo.Server
-	bindings bindings
+	cfg          Config
+	listeners    Listeners
+	observe      func(Message)
+	bindings     bindings
+	guard        guard
+	limits       *limits
+	transactions *transactions
+	streams      *streams
+	metrics      metrics
 }
 
 const (
-	serverName = "Earshot"
-	allowed    = "REGISTER, PUBLISH, NOTIFY, OPTIONS"
+	allowed     = "REGISTER, PUBLISH, NOTIFY, OPTIONS"
+	allowEvents = "vq-rtcpxr"
+	extensions  = "path, outbound, gruu"
 )
 
-// New makes a Registrar on sockets that are open already. observe is called
-// with every message received or sent, from several goroutines, and must not
-// keep its bytes.
-func New(cfg Config, udp *net.UDPConn, tcp net.Listener, observe func(Message)) (*Registrar, error) {
+// New makes a Registrar. observe is called with every message received or sent,
+// from several goroutines, and must not keep its bytes.
+func New(cfg Config, listeners Listeners, observe func(Message)) (*Registrar, error) {
+	if err := checkAuth(cfg.Auth, cfg.Algorithms); err != nil {
+		return nil, fmt.Errorf("cannot set up authentication: %w", err)
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	// What strangers send is counted by the observer, not logged by the library.
-	quiet := slog.New(slog.DiscardHandler)
-	siplib.SetDefaultLogger(quiet) // connections log there, whatever logger the layers have
-	agent, err := sipgo.NewUA(sipgo.WithUserAgent(serverName),
-		sipgo.WithUserAgentTransportLayerOptions(siplib.WithTransportLayerLogger(quiet)),
-		sipgo.WithUserAgentTransactionLayerOptions(siplib.WithTransactionLayerLogger(quiet)))
-	if err != nil {
-		return nil, fmt.Errorf("cannot make a SIP user agent: %w", err)
+	if cfg.Credentials == nil {
+		cfg.Credentials = nobody{}
 	}
-	server, err := sipgo.NewServer(agent, sipgo.WithServerLogger(quiet))
-	if err != nil {
-		agent.Close()
-		return nil, fmt.Errorf("cannot make a SIP server: %w", err)
+	if cfg.Company == nil {
+		cfg.Company = func(netip.Addr, *telemetry.SIPMessage) string { return "" }
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = prometheus.NewRegistry()
 	}
 	r := &Registrar{
-		cfg: cfg, agent: agent, server: server, udpAddr: udp.LocalAddr(),
-		udp:      &udpTap{UDPConn: udp, observe: observe, now: cfg.Now, local: addrPort(udp.LocalAddr())},
-		tcp:      &tcpTap{Listener: tcp, observe: observe, now: cfg.Now},
-		bindings: bindings{most: cfg.MaxBindings, byAOR: map[string][]*binding{}},
+		cfg: cfg, listeners: listeners, observe: observe,
+		bindings:     bindings{most: cfg.MaxBindings, byAOR: map[string][]*binding{}},
+		limits:       newLimits(cfg.Rate, cfg.Burst),
+		transactions: newTransactions(),
+		streams:      newStreams(cfg.Connections),
 	}
-	server.OnRegister(r.register)
-	server.OnPublish(r.report)
-	server.OnNotify(r.report)
-	server.OnOptions(r.options)
-	server.OnAck(func(*siplib.Request, siplib.ServerTransaction) {}) // of an INVITE that was refused
-	server.OnNoRoute(r.refuse)
+	r.metrics = newMetrics(cfg.Metrics, r)
+	r.guard = guard{
+		policy: cfg.Auth, realm: cfg.Realm, algorithms: cfg.Algorithms, credentials: cfg.Credentials, nonces: newNonces(cfg.NonceFor),
+		count: func(result string) { r.metrics.authentications.WithLabelValues(result).Inc() },
+	}
 	return r, nil
 }
 
-// Addrs are the bound addresses.
-func (r *Registrar) Addrs() (udp, tcp net.Addr) { return r.udpAddr, r.tcp.Addr() }
+// Listeners are the sockets that are served.
+func (r *Registrar) Listeners() Listeners { return r.listeners }
 
 // Registered is the number of bindings that are kept.
 func (r *Registrar) Registered() int { return r.bindings.count() }
 
-// Close closes both sockets.
+// Close closes all sockets.
 func (r *Registrar) Close() {
-	r.udp.Close()
-	r.tcp.Close()
+	if r.listeners.UDP != nil {
+		r.listeners.UDP.Close()
+	}
+	for _, l := range []net.Listener{r.listeners.TCP, r.listeners.TLS, r.listeners.WebSocket, r.listeners.WebSocketTLS} {
+		if l != nil {
+			l.Close()
+		}
+	}
 }
 
 // Run serves until ctx ends.
 func (r *Registrar) Run(ctx context.Context) error {
-	defer r.agent.Close()
+	group, ctx := errgroup.WithContext(ctx)
 	stop := context.AfterFunc(ctx, r.Close)
 	defer stop()
-	ended := make(chan error, 2)
-	go func() { ended <- r.server.ServeUDP(r.udp) }()
-	go func() { ended <- r.server.ServeTCP(r.tcp) }()
-	sweep := time.NewTicker(time.Minute)
-	defer sweep.Stop()
-	left := 2
-	for {
-		select {
-		case err := <-ended:
-			if ctx.Err() == nil {
-				r.Close()
-				return fmt.Errorf("SIP listener ended: %w", err)
-			}
-			if left--; left == 0 {
-				return nil
-			}
-		case <-sweep.C:
-			r.bindings.sweep(r.cfg.Now())
+	if r.listeners.UDP != nil {
+		group.Go(func() error { return r.serveUDP(ctx) })
+	}
+	for transport, l := range map[string]net.Listener{"tcp": r.listeners.TCP, "tls": r.listeners.TLS} {
+		if l != nil {
+			group.Go(func() error { return r.serveStreams(ctx, transport, l) })
 		}
 	}
-}
-
-func reply(req *siplib.Request, tx siplib.ServerTransaction, status int, reason string, headers ...siplib.Header) {
-	res := siplib.NewResponseFromRequest(req, status, reason, nil)
-	for _, h := range headers {
-		res.AppendHeader(h)
+	for transport, l := range map[string]net.Listener{"ws": r.listeners.WebSocket, "wss": r.listeners.WebSocketTLS} {
+		if l != nil {
+			group.Go(func() error { return r.serveWebSocket(ctx, transport, l) })
+		}
 	}
-	res.AppendHeader(siplib.NewHeader("Server", serverName))
-	// A phone that is gone, or that got its answer already, needs none.
-	_ = tx.Respond(res)
+	group.Go(func() error {
+		sweep := time.NewTicker(time.Minute)
+		defer sweep.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-sweep.C:
+				r.bindings.sweep(r.cfg.Now())
+			}
+		}
+	})
+	return group.Wait()
 }
 
-func header(name, value string) siplib.Header { return siplib.NewHeader(name, value) }
+// take looks at one message and gives what is to be sent back, nil for nothing.
+func (r *Registrar) take(raw []byte, from flow) (out []byte, to netip.AddrPort) {
+	now := r.cfg.Now()
+	seen := Message{Src: from.peer, Dst: from.local, Peer: from.peer, Transport: from.transport, At: now}
+	if !r.limits.allow(from.peer.Addr(), now) {
+		seen.Err = ErrRate
+		r.observe(seen)
+		return nil, to
+	}
+	if !sip.IsSIP(raw) {
+		seen.Err = sip.ErrNotSIP
+		r.observe(seen)
+		return nil, to
+	}
+	m, err := sip.Parse(raw)
+	seen.Raw, seen.Err = raw, err
+	r.observe(seen)
+	if err == nil && m.Status != 0 {
+		return nil, to // an answer, to nothing that was asked
+	}
+	q := readRequest(raw, from)
+	if q.method == "ACK" || strings.HasPrefix(strings.ToUpper(q.method), "SIP/") || len(q.vias) == 0 {
+		return nil, to
+	}
+	to = q.destination()
+	if err == nil {
+		q.m = m
+	}
+	key := ""
+	if !from.stream() {
+		key = transactionKey(q.method, q)
+		if out = r.transactions.find(key, now); out != nil {
+			return out, to
+		}
+	}
+	a := r.decide(q, err, now)
+	r.metrics.answers.WithLabelValues(knownMethod(q.method), strconv.Itoa(a.status)).Inc()
+	out = a.bytes(q, strings.ToLower(rand.Text()[:16]))
+	if key != "" {
+		r.transactions.keep(key, out, now)
+	}
+	return out, to
+}
+
+// sent shows what was sent.
+func (r *Registrar) sent(raw []byte, over flow, to netip.AddrPort) {
+	r.observe(Message{Raw: raw, Src: over.local, Dst: to, Peer: over.peer, Transport: over.transport, At: r.cfg.Now()})
+}
+
+// decide answers a request.
+func (r *Registrar) decide(q *request, unreadable error, now time.Time) response {
+	switch {
+	case errors.Is(unreadable, sip.ErrVersion):
+		return answer(505, "Version Not Supported")
+	case errors.Is(unreadable, sip.ErrCSeq):
+		return answer(400, "CSeq Malformed")
+	case unreadable != nil, q.callID == "", q.cseq == "":
+		return answer(400, "Call-ID Or CSeq Missing")
+	case q.from == "", q.to == "":
+		return answer(400, "From Or To Missing")
+	case !strings.EqualFold(cseqMethod(q.cseq), q.method):
+		return answer(400, "CSeq Names Another Method")
+	}
+	if missing := q.unsupported(); missing != "" && q.method != "CANCEL" {
+		return answer(420, "Bad Extension", field{"Unsupported", missing})
+	}
+	switch q.method {
+	case "REGISTER":
+		return r.register(q, now)
+	case "PUBLISH", "NOTIFY":
+		return r.report(q, now)
+	case "OPTIONS":
+		return answer(200, "OK", field{"Allow", allowed}, field{"Accept", sip.MediaVQ}, field{"Accept-Encoding", "identity"},
+			field{"Allow-Events", allowEvents}, field{"Supported", extensions})
+	case "CANCEL":
+		// An INVITE is refused at once: there is nothing left to cancel (RFC 3261 §9.2).
+		if r.transactions.find(transactionKey("INVITE", q), now) != nil {
+			return answer(200, "OK")
+		}
+		return answer(481, "Call/Transaction Does Not Exist")
+	case "INVITE", "BYE", "SUBSCRIBE", "REFER", "MESSAGE", "INFO", "PRACK", "UPDATE":
+		return answer(405, "Method Not Allowed", field{"Allow", allowed})
+	}
+	return answer(501, "Not Implemented", field{"Allow", allowed})
+}
+
+func cseqMethod(cseq string) string {
+	fields := strings.Fields(cseq)
+	return fields[len(fields)-1]
+}
+
+// unsupported are the extensions that a request insists on and that are not
+// here (RFC 3261 §8.2.2.3).
+func (q *request) unsupported() string {
+	var missing []string
+	for _, tag := range q.require {
+		switch tag {
+		case "path", "outbound", "gruu":
+		default:
+			missing = append(missing, tag)
+		}
+	}
+	return strings.Join(missing, ", ")
+}
+
+// knownMethod keeps what strangers write out of metrics.
+func knownMethod(method string) string {
+	switch method {
+	case "REGISTER", "PUBLISH", "NOTIFY", "OPTIONS", "INVITE", "CANCEL", "BYE", "SUBSCRIBE", "MESSAGE":
+		return method
+	}
+	return "other"
+}
 
 func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
-
-// register answers a REGISTER (RFC 3261 §10.3).
-func (r *Registrar) register(req *siplib.Request, tx siplib.ServerTransaction) {
-	// Read by the same decoder as everything that is only looked at, so that what
-	// is answered and what is reported cannot disagree.
-	m, err := sip.Parse([]byte(req.String()))
-	if err != nil || m.To.GetHost() == "" {
-		reply(req, tx, 400, "Bad Request")
-		return
-	}
-	now := r.cfg.Now()
-	u := update{aor: m.To.User + "@" + strings.ToLower(m.To.Host), callID: m.CallId, cseq: m.Cseq}
-	for _, c := range m.Contacts {
-		if c.Uri == "*" {
-			if m.ExpiresS != 0 || len(m.Contacts) != 1 {
-				reply(req, tx, 400, "Wildcard Needs Expires 0")
-				return
-			}
-			u.all = true
-			continue
-		}
-		wanted := r.cfg.DefaultExpires
-		for _, s := range []int64{c.ExpiresS, m.ExpiresS} {
-			if s >= 0 {
-				wanted = time.Duration(min(s, 1<<31)) * time.Second
-				break
-			}
-		}
-		b := binding{uri: c.Uri, instance: c.Instance, regID: c.RegId, callID: m.CallId, cseq: m.Cseq}
-		switch {
-		case wanted == 0:
-			u.remove = append(u.remove, b)
-			continue
-		case wanted < r.cfg.MinExpires:
-			reply(req, tx, 423, "Interval Too Brief", header("Min-Expires", seconds(r.cfg.MinExpires)))
-			return
-		}
-		b.expiresAt = now.Add(min(wanted, r.cfg.MaxExpires))
-		u.set = append(u.set, b)
-	}
-	held, verdict := r.bindings.apply(u, now)
-	switch verdict {
-	case outOfOrder:
-		reply(req, tx, 500, "CSeq Out Of Order")
-		return
-	case tooMany:
-		reply(req, tx, 503, "Too Many Bindings", header("Retry-After", "60"))
-		return
-	}
-	headers := []siplib.Header{header("Date", now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT"))}
-	for _, b := range held {
-		headers = append(headers, header("Contact", contact(b, now)))
-	}
-	reply(req, tx, 200, "OK", headers...)
-}
-
-// contact is a binding in a 200, with its instance and flow (RFC 5626 §6).
-func contact(b binding, now time.Time) string {
-	// Rounded up: a binding that still holds never shows 0, which would say that
-	// it was removed.
-	left := (b.expiresAt.Sub(now) + time.Second - 1) / time.Second
-	s := "<" + b.uri + ">;expires=" + strconv.FormatInt(int64(left), 10)
-	if b.instance != "" {
-		s += `;+sip.instance="<` + b.instance + `>"`
-	}
-	if b.regID != "" {
-		s += ";reg-id=" + b.regID
-	}
-	return s
-}
-
-// report takes PUBLISH and NOTIFY of quality reports (RFC 6035 §4). The
-// observer has read the body; what it could not read is its to count.
-func (r *Registrar) report(req *siplib.Request, tx siplib.ServerTransaction) {
-	event := ""
-	if h := req.GetHeader("Event"); h != nil {
-		event, _, _ = strings.Cut(h.Value(), ";")
-		event = strings.ToLower(strings.TrimSpace(event))
-	} else if h := req.GetHeader("o"); h != nil {
-		event, _, _ = strings.Cut(h.Value(), ";")
-		event = strings.ToLower(strings.TrimSpace(event))
-	}
-	switch {
-	case req.Method == siplib.NOTIFY && event == "keep-alive": // a habit of Sipura and its heirs
-		reply(req, tx, 200, "OK")
-	case event != "vq-rtcpxr":
-		reply(req, tx, 489, "Bad Event", header("Allow-Events", "vq-rtcpxr"))
-	case req.Method == siplib.PUBLISH:
-		reply(req, tx, 200, "OK", header("SIP-ETag", strings.ToLower(rand.Text()[:16])), header("Expires", "3600"))
-	default:
-		reply(req, tx, 200, "OK")
-	}
-}
-
-func (r *Registrar) options(req *siplib.Request, tx siplib.ServerTransaction) {
-	reply(req, tx, 200, "OK", header("Allow", allowed), header("Accept", sip.MediaVQ), header("Allow-Events", "vq-rtcpxr"))
-}
-
-// refuse answers what this is no place for: it registers phones and connects no calls.
-func (r *Registrar) refuse(req *siplib.Request, tx siplib.ServerTransaction) {
-	switch req.Method {
-	case siplib.INVITE, siplib.BYE, siplib.CANCEL, siplib.SUBSCRIBE, siplib.REFER, siplib.MESSAGE, siplib.INFO, siplib.PRACK, siplib.UPDATE:
-		reply(req, tx, 405, "Method Not Allowed", header("Allow", allowed))
-	default:
-		reply(req, tx, 501, "Not Implemented", header("Allow", allowed))
-	}
-}

@@ -1,0 +1,189 @@
+package registrar
+
+import (
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/earshot/earshot/ingest/sip"
+)
+
+const (
+	// Flow-Timer (RFC 5626 §4.4.1): after how long without a keep-alive a flow is
+	// given up. What is granted is what its section recommends phones without one.
+	flowTimerStream = 120 * time.Second
+	flowTimerUDP    = 30 * time.Second
+)
+
+// register answers a REGISTER (RFC 3261 §10.3, RFC 5626 §6, RFC 5627 §5).
+func (r *Registrar) register(q *request, now time.Time) response {
+	if q.m.To.GetHost() == "" {
+		return answer(400, "To Names No Address")
+	}
+	aor := strings.Clone(q.m.To.User + "@" + strings.ToLower(q.m.To.Host))
+	if refusal, ok := r.guard.admit(q, r.cfg.Company(q.flow.peer.Addr(), q.m), aor, now); !ok {
+		return refusal
+	}
+	u, refusal, ok := r.wanted(q, aor, now)
+	if !ok {
+		return refusal
+	}
+	held, verdict := r.bindings.apply(u, now)
+	switch verdict {
+	case outOfOrder:
+		return answer(500, "CSeq Out Of Order")
+	case tooMany:
+		return answer(503, "Too Many Bindings", field{"Retry-After", "60"})
+	}
+	a := answer(200, "OK", field{"Date", now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")})
+	gruu := slices.Contains(q.supported, "gruu")
+	for _, b := range held {
+		a.fields = append(a.fields, field{"Contact", b.contact(aor, gruu, now)})
+	}
+	if u.flows {
+		timer := flowTimerUDP
+		if q.flow.stream() {
+			timer = flowTimerStream
+		}
+		a.fields = append(a.fields, field{"Require", "outbound"}, field{"Flow-Timer", seconds(timer)})
+	}
+	if len(q.path) > 0 && slices.Contains(q.supported, "path") {
+		a.fields = append(a.fields, field{"Path", strings.Join(q.path, ", ")})
+	}
+	a.fields = append(a.fields, field{"Supported", extensions})
+	return a
+}
+
+// wanted reads what a REGISTER is to change.
+func (r *Registrar) wanted(q *request, aor string, now time.Time) (u update, refusal response, ok bool) {
+	u = update{aor: aor, callID: strings.Clone(q.m.CallId), cseq: q.m.Cseq}
+	outbound := slices.Contains(q.supported, "outbound")
+	flows := 0
+	for i, c := range q.m.Contacts {
+		if c.Uri == "*" {
+			if q.m.ExpiresS != 0 || len(q.m.Contacts) != 1 {
+				return u, answer(400, "Wildcard Needs Expires 0"), false
+			}
+			u.all = true
+			continue
+		}
+		b := binding{
+			uri: strings.Clone(c.Uri), instance: strings.Clone(c.Instance), callID: u.callID, cseq: u.cseq,
+			source: q.flow.peer.Addr(),
+		}
+		if len(q.contacts) == len(q.m.Contacts) {
+			if b.q, ok = preference(q.contacts[i]); !ok {
+				return u, answer(400, "Contact Preference Malformed"), false
+			}
+		}
+		// Without an instance there is no device whose flow it could be (RFC 5626 §6).
+		if outbound && c.RegId != "" && c.Instance != "" {
+			if n, err := strconv.ParseUint(c.RegId, 10, 31); err != nil || n == 0 {
+				return u, answer(400, "Reg-Id Malformed"), false
+			}
+			b.regID = strings.Clone(c.RegId)
+		}
+		wanted := r.cfg.DefaultExpires
+		for _, s := range []int64{c.ExpiresS, q.m.ExpiresS} {
+			if s >= 0 {
+				wanted = time.Duration(min(s, 1<<31)) * time.Second
+				break
+			}
+		}
+		switch {
+		case wanted == 0:
+			u.remove = append(u.remove, b)
+			continue
+		case wanted < r.cfg.MinExpires:
+			return u, answer(423, "Interval Too Brief", field{"Min-Expires", seconds(r.cfg.MinExpires)}), false
+		}
+		if b.regID != "" {
+			if flows++; flows > 1 {
+				return u, answer(400, "One Flow Per Request"), false
+			}
+			if q.hops() > 1 && !firstHopKeepsFlows(q.path) {
+				return u, answer(439, "First Hop Lacks Outbound Support"), false
+			}
+			u.flows = true
+		}
+		if b.instance != "" {
+			b.temporary = strings.ToLower(rand.Text())
+		}
+		b.expiresAt = now.Add(min(wanted, r.cfg.MaxExpires))
+		u.set = append(u.set, b)
+	}
+	return u, response{}, true
+}
+
+// firstHopKeepsFlows reports whether the proxy next to the phone, whose Path is
+// the last, can send over the phone's own connection (RFC 5626 §5.1).
+func firstHopKeepsFlows(path []string) bool {
+	if len(path) == 0 {
+		return false
+	}
+	last := path[len(path)-1]
+	if begin, end := strings.IndexByte(last, '<'), strings.IndexByte(last, '>'); begin >= 0 && end > begin {
+		last = last[begin+1 : end]
+	}
+	for i, parameter := range strings.Split(last, ";") {
+		if i > 0 && strings.EqualFold(strings.TrimSpace(parameter), "ob") {
+			return true
+		}
+	}
+	return false
+}
+
+// preference is the q of a contact (RFC 3261 §20.10), empty without one.
+func preference(contact string) (q string, ok bool) {
+	q, found := sip.Param(contact, "q")
+	if !found {
+		return "", true
+	}
+	v, err := strconv.ParseFloat(q, 64)
+	return q, err == nil && v >= 0 && v <= 1 && len(q) <= 5 && strings.Trim(q, "0123456789.") == ""
+}
+
+// contact is a binding in a 200, with its instance and flow (RFC 5626 §6) and,
+// for those who know them, the addresses that lead to this instance from
+// anywhere (RFC 5627 §5.4).
+func (b *binding) contact(aor string, gruu bool, now time.Time) string {
+	// Rounded up: a binding that still holds never shows 0, which would say that
+	// it was removed.
+	left := (b.expiresAt.Sub(now) + time.Second - 1) / time.Second
+	s := "<" + b.uri + ">;expires=" + strconv.FormatInt(int64(left), 10)
+	if b.q != "" {
+		s += ";q=" + b.q
+	}
+	if b.instance != "" {
+		s += `;+sip.instance="<` + b.instance + `>"`
+	}
+	if b.regID != "" {
+		s += ";reg-id=" + b.regID
+	}
+	if gruu && b.instance != "" {
+		user, host, _ := strings.Cut(aor, "@")
+		s += fmt.Sprintf(`;pub-gruu="sip:%s@%s;gr=%s";temp-gruu="sip:tgruu.%s@%s;gr"`, escapeUser(user), host, escapeParam(b.instance), b.temporary, host)
+	}
+	return s
+}
+
+// escapeUser and escapeParam write text as RFC 3261 §25.1 lets it stand in the
+// user part and in a parameter of a URI.
+func escapeUser(s string) string  { return escape(s, "-_.!~*'()&=+$,;?/") }
+func escapeParam(s string) string { return escape(s, "-_.!~*'()[]/:&+$") }
+
+func escape(s, also string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		c := s[i]
+		if '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || strings.IndexByte(also, c) >= 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
