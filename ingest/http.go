@@ -2,19 +2,15 @@ package ingest
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/rs/cors"
 
 	"github.com/earshot/earshot/ingest/events"
@@ -30,7 +26,7 @@ import (
 // the samples it also takes the browser SDK's WebSocket.
 func (in *Ingester) HTTPHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("POST /ingest/v1/webrtc", in.post(ListenerWebRTC, in.webrtcIntake))
+	mux.Handle("POST /ingest/v1/webrtc", in.postSamples())
 	mux.Handle("GET /ingest/v1/webrtc", in.webrtcSocket())
 	mux.Handle("POST /ingest/v1/events", in.post(ListenerEvents, in.eventIntake))
 	return in.cors().Handler(mux)
@@ -109,7 +105,8 @@ func (in *Ingester) post(listener string, begin func(company string, received ti
 		if err == nil {
 			var items [][]byte
 			if items, err = split(body, r.Header.Get("Content-Type"), in.cfg.HTTP.ItemBytes); err == nil {
-				in.answer(w, r, tally, items, begin(company, received))
+				receipt, err := in.take(r.Context(), tally, items, begin(company, received))
+				answer(w, receipt, err)
 				return
 			}
 		}
@@ -182,8 +179,8 @@ func refusal(index int, err error) Refusal {
 	return Refusal{Index: index, Detail: err.Error()}
 }
 
-func (in *Ingester) answer(w http.ResponseWriter, r *http.Request, tally *Tally, items [][]byte, i intake) {
-	receipt, err := in.take(r.Context(), tally, items, i)
+// answer says what became of a body.
+func answer(w http.ResponseWriter, receipt Receipt, err error) {
 	switch {
 	case err != nil:
 		w.Header().Set("Retry-After", "5")
@@ -201,77 +198,31 @@ func (in *Ingester) answer(w http.ResponseWriter, r *http.Request, tally *Tally,
 
 // body reads and unpacks a request body within its bounds.
 func (in *Ingester) body(r *http.Request) ([]byte, error) {
-	limits := in.cfg.HTTP
-	tooLarge := &problem{Status: http.StatusRequestEntityTooLarge, Detail: fmt.Sprintf("a body may have %d bytes, %d unpacked", limits.BodyBytes, limits.PlainBytes)}
-	var packed io.Reader = &limitedReader{r: r.Body, left: limits.BodyBytes, err: tooLarge}
-	switch encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))); encoding {
-	case "", "identity":
-	case "gzip", "x-gzip":
-		z, err := gzip.NewReader(packed)
-		if err != nil {
-			return nil, bodyError(err, "the body is no gzip")
-		}
-		packed = z
-	case "zstd":
-		z, err := zstd.NewReader(packed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(uint64(limits.PlainBytes)), zstd.WithDecoderMaxWindow(8<<20))
-		if err != nil {
-			return nil, bodyError(err, "the body is no zstd")
-		}
-		defer z.Close()
-		packed = z
-	default:
-		return nil, &problem{Status: http.StatusUnsupportedMediaType, Detail: "Content-Encoding must be gzip, zstd or none"}
+	plain, release, err := in.unpack(r)
+	if err != nil {
+		return nil, err
 	}
-	b, err := io.ReadAll(&limitedReader{r: packed, left: limits.PlainBytes, err: tooLarge})
+	defer release()
+	b, err := io.ReadAll(plain)
 	if err != nil {
 		return nil, bodyError(err, "the body cannot be unpacked")
 	}
 	return b, nil
 }
 
-func bodyError(err error, detail string) error {
-	var p *problem
-	if errors.As(err, &p) {
-		return p
-	}
-	if errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrWindowSizeExceeded) {
-		return &problem{Status: http.StatusRequestEntityTooLarge, Detail: "the body is too large unpacked"}
-	}
-	return &problem{Status: http.StatusBadRequest, Detail: detail}
-}
-
-type limitedReader struct {
-	r    io.Reader
-	left int64
-	err  error
-}
-
-func (l *limitedReader) Read(b []byte) (int, error) {
-	if l.left < 0 {
-		return 0, l.err
-	}
-	// One byte more than allowed tells a body that is exactly full from a larger one.
-	if int64(len(b)) > l.left+1 {
-		b = b[:l.left+1]
-	}
-	n, err := l.r.Read(b)
-	if l.left -= int64(n); l.left < 0 {
-		return 0, l.err
-	}
-	return n, err
-}
-
 // split cuts a body into items: the elements of an array, the lines of NDJSON,
 // or JSON texts one after the other. In NDJSON a bad line is an item that will
 // be refused; elsewhere nothing after a syntax error can be trusted.
 func split(body []byte, contentType string, maxItem int) ([][]byte, error) {
-	media, _, _ := mime.ParseMediaType(contentType)
+	lines, err := lineByLine(contentType)
+	if err != nil {
+		return nil, err
+	}
 	body = bytes.TrimSpace(body)
 	if len(body) == 0 {
 		return nil, &problem{Status: http.StatusBadRequest, Detail: "the body is empty"}
 	}
-	switch media {
-	case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines":
+	if lines {
 		var items [][]byte
 		for line := range bytes.SplitSeq(body, []byte("\n")) {
 			if line = bytes.TrimSpace(line); len(line) == 0 {
@@ -283,9 +234,6 @@ func split(body []byte, contentType string, maxItem int) ([][]byte, error) {
 			items = append(items, line)
 		}
 		return items, nil
-	case "", "application/json", "text/plain", "application/cloudevents+json", "application/cloudevents-batch+json", "application/octet-stream":
-	default:
-		return nil, &problem{Status: http.StatusUnsupportedMediaType, Detail: "Content-Type must be application/json, application/x-ndjson, application/cloudevents+json or application/cloudevents-batch+json"}
 	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	array := body[0] == '['
@@ -330,7 +278,7 @@ func itemTooLarge(index, maxItem int) error {
 }
 
 // webrtcRecord is the record of a getStats sample; at_us is the sender's clock.
-func webrtcRecord(r Resolver, company, timelineID string, kind telemetry.Source_Kind, agent string, item *webrtc.Item, payload []byte, receivedUs int64) *telemetry.Record {
+func webrtcRecord(r Resolver, company, timelineID string, kind telemetry.Source_Kind, agent string, item *webrtc.Item, receivedUs int64) *telemetry.Record {
 	s := item.Sample
 	at := item.AtUs
 	if at == 0 {
@@ -341,19 +289,15 @@ func webrtcRecord(r Resolver, company, timelineID string, kind telemetry.Source_
 	}
 	s.From, s.To = completed(r, company, s.From), completed(r, company, s.To)
 	return &telemetry.Record{
-		EventId: telemetry.EventID(company, timelineID, s.LegId, at, payload), Company: company, CallKey: s.CallId,
+		EventId: sampleID(company, timelineID, s, at), Company: company, CallKey: s.CallId,
 		Timeline: &telemetry.Timeline{Id: timelineID}, AtUs: at, ReceivedUs: receivedUs,
 		Source: &telemetry.Source{Kind: kind, Agent: agent}, Body: &telemetry.Record_Webrtc{Webrtc: s},
 	}
 }
 
-// webrtcIntake takes getStats samples, whole or as changes, and what the browser
-// SDK sends with them: call events, and the head that says when they were sent.
-func (in *Ingester) webrtcIntake(company string, received time.Time) intake {
-	return in.streamIntake(&stream.Decoder{}, company, received, func(stream.Line) {})
-}
-
-// streamIntake is the intake of one batch; the decoder knows the samples before.
+// streamIntake takes what the browser SDK sends in one batch: getStats samples,
+// whole or as changes, call events, and the head that says when they were sent.
+// The decoder knows the samples before.
 func (in *Ingester) streamIntake(decoder *stream.Decoder, company string, received time.Time, head func(stream.Line)) intake {
 	var sentUs int64
 	return intake{
@@ -374,7 +318,7 @@ func (in *Ingester) streamIntake(decoder *stream.Decoder, company string, receiv
 			if err != nil {
 				return nil, err
 			}
-			return webrtcRecord(in.deps.Resolver, company, "", telemetry.Source_KIND_HTTP, "", decoded, line.Item, received.UnixMicro()), nil
+			return webrtcRecord(in.deps.Resolver, company, "", telemetry.Source_KIND_HTTP, "", decoded, received.UnixMicro()), nil
 		},
 		prepare: func(records []*telemetry.Record) { in.fixLegClocks(records, sentUs) },
 	}
@@ -436,6 +380,27 @@ func (l *legClocks) forget(nowUs int64) {
 	}
 }
 
+// offset is what the clock of a leg is off, whose newest sample of those that
+// came at receivedUs was taken, by that clock, at newestUs.
+func (l *legClocks) offset(k legKey, newestUs, receivedUs, toleranceUs int64) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.clocks[k]
+	diff := receivedUs - newestUs
+	if c == nil || diff < c.offsetUs-toleranceUs {
+		// First seen, or its clock was set forward meanwhile.
+		c = &legClock{}
+		if abs(diff) > toleranceUs {
+			c.offsetUs = diff
+		}
+		if len(l.clocks) < maxLegs {
+			l.clocks[k] = c
+		}
+	}
+	c.usedUs = receivedUs
+	return c.offsetUs
+}
+
 // fixLegClocks corrects the times of samples whose sender's clock is off, by a
 // constant for each leg so that the intervals between its samples stay. sentUs is
 // the sender's clock when it sent them; where that is not known, 0, the newest
@@ -453,27 +418,13 @@ func (in *Ingester) fixLegClocks(records []*telemetry.Record, sentUs int64) {
 		}
 		newest[key(r)] = max(newest[key(r)], r.AtUs)
 	}
-	in.legs.mu.Lock()
-	defer in.legs.mu.Unlock()
 	for _, r := range records {
 		if r.GetWebrtc() == nil {
 			continue
 		}
 		k := key(r)
-		c := in.legs.clocks[k]
-		diff := r.ReceivedUs - newest[k]
-		if c == nil || diff < c.offsetUs-tolerance {
-			// First seen, or its clock was set forward meanwhile.
-			c = &legClock{}
-			if abs(diff) > tolerance {
-				c.offsetUs = diff
-			}
-			if len(in.legs.clocks) < maxLegs {
-				in.legs.clocks[k] = c
-			}
-		}
-		c.usedUs = r.ReceivedUs
-		r.AtUs += c.offsetUs
-		r.Source.ClockOffsetUs = c.offsetUs
+		offset := in.legs.offset(k, newest[k], r.ReceivedUs, tolerance)
+		r.AtUs += offset
+		r.Source.ClockOffsetUs = offset
 	}
 }
