@@ -12,6 +12,8 @@ type Config struct {
 	Bindings BindingsConfig `koanf:"bindings"`
 	Clock    ClockConfig    `koanf:"clock"`
 	Buffer   BufferConfig   `koanf:"buffer"`
+
+	Correlation CorrelationConfig `koanf:"correlation"`
 }
 
 // HEPConfig sets up the HEP listener.
@@ -84,5 +86,7 @@ func DefaultConfig() Config {
 		Bindings: BindingsConfig{Calls: 1_000_000, AfterCall: 3 * time.Minute, Idle: 4 * time.Hour, Share: true},
 		Clock:    ClockConfig{Tolerance: 2 * time.Second, Replay: 10 * time.Minute, Silence: 10 * time.Second},
 		Buffer:   BufferConfig{Records: 100_000, Bytes: 128 << 20, Linger: 5 * time.Millisecond, Drain: 10 * time.Second},
+
+		Correlation: defaultCorrelation(),
 	}
 }

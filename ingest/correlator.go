@@ -38,6 +38,10 @@ type Correlator struct {
 	waiting  WaitingConfig
 	bindings BindingsConfig
 	scopes   map[string]*scope
+	links    *linker
+	// foreign holds the calls of companies that are told from their scope by the
+	// SIP domain only.
+	foreign map[linkKey]*boundCall
 
 	// clock holds known calls in the order in which they are to be looked at
 	// again: the hand of a clock that removes what is over or idle.
@@ -58,6 +62,10 @@ type CorrelatorStats struct {
 	Expired                         uint64 // became a call of its own, its time being over
 	Evicted                         uint64 // became a call of its own early, the room being full
 	CallsEvicted                    uint64 // calls forgotten early, there being too many
+	Linked                          [len(linkReasons)]uint64
+	LateLinks                       uint64 // legs recognised when both had records
+	Ambiguous                       uint64 // guesses not made, there being several candidates
+	LinksRefused                    uint64 // links not made, the call having too many legs
 	Waiting                         int    // waits now
 	Calls                           int    // calls known now
 }
@@ -85,6 +93,8 @@ type boundCall struct {
 	ssrcs     []uint32
 	pair      addrPair
 	gone      bool
+	leg       leg   // of those with a name
+	group     group // where it is the first leg
 }
 
 type binding struct {
@@ -112,8 +122,28 @@ type Held struct {
 }
 
 // NewCorrelator gives an empty Correlator.
-func NewCorrelator(waiting WaitingConfig, bindings BindingsConfig) *Correlator {
-	return &Correlator{waiting: waiting, bindings: bindings, scopes: map[string]*scope{}}
+func NewCorrelator(waiting WaitingConfig, bindings BindingsConfig, correlation CorrelationConfig) *Correlator {
+	c := &Correlator{waiting: waiting, bindings: bindings, scopes: map[string]*scope{}, foreign: map[linkKey]*boundCall{}}
+	c.links = newLinker(correlation, func(company, callID string) *leg {
+		if b := c.named(company, callID); b != nil {
+			return &b.leg
+		}
+		return nil
+	})
+	return c
+}
+
+// named gives the call of a company that has a leg of this Call-ID or name.
+func (c *Correlator) named(company, name string) *boundCall {
+	if s := c.scopes[company]; s != nil {
+		if b := s.calls[name]; b != nil && b.Company == company {
+			return b
+		}
+	}
+	if len(c.foreign) == 0 {
+		return nil
+	}
+	return c.foreign[linkKey{company, name}]
 }
 
 // Stats is what was counted up to now.
@@ -121,6 +151,7 @@ func (c *Correlator) Stats() CorrelatorStats {
 	s := c.stats
 	s.Waiting = c.waitingNow
 	s.Calls = c.clock.len() - c.goneInClock
+	s.Linked, s.LateLinks, s.Ambiguous, s.LinksRefused = c.links.linked, c.links.late, c.links.ambiguous, c.links.refused
 	return s
 }
 
@@ -206,37 +237,143 @@ func ends(m *telemetry.SIPMessage, answered bool) bool {
 	return false
 }
 
-// SIP takes note of a message of a call. It returns the records that waited for
-// what it announces, with their call set, and the bindings that are new.
-func (c *Correlator) SIP(scopeName string, call Call, m *telemetry.SIPMessage, nowUs int64) (released []*Held, fresh []*telemetry.Binding) {
-	if !isCall(m.Method) || m.CallId == "" {
-		return nil, nil
+// Sighting is what became of a SIP message.
+type Sighting struct {
+	Call     Call
+	LinkedBy string // why its dialog belongs to the call of another; empty: it does not
+	// Written along: records that waited for what the message announces, and
+	// records that tell calls of each other.
+	Released []*Held
+	Fresh    []*telemetry.Binding // for other ingesters
+}
+
+// SIP takes note of a message. call is what it names itself: its Call-ID.
+func (c *Correlator) SIP(scopeName string, call Call, m *telemetry.SIPMessage, nowUs int64) Sighting {
+	seen := Sighting{Call: call}
+	if m.CallId == "" || m.Method == "REGISTER" {
+		return seen
 	}
 	s := c.scope(scopeName)
 	b := s.calls[m.CallId]
-	if b == nil {
-		if m.Method == "ACK" || m.Method == "BYE" || m.Method == "CANCEL" {
-			if m.Sdp == nil {
-				return nil, nil // the end of a call that is not known any more
-			}
+	if !isCall(m.Method) {
+		if b != nil && b.Company == call.Company {
+			seen.Call, seen.LinkedBy = b.Call, b.leg.by
 		}
+		return seen
+	}
+	introduced := b == nil
+	if introduced {
 		b = c.newCall(s, call, m.CallId, nowUs)
+		if other, by := c.links.find(&b.leg, m, nowUs); other != nil {
+			c.joinCall(b, other, by)
+		}
 	}
 	b.usedUs = nowUs
+	if b.Company == call.Company {
+		seen.Call, seen.LinkedBy = b.Call, b.leg.by
+		keys, clashes := c.links.note(&b.leg, m, introduced, nowUs)
+		if len(keys) > 0 || introduced && b.leg.by != "" {
+			seen.Fresh = append(seen.Fresh, &telemetry.Binding{Company: b.Company, CallKey: b.Key, CallId: b.name, AtUs: nowUs, Scope: scopeName,
+				LinkedBy: b.leg.by, LinkKeys: keys})
+		}
+		for _, other := range clashes {
+			seen.Released = c.tell(seen.Released, b, other, nowUs)
+		}
+	}
 	if m.Sdp != nil {
-		released, fresh = c.bind(s, scopeName, b, m.Sdp, nowUs)
+		released, fresh := c.bind(s, scopeName, b, m.Sdp, nowUs)
+		seen.Released, seen.Fresh = append(seen.Released, released...), append(seen.Fresh, fresh...)
 	}
 	if m.Method == "INVITE" && m.Status >= 200 && m.Status < 300 {
 		b.answered = true
 	}
 	switch {
 	case ends(m, b.answered) && b.overUs == 0:
-		b.overUs = nowUs
+		b.overUs, b.leg.over = nowUs, true
 		c.over.push(b)
 	case m.Method == "INVITE" && m.Status == 0 && b.overUs != 0 && !b.answered:
-		b.overUs = 0 // the same Call-ID again, with credentials or after a redirect
+		b.overUs, b.leg.over = 0, false // the same Call-ID again, with credentials or after a redirect
 	}
-	return released, fresh
+	return seen
+}
+
+// joinCall makes a leg of which nothing was written yet part of another's call.
+func (c *Correlator) joinCall(b *boundCall, other *leg, by string) {
+	if c.links.join(&b.leg, other, by) {
+		b.Key = b.leg.group.key
+	}
+}
+
+// tell makes the records that tell two calls of each other.
+func (c *Correlator) tell(out []*Held, b *boundCall, found clash, nowUs int64) []*Held {
+	c.links.late++
+	return append(out, linkRecord(b.Call, found.leg.group.root().key, found.leg.id, found.by, nowUs),
+		linkRecord(Call{b.Company, found.leg.group.root().key}, b.Key, b.name, found.by, nowUs))
+}
+
+// linkRecord tells a call of another.
+func linkRecord(call Call, otherKey, otherCallID, by string, nowUs int64) *Held {
+	r := &telemetry.Record{
+		EventId: telemetry.EventID(call.Company, "", "link", nowUs, []byte(call.Key), []byte(otherKey), []byte(otherCallID)),
+		AtUs:    nowUs, ReceivedUs: nowUs, Source: &telemetry.Source{},
+		Body: &telemetry.Record_Link{Link: &telemetry.CallLink{CallKey: otherKey, SipCallId: otherCallID, LinkedBy: by, LinkConfidence: linkConfidence(by)}},
+	}
+	encoded, err := r.MarshalVT()
+	if err != nil {
+		panic("ingest: cannot encode a link: " + err.Error()) // generated code; no input makes it fail
+	}
+	return &Held{Company: call.Company, CallKey: call.Key, record: encoded}
+}
+
+// Posted gives the call of telemetry that a platform or an app posts: callID is
+// the platform's own id, sipCallID the Call-ID that it says it is, or empty. Two
+// Call-IDs of one id of the platform's are legs of one call.
+func (c *Correlator) Posted(company, callID, sipCallID string, nowUs int64) Sighting {
+	if sipCallID == "" || sipCallID == callID || callID == "" || !c.links.cfg.Events {
+		name := sipCallID
+		if name == "" {
+			name = callID
+		}
+		b := c.posted(company, name, nowUs)
+		return Sighting{Call: b.Call, LinkedBy: b.leg.by}
+	}
+	byPlatform, bySIP := c.named(company, callID), c.named(company, sipCallID)
+	switch {
+	case byPlatform == nil && bySIP == nil:
+		bySIP = c.posted(company, sipCallID, nowUs)
+		fallthrough
+	case byPlatform == nil:
+		byPlatform = c.posted(company, callID, nowUs)
+		byPlatform.Key, byPlatform.leg.group, byPlatform.leg.by = bySIP.Key, bySIP.leg.group.root(), LinkedByEvent
+		byPlatform.leg.alias = true
+	case bySIP == nil:
+		bySIP = c.posted(company, sipCallID, nowUs)
+		c.joinCall(bySIP, &byPlatform.leg, LinkedByEvent)
+	default:
+		byPlatform.usedUs, bySIP.usedUs = nowUs, nowUs
+		seen := Sighting{Call: bySIP.Call, LinkedBy: bySIP.leg.by}
+		if byPlatform.Key != bySIP.Key {
+			seen.Released = c.tell(nil, bySIP, clash{&byPlatform.leg, LinkedByEvent}, nowUs)
+		}
+		return seen
+	}
+	seen := Sighting{Call: bySIP.Call, LinkedBy: bySIP.leg.by}
+	for _, b := range []*boundCall{bySIP, byPlatform} {
+		if b.leg.by == LinkedByEvent {
+			seen.Fresh = append(seen.Fresh, &telemetry.Binding{Company: company, CallKey: b.Key, CallId: b.name, AtUs: nowUs, Scope: company, LinkedBy: LinkedByEvent})
+		}
+	}
+	return seen
+}
+
+// posted finds or begins the call of a name.
+func (c *Correlator) posted(company, name string, nowUs int64) *boundCall {
+	b := c.named(company, name)
+	if b == nil {
+		b = c.newCall(c.scope(company), Call{company, name}, name, nowUs)
+	}
+	b.usedUs = nowUs
+	return b
 }
 
 func (c *Correlator) newCall(s *scope, call Call, name string, nowUs int64) *boundCall {
@@ -245,6 +382,11 @@ func (c *Correlator) newCall(s *scope, call Call, name string, nowUs int64) *bou
 	b := &boundCall{Call: call, scope: s, name: name, sinceUs: nowUs, usedUs: nowUs, checkedUs: nowUs}
 	if name != "" {
 		s.calls[name] = b
+		if c.scopes[call.Company] != s {
+			c.foreign[linkKey{call.Company, name}] = b
+		}
+		b.group = group{key: call.Key, legs: 1}
+		b.leg = leg{company: call.Company, id: name, group: &b.group}
 	}
 	c.clock.push(b)
 	for c.bindings.Calls > 0 && c.clock.len()-c.goneInClock > c.bindings.Calls {
@@ -264,8 +406,12 @@ func (c *Correlator) bind(s *scope, scopeName string, b *boundCall, sdp *telemet
 		if !c.bindAddress(s, b, a.address, a.kind) {
 			continue
 		}
-		fresh = append(fresh, &telemetry.Binding{Company: b.Company, Address: a.address.String(), CallKey: b.Key, AtUs: nowUs,
-			ClockRate: a.clock, Scope: scopeName, Kind: a.kind})
+		binding := &telemetry.Binding{Company: b.Company, Address: a.address.String(), CallKey: b.Key, AtUs: nowUs,
+			ClockRate: a.clock, Scope: scopeName, Kind: a.kind}
+		if b.name != b.Key {
+			binding.CallId, binding.LinkedBy = b.name, b.leg.by
+		}
+		fresh = append(fresh, binding)
 		list := s.waitAddr[a.address]
 		delete(s.waitAddr, a.address)
 		released = c.release(released, list, b)
@@ -331,21 +477,64 @@ func (c *Correlator) place(w *waiter, call Call) *Held {
 // Learn takes a binding that another ingester announced.
 func (c *Correlator) Learn(shared *telemetry.Binding, nowUs int64) (released []*Held) {
 	address, err := netip.ParseAddrPort(shared.Address)
-	if err != nil {
+	if err != nil && (shared.Address != "" || shared.CallId == "") {
 		return nil
 	}
 	s := c.scope(shared.Scope)
-	b := s.calls[shared.CallKey]
-	if b == nil {
-		b = c.newCall(s, Call{shared.Company, shared.CallKey}, shared.CallKey, shared.AtUs)
-		b.usedUs = nowUs
+	b := c.learnLeg(s, shared, nowUs)
+	if b.Company == shared.Company {
+		// Another ingester wrote it to another call; the two shall know.
+		if b.Key != shared.CallKey {
+			other := clash{&leg{company: b.Company, id: b.name, group: &group{key: shared.CallKey}}, linkReason(shared.LinkedBy, b.leg.by)}
+			released = c.tell(released, b, other, nowUs)
+		}
+		for _, other := range c.links.learn(&b.leg, shared.LinkKeys, shared.AtUs) {
+			released = c.tell(released, b, other, nowUs)
+		}
+	}
+	if shared.Address == "" {
+		return released
 	}
 	if c.bindAddress(s, b, address, shared.Kind) {
 		list := s.waitAddr[address]
 		delete(s.waitAddr, address)
-		released = c.release(nil, list, b)
+		released = c.release(released, list, b)
 	}
 	return released
+}
+
+// learnLeg finds or begins the leg of a binding, with the call that the other
+// ingester gave it.
+func (c *Correlator) learnLeg(s *scope, shared *telemetry.Binding, nowUs int64) *boundCall {
+	name := shared.CallId
+	if name == "" {
+		name = shared.CallKey
+	}
+	b := s.calls[name]
+	if b != nil {
+		return b
+	}
+	b = c.newCall(s, Call{shared.Company, shared.CallKey}, name, shared.AtUs)
+	b.usedUs = nowUs
+	b.leg.by = linkReason(shared.LinkedBy, "")
+	if name == shared.CallKey {
+		return b
+	}
+	if first := c.named(shared.Company, shared.CallKey); first != nil && first != b && first.Key == b.Key {
+		b.leg.group = first.leg.group.root()
+		b.leg.group.legs++
+	}
+	return b
+}
+
+// linkReason is the first of two that is one.
+func linkReason(a, b string) string {
+	for _, by := range []string{a, b} {
+		if slices.Contains(linkReasons[:], by) {
+			return by
+		}
+	}
+	return ""
 }
 
 // Known gives the call of a Call-ID.
@@ -499,6 +688,7 @@ func (c *Correlator) Advance(nowUs int64) (expired []*Held) {
 			c.goneInClock++
 		}
 	}
+	c.links.advance(nowUs)
 	if c.goneInClock > 1024 && c.goneInClock*2 > c.clock.len() {
 		for range c.clock.len() {
 			if b := c.clock.pop(); !b.gone {
@@ -543,8 +733,14 @@ func (c *Correlator) Drain(nowUs int64) (drained []*Held) {
 func (c *Correlator) forget(b *boundCall) {
 	b.gone = true
 	s := b.scope
-	if b.name != "" && s.calls[b.name] == b {
-		delete(s.calls, b.name)
+	if b.name != "" {
+		if s.calls[b.name] == b {
+			delete(s.calls, b.name)
+		}
+		if at := (linkKey{b.Company, b.name}); c.foreign[at] == b {
+			delete(c.foreign, at)
+		}
+		c.links.forget(&b.leg)
 	}
 	for _, address := range b.addresses {
 		if held := s.addresses[address]; held != nil && held.call == b {

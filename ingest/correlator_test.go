@@ -11,7 +11,7 @@ import (
 
 func newTestCorrelator() *Correlator {
 	c := DefaultConfig()
-	return NewCorrelator(c.Waiting, c.Bindings)
+	return NewCorrelator(c.Waiting, c.Bindings, c.Correlation)
 }
 
 func at(seconds float64) int64 { return 1_700_000_000_000_000 + int64(seconds*1e6) }
@@ -47,7 +47,7 @@ func sipCall(key string) Call { return Call{Company: "default", Key: key} }
 
 func TestCorrelatorPlacesBySDP(t *testing.T) {
 	c := newTestCorrelator()
-	_, fresh := c.SIP("default", sipCall("a"), message("a", "INVITE", 0, media("10.0.0.1", 4000)), at(0))
+	fresh := c.SIP("default", sipCall("a"), message("a", "INVITE", 0, media("10.0.0.1", 4000)), at(0)).Fresh
 	if len(fresh) != 2 || fresh[0].Address != "10.0.0.1:4000" || fresh[1].Address != "10.0.0.1:4001" || fresh[0].ClockRate != 8000 {
 		t.Errorf("bindings %v", fresh)
 	}
@@ -165,11 +165,11 @@ func TestCorrelatorWaitingRoom(t *testing.T) {
 	c.Wait("default", packet("10.0.0.1:4001", "10.0.0.2:5001"), first, at(0))
 	c.Wait("default", packet("10.0.0.2:5001", "10.0.0.1:4001"), second, at(1))
 	c.Wait("default", packet("192.0.2.7:61000", "192.0.2.8:61000", 77), ssrc, at(2))
-	released, _ := c.SIP("default", sipCall("a"), message("a", "INVITE", 0, media("10.0.0.1", 4000)), at(3))
+	released := c.SIP("default", sipCall("a"), message("a", "INVITE", 0, media("10.0.0.1", 4000)), at(3)).Released
 	if len(released) != 2 || released[0] != first || released[1] != second || first.CallKey != "a" || second.CallKey != "a" {
 		t.Fatalf("released %v", released)
 	}
-	released, _ = c.SIP("default", sipCall("a"), message("a", "INVITE", 200, media("10.0.0.2", 5000, func(m *telemetry.Media) { m.Ssrcs = []uint32{77} })), at(4))
+	released = c.SIP("default", sipCall("a"), message("a", "INVITE", 200, media("10.0.0.2", 5000, func(m *telemetry.Media) { m.Ssrcs = []uint32{77} })), at(4)).Released
 	if len(released) != 1 || released[0] != ssrc {
 		t.Fatalf("released by SSRC %v", released)
 	}
@@ -212,7 +212,7 @@ func TestCorrelatorExpiryMakesOneCallOfItsOwn(t *testing.T) {
 func TestCorrelatorWaitingRoomIsBounded(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.Waiting.Records = 10
-	c := NewCorrelator(cfg.Waiting, cfg.Bindings)
+	c := NewCorrelator(cfg.Waiting, cfg.Bindings, cfg.Correlation)
 	evicted := 0
 	for i := range 100 {
 		p := MediaPacket{Src: netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), uint16(1000+i)), Dst: addr("10.0.0.2:5001"), SSRCs: []uint32{uint32(i + 1)}}
@@ -235,7 +235,7 @@ func TestCorrelatorCallsAreBounded(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.Bindings.Calls = 10
 	cfg.Bindings.AfterCall = time.Second
-	c := NewCorrelator(cfg.Waiting, cfg.Bindings)
+	c := NewCorrelator(cfg.Waiting, cfg.Bindings, cfg.Correlation)
 	for i := range 1000 {
 		id := netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), uint16(1000+2*i)).String()
 		c.SIP("default", sipCall(id), message(id, "INVITE", 0, media("10.0.0.1", uint32(1000+2*i))), at(float64(i)))

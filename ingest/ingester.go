@@ -185,6 +185,7 @@ func (in *Ingester) metrics(reg prometheus.Registerer) {
 			return float64(c.value(in.live.correlator.Stats()))
 		}))
 	}
+	in.linkMetrics(reg)
 }
 
 // Run reads from all listeners until ctx ends, then writes what still waits.

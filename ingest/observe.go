@@ -349,27 +349,29 @@ func (h *heard) sip(b []byte) {
 	resolveParties(h.in.deps.Resolver, company, m)
 	h.sipBody.Sip = m
 	h.record.Body = &h.sipBody
-	h.encode(company, m.Src, m.Dst, b)
-	h.message(Call{company, m.CallId}, m)
+	h.message(Call{company, m.CallId}, m, b)
 	if body := vqBody(m); body != nil {
 		h.vqFrom(body, company, m)
 	}
 }
 
 // message places a SIP message, which itself places others.
-func (h *heard) message(call Call, m *telemetry.SIPMessage) {
+func (h *heard) message(call Call, m *telemetry.SIPMessage, b []byte) {
 	tl := h.tl
 	tl.mu.Lock()
-	released, fresh := tl.correlator.SIP(h.scope, call, m, h.nowUs())
+	seen := tl.correlator.SIP(h.scope, call, m, h.nowUs())
 	live := tl.id == ""
 	if live {
 		tl.mu.Unlock()
 	} else {
 		defer tl.mu.Unlock()
 	}
-	if live && len(fresh) > 0 {
-		h.in.shareBindings(fresh)
+	if live && len(seen.Fresh) > 0 {
+		h.in.shareBindings(seen.Fresh)
 	}
+	m.LinkedBy, m.LinkConfidence = seen.LinkedBy, linkConfidence(seen.LinkedBy)
+	h.encode(call.Company, m.Src, m.Dst, b)
+	call = seen.Call
 	register := isRegister(m)
 	if register {
 		h.key = appendAOR(appendKey(h.key[:0], call.Company, ""), m)
@@ -377,7 +379,7 @@ func (h *heard) message(call Call, m *telemetry.SIPMessage) {
 		h.key = appendKey(h.key[:0], call.Company, call.Key)
 	}
 	h.finish(call, register)
-	tl.emit(released, h.write)
+	tl.emit(seen.Released, h.write)
 }
 
 func (in *Ingester) shareBindings(bindings []*telemetry.Binding) {
@@ -443,7 +445,11 @@ func (h *heard) vqRecord(company string, b []byte, vq *telemetry.VQReport) {
 	h.encode(company, src, dst, b)
 	if vq.CallId != "" {
 		h.tl.mu.Lock()
-		h.placed(Call{company, vq.CallId})
+		call, ok := h.tl.correlator.Known(h.scope, vq.CallId)
+		if !ok || call.Company != company {
+			call = Call{company, vq.CallId}
+		}
+		h.placed(call)
 		return
 	}
 	h.media(company, vqMedia(vq), true)

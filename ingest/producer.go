@@ -613,6 +613,14 @@ func (p *Producer) Everywhere(ctx context.Context, r *telemetry.Record) error {
 	return m.wait(ctx)
 }
 
+// bindingSubject is what a binding is of: an address, or a Call-ID.
+func bindingSubject(b *telemetry.Binding) string {
+	if b.Address != "" {
+		return b.Address
+	}
+	return "call " + b.CallId
+}
+
 // share writes bindings for the other ingesters. They are help, not telemetry:
 // what finds no room is left out.
 func (p *Producer) share(instance []byte, bindings []*telemetry.Binding) {
@@ -621,7 +629,7 @@ func (p *Producer) share(instance []byte, bindings []*telemetry.Binding) {
 		if err != nil {
 			continue
 		}
-		p.client.TryProduce(context.Background(), &kgo.Record{Topic: telemetry.TopicBindings, Key: telemetry.Key(b.Scope, b.Address),
+		p.client.TryProduce(context.Background(), &kgo.Record{Topic: telemetry.TopicBindings, Key: telemetry.Key(b.Scope, bindingSubject(b)),
 			Value: value, Headers: []kgo.RecordHeader{{Key: "ingester", Value: instance}}}, nil)
 	}
 }
