@@ -1,17 +1,22 @@
 package ingest
 
-import "time"
+import (
+	"time"
+
+	"github.com/earshot/earshot/ingest/rtcstats"
+)
 
 // Config is the section `ingest` of the settings.
 type Config struct {
-	HEP      HEPConfig      `koanf:"hep"`
-	RTCP     RTCPConfig     `koanf:"rtcp"`
-	SIP      SIPConfig      `koanf:"sip"`
-	HTTP     HTTPConfig     `koanf:"http"`
-	Waiting  WaitingConfig  `koanf:"waiting"`
-	Bindings BindingsConfig `koanf:"bindings"`
-	Clock    ClockConfig    `koanf:"clock"`
-	Buffer   BufferConfig   `koanf:"buffer"`
+	HEP      HEPConfig       `koanf:"hep"`
+	RTCP     RTCPConfig      `koanf:"rtcp"`
+	SIP      SIPConfig       `koanf:"sip"`
+	HTTP     HTTPConfig      `koanf:"http"`
+	RTCStats rtcstats.Config `koanf:"rtcstats"`
+	Waiting  WaitingConfig   `koanf:"waiting"`
+	Bindings BindingsConfig  `koanf:"bindings"`
+	Clock    ClockConfig     `koanf:"clock"`
+	Buffer   BufferConfig    `koanf:"buffer"`
 
 	Correlation CorrelationConfig `koanf:"correlation"`
 }
@@ -82,6 +87,7 @@ func DefaultConfig() Config {
 		RTCP:     RTCPConfig{Listen: "127.0.0.1:5005"},
 		SIP:      defaultSIP(),
 		HTTP:     HTTPConfig{BodyBytes: 8 << 20, PlainBytes: 32 << 20, ItemBytes: 1 << 20, AckTimeout: 10 * time.Second, Sockets: 10_000},
+		RTCStats: rtcstats.DefaultConfig(),
 		Waiting:  WaitingConfig{For: 30 * time.Second, Records: 50_000},
 		Bindings: BindingsConfig{Calls: 1_000_000, AfterCall: 3 * time.Minute, Idle: 4 * time.Hour, Share: true},
 		Clock:    ClockConfig{Tolerance: 2 * time.Second, Replay: 10 * time.Minute, Silence: 10 * time.Second},

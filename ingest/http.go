@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/rs/cors"
 
 	"github.com/earshot/earshot/ingest/events"
+	"github.com/earshot/earshot/ingest/rtcstats"
 	"github.com/earshot/earshot/ingest/webrtc"
 	"github.com/earshot/earshot/ingest/webrtc/stream"
 	"github.com/earshot/earshot/telemetry"
@@ -23,13 +25,22 @@ import (
 // item, an array of them, or one per line (NDJSON), plain, gzip or zstd. It
 // answers 202 only after Kafka has acknowledged. Good items of a body are taken
 // even where others are refused; the answer names those by index. On the path of
-// the samples it also takes the browser SDK's WebSocket.
+// the samples it also takes the browser SDK's WebSocket, and below rtcstats.Route
+// those of rtcstats clients.
 func (in *Ingester) HTTPHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("POST /ingest/v1/webrtc", in.postSamples())
 	mux.Handle("GET /ingest/v1/webrtc", in.webrtcSocket())
 	mux.Handle("POST /ingest/v1/events", in.post(ListenerEvents, in.eventIntake))
-	return in.cors().Handler(mux)
+	posts := in.cors().Handler(mux)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Past the mux: a meeting's name may hold what the mux would redirect.
+		if rest, ok := strings.CutPrefix(r.URL.Path, rtcstats.Route); ok && (rest == "" || rest[0] == '/') && r.Method == http.MethodGet {
+			in.rtcstats.ServeHTTP(w, r)
+			return
+		}
+		posts.ServeHTTP(w, r)
+	})
 }
 
 // cors lets the pages of the configured origins send telemetry. Cookies stay

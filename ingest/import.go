@@ -25,6 +25,7 @@ import (
 	"github.com/earshot/earshot/ingest/hep"
 	"github.com/earshot/earshot/ingest/pcap"
 	"github.com/earshot/earshot/ingest/rtcp"
+	"github.com/earshot/earshot/ingest/rtcstats"
 	"github.com/earshot/earshot/ingest/rtp"
 	"github.com/earshot/earshot/ingest/sip"
 	"github.com/earshot/earshot/ingest/webrtc"
@@ -33,11 +34,11 @@ import (
 )
 
 // ErrFileFormat is returned for a file that is no capture and no dump.
-var ErrFileFormat = errors.New("ingest: neither pcap, pcapng, HEP nor getStats lines")
+var ErrFileFormat = errors.New("ingest: neither pcap, pcapng, HEP, getStats lines nor an rtcstats dump")
 
 // ImportConfig says what to import.
 type ImportConfig struct {
-	Files    []string // pcap, pcapng, HEP dumps, getStats JSONL; gzip or plain
+	Files    []string // pcap, pcapng, HEP dumps, getStats JSONL, rtcstats dumps; gzip or plain
 	Company  string   // empty: DefaultCompany
 	Producer *Producer
 	Resolver Resolver
@@ -219,6 +220,7 @@ const (
 	formatCapture
 	formatHEP
 	formatStats
+	formatRTCStats
 )
 
 func (f *fileImport) run() ([]ImportedCall, error) {
@@ -233,7 +235,7 @@ func (f *fileImport) run() ([]ImportedCall, error) {
 	if err != nil {
 		return nil, err
 	}
-	if kind == formatStats {
+	if kind == formatStats || kind == formatRTCStats {
 		sum.Write([]byte(callName(f.name))) // the name is part of what such a file says
 	}
 	f.timeline = "import:" + hex.EncodeToString(sum.Sum(nil)[:16])
@@ -242,9 +244,12 @@ func (f *fileImport) run() ([]ImportedCall, error) {
 		return nil, err
 	}
 	defer r.Close()
-	if kind == formatStats {
+	switch kind {
+	case formatStats:
 		err = f.stats(r)
-	} else {
+	case formatRTCStats:
+		err = f.rtcstats(r)
+	default:
 		err = f.capture(r, kind, history)
 	}
 	if err != nil {
@@ -312,7 +317,7 @@ func (f *fileImport) survey(sum hash.Hash) (format, *mediaHistory, error) {
 }
 
 func sniff(b *bufio.Reader) format {
-	head, _ := b.Peek(16)
+	head, _ := b.Peek(256)
 	if len(head) < 4 {
 		return formatUnknown
 	}
@@ -325,6 +330,9 @@ func sniff(b *bufio.Reader) format {
 	}
 	if bytes.HasPrefix(bytes.TrimLeft(head, " \t\r\n\xef\xbb\xbf"), []byte("{")) {
 		return formatStats
+	}
+	if rtcstats.IsDump(head) {
+		return formatRTCStats
 	}
 	return formatUnknown
 }

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/earshot/earshot/ingest/registrar"
+	"github.com/earshot/earshot/ingest/rtcstats"
 	"github.com/earshot/earshot/internal/bus"
 	"github.com/earshot/earshot/telemetry"
 )
@@ -65,6 +66,7 @@ type Ingester struct {
 	hepUDP, rtcpUDP *net.UDPConn
 	hepTCP          net.Listener
 	registrar       *registrar.Registrar
+	rtcstats        *rtcstats.Server
 	closed          sync.Once
 	// stopping ends with the listeners: connections of HTTP ingest end then.
 	stopping context.Context
@@ -104,6 +106,11 @@ func New(cfg Config, deps Deps) (*Ingester, error) {
 		in.wire.observer = in.newObserver("", in.droppingSink())
 	}
 	in.stopping, in.stop = context.WithCancel(context.Background())
+	var err error
+	if in.rtcstats, err = in.newRTCStats(); err != nil {
+		in.close()
+		return nil, err
+	}
 	if err := in.listen(); err != nil {
 		in.close()
 		return nil, err
@@ -204,6 +211,7 @@ func (in *Ingester) Run(ctx context.Context) error {
 	if in.registrar != nil {
 		group.Go(func() error { return in.registrar.Run(ctx) })
 	}
+	group.Go(func() error { in.rtcstats.Run(ctx); return nil })
 	group.Go(func() error { in.runTicks(ctx); return nil })
 	group.Go(func() error { in.runUpkeep(ctx); return nil })
 	if in.cfg.Bindings.Share && len(in.deps.Kafka.Brokers) > 0 {
