@@ -35,6 +35,7 @@ type Deps struct {
 	Directory *directory.Directory
 	Query     *query.Store
 	Auth      *Authenticator // nil: one of its own
+	SIPRealm  string         // that devices get credentials for
 	// Ingest answers below /ingest/v1/; nil where another role does.
 	Ingest http.Handler
 	// IngestOpenAPI describes those routes: paths and schemas, YAML.
@@ -105,6 +106,7 @@ func New(cfg Config, deps Deps) (http.Handler, error) {
 	s.routeNumbers()
 	s.routeCalls()
 	s.routeRegistrations()
+	s.routeCredentials()
 	s.routeRejections()
 	s.routeIngest()
 	s.routeSessions()

@@ -103,7 +103,7 @@ func newSite(t *testing.T, store *query.Store) *site {
 		t.Fatal(err)
 	}
 	h, err := api.New(api.Config{PublicURL: "https://earshot.example.com/"}, api.Deps{
-		Directory: d, Query: store, Metrics: out.registry, Closing: out.closing,
+		Directory: d, SIPRealm: "pbx", Query: store, Metrics: out.registry, Closing: out.closing,
 		Ingest: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "ingest "+r.URL.Path) }),
 		IngestOpenAPI: []byte(`
 paths:
@@ -354,7 +354,7 @@ func TestBadInput(t *testing.T) {
 	}
 	s.do("GET", "/api/v1/openapi.json", "").decode(t, &doc)
 	const secret = "+14155550199x"
-	fill := strings.NewReplacer("{company}", "default", "{user}", "alice", "{number}", "+14155550101", "{call}", "c1")
+	fill := strings.NewReplacer("{company}", "default", "{user}", "alice", "{number}", "+14155550101", "{call}", "c1", "{device}", "desk")
 	routes := 0
 	for path, operations := range doc.Paths {
 		if strings.HasPrefix(path, "/ingest/") {

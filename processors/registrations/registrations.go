@@ -305,6 +305,9 @@ func (a *account) answered(atUs int64, req, resp *message, e *emitter) {
 			text = "asked for credentials with a fresh nonce"
 		}
 		a.failed(atUs, kind, text, req, e)
+	case resp.Status == 403 && req.HasCredentials:
+		// A second challenge is not what every registrar has for wrong credentials.
+		a.failed(atUs, AuthFailed, strings.TrimSpace("refused the credentials: 403 "+resp.Reason), req, e)
 	case resp.Status == 423:
 		text := "interval too brief"
 		if resp.MinExpiresS >= 0 {

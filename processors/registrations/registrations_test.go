@@ -185,6 +185,14 @@ func TestChanges(t *testing.T) {
 			p.sends(1, 2, bound(one, 60), credentials)
 			p.gets(1, 2, 407)
 		}, []string{"0.0 challenged " + one, "1.0 auth_failed " + one}},
+		{"403 to credentials is one too", func(p *phone) {
+			p.sends(0, 1, bound(one, 60))
+			p.gets(0, 1, 401)
+			p.sends(1, 2, bound(one, 60), credentials)
+			p.gets(1, 2, 403)
+			p.sends(2, 3, bound(one, 60))
+			p.gets(2, 3, 403)
+		}, []string{"0.0 challenged " + one, "1.0 auth_failed " + one, "2.0 rejected " + one}},
 		{"not when the nonce was stale", func(p *phone) {
 			p.sends(0, 1, bound(one, 60))
 			p.gets(0, 1, 401)
