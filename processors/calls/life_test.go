@@ -438,6 +438,30 @@ func TestExtendedReports(t *testing.T) {
 	}
 }
 
+// TestReportedBuffer: a jitter buffer that the phone reports is not assumed.
+func TestReportedBuffer(t *testing.T) {
+	for _, reported := range []bool{true, false} {
+		s := newScript(t)
+		s.answered()
+		for at := 6.0; at <= 21; at += 5 {
+			for i, r := range []struct{ src, dst string }{{"10.0.0.1:10001", "10.0.0.2:11001"}, {"10.0.0.2:11001", "10.0.0.1:10001"}} {
+				p := &telemetry.RTCPPacket{Src: r.src, Dst: r.dst, SenderSsrc: uint32(0xaaaa + i),
+					Metrics: []*telemetry.XRMetrics{{ReporterSsrc: uint32(0xaaaa + i), Ssrc: s.ssrc[1-i], Blocks: 1 << (23 - 14), JbNominalMs: 80}}}
+				if reported {
+					s.add(at-0.5, func(r *telemetry.Record) { r.Body = &telemetry.Record_Rtcp{Rtcp: p} })
+				}
+			}
+			s.talk(at, at)
+		}
+		s.bye(22, 0)
+		c := last(t, s.run(20))
+		in := c.Verdict.GetMos().GetInputs()
+		if _, assumed := in["jitter_buffer_assumed"]; c.Verdict.GetMos().GetAvg() == 0 || (in["jitter_buffer_ms"] > 50) != reported || !reported && !assumed {
+			t.Errorf("reported %v: %v\n%s", reported, in, explain(c))
+		}
+	}
+}
+
 // TestSplit: wherever a machine is stopped and another takes up its checkpoint,
 // the outcomes are the same bytes.
 func TestSplit(t *testing.T) {

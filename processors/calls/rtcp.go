@@ -472,15 +472,19 @@ func (d *direction) moment(choppy bool, atUs int64) {
 	}
 }
 
-// score gives the MOS of an interval that RTCP reported on. A phone does not say
-// how long its jitter buffer is: twice the jitter is taken, and said so.
+// score gives the MOS of an interval that RTCP reported on. Where the phone does
+// not say in extended reports how long its jitter buffer is, twice the jitter is
+// taken, and said so.
 func (h *handler) score(d *direction, codec string, jitterMs, lossPercent float64, moved bool) float64 {
 	if !moved || h.c.rttUs == 0 || h.at()-h.c.rttUs > legFreshUs {
 		return nan
 	}
-	buffer := max(2*jitterMs, assumedBufferMs)
+	buffer, reported := max(2*jitterMs, assumedBufferMs), d.xrBufferUs != 0 && h.at()-d.xrBufferUs <= legFreshUs
+	if reported {
+		buffer = d.xrBufferMs
+	}
 	mos := h.mos(d, quality.MOSInput{Codec: codec, RTTMs: h.c.rttMs, JitterBufferMs: buffer, LossPercent: lossPercent})
-	if !math.IsNaN(mos) {
+	if !math.IsNaN(mos) && !reported {
 		d.mosAssumed = true
 	}
 	return mos

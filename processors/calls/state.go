@@ -359,7 +359,9 @@ type direction struct {
 	mosCodec           string
 	mosRTT, mosLoss    float64 // sums
 	mosBuffer          float64
-	mosAssumed         bool // jitter buffer assumed, not measured
+	mosAssumed         bool    // jitter buffer assumed, not measured
+	xrBufferMs         float64 // jitter buffer that the receiver reported last, and when
+	xrBufferUs         int64
 	mosReported        bool // scores are the endpoint's own (XR, RFC 6035)
 	srSent, rtpSent    uint64
 	rtpFirst, rtpLast  int64
@@ -450,7 +452,7 @@ func newLeg() leg {
 
 // --- the walk over the fields ---
 
-const stateVersion = 2
+const stateVersion = 3
 
 func (c *call) code(x *coder) {
 	v := uint8(stateVersion)
@@ -704,6 +706,10 @@ func (d *direction) code(x *coder) {
 	x.f64(&d.mosLoss)
 	x.f64(&d.mosBuffer)
 	x.flag(&d.mosAssumed)
+	if x.version >= 3 {
+		x.f64(&d.xrBufferMs)
+		x.i64(&d.xrBufferUs)
+	}
 	x.flag(&d.mosReported)
 	x.u64(&d.srSent)
 	x.u64(&d.rtpSent)

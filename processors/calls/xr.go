@@ -101,6 +101,9 @@ func (h *handler) extendedReport(s int, x *extendedReport) {
 	if !math.IsNaN(mos) {
 		d.reportedMOS(mos)
 	}
+	if !math.IsNaN(buffer) {
+		d.xrBufferMs, d.xrBufferUs = buffer, h.at()
+	}
 	if v := x.voip; v != nil {
 		// Rates are of the whole reception (RFC 3611 §4.7.1): the newest holds.
 		l := &d.loss[lossVQ]
