@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"time"
 )
 
@@ -25,6 +26,36 @@ const (
 	TypeNG       = 61
 	TypeLog      = 100
 )
+
+// PayloadName names a payload type in a few words of lower case; the number for
+// one that has no name here.
+func PayloadName(typ uint8) string {
+	switch typ {
+	case TypeSIP:
+		return "sip"
+	case TypeSDP:
+		return "sdp"
+	case TypeRTP:
+		return "rtp"
+	case TypeRTCPJSON:
+		return "rtcp_json"
+	case TypeMOS:
+		return "mos"
+	case TypeVQ:
+		return "vq_rtcpxr"
+	case TypeSIPJSON:
+		return "sip_json"
+	case TypeRTCP:
+		return "rtcp"
+	case TypeCDR:
+		return "cdr"
+	case TypeNG:
+		return "ng"
+	case TypeLog:
+		return "log"
+	}
+	return strconv.Itoa(int(typ))
+}
 
 // IP protocol numbers of Packet.Protocol.
 const (

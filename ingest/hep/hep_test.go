@@ -288,6 +288,79 @@ func TestScannerBoundsAndCuts(t *testing.T) {
 	}
 }
 
+func gzipped(t testing.TB, b []byte) []byte {
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	if _, err := w.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// heplify packs each packet, also in a stream.
+func TestScannerGzip(t *testing.T) {
+	p := packet()
+	one := Append(nil, &p)
+	p.Payload = bytes.Repeat([]byte("y"), 60_000)
+	large := Append(nil, &p)
+	bomb := gzipped(t, make([]byte, 10<<20))
+	lookalike := []byte("\x1f\x8b\x08\x08no end of this name")
+	stream := bytes.Join([][]byte{gzipped(t, one), []byte("junk\x1f\x8b"), one, gzipped(t, large), lookalike, one, bomb, gzipped(t, one), gzipped(t, []byte("no HEP"))}, nil)
+	for name, r := range map[string]io.Reader{
+		"at once":      bytes.NewReader(stream),
+		"byte by byte": iotest.OneByteReader(bytes.NewReader(stream)),
+		"data and EOF": iotest.DataErrReader(bytes.NewReader(stream)),
+	} {
+		s := NewScanner(r, 0)
+		for i, want := range [][]byte{one, one, large, one, one, []byte("no HEP")} {
+			got, err := s.Next()
+			if err != nil {
+				t.Fatalf("%s: packet %d: %v", name, i, err)
+			}
+			if !bytes.Equal(got, want) {
+				t.Fatalf("%s: packet %d: %d bytes, want %d", name, i, len(got), len(want))
+			}
+		}
+		if _, err := s.Next(); err != io.EOF {
+			t.Errorf("%s: after the last packet: %v", name, err)
+		}
+	}
+}
+
+func TestScannerGzipBoundsAndCuts(t *testing.T) {
+	p := packet()
+	one := Append(nil, &p)
+	cut := gzipped(t, one)
+	s := NewScanner(bytes.NewReader(cut[:len(cut)-1]), 0)
+	if _, err := s.Next(); err != io.ErrUnexpectedEOF {
+		t.Errorf("stream that ends in a member: %v", err)
+	}
+	if _, err := s.Next(); err != io.EOF {
+		t.Errorf("after that: %v", err)
+	}
+	broken := errors.New("broken")
+	s = NewScanner(io.MultiReader(bytes.NewReader(cut[:20]), iotest.ErrReader(broken)), 0)
+	if _, err := s.Next(); err != broken {
+		t.Errorf("reader's error: %v", err)
+	}
+	// What only begins like gzip costs no more than a few tries.
+	s = NewScanner(bytes.NewReader(append(bytes.Repeat([]byte("\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\x00\xff\xff"), 20_000), one...)), 0)
+	if got, err := s.Next(); err != nil || !bytes.Equal(got, one) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+func TestPayloadName(t *testing.T) {
+	for typ, want := range map[uint8]string{TypeSIP: "sip", TypeLog: "log", TypeSIPJSON: "sip_json", 0: "0", 255: "255"} {
+		if got := PayloadName(typ); got != want {
+			t.Errorf("%d: %s", typ, got)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	p := packet()
 	f.Add(Append(nil, &p))
@@ -320,18 +393,22 @@ func FuzzScanner(f *testing.F) {
 	one := Append(nil, &p)
 	f.Add(append([]byte("HEP3\x00\x00"), one...), 1000)
 	f.Add([]byte(strings.Repeat("HEP3\x00\x0c", 4)), 0)
+	f.Add(append(gzipped(f, one), one...), 0)
+	f.Add([]byte("\x1f\x8b\x08\x1f\x8b\x08\x08HEP3"), 0)
 	f.Fuzz(func(t *testing.T, b []byte, maxBytes int) {
 		s := NewScanner(bytes.NewReader(b), maxBytes)
-		given := int64(0)
+		packets := 0
 		for {
 			packet, err := s.Next()
 			if err != nil {
 				break
 			}
-			given += int64(len(packet))
+			if packets++; len(packet) > MaxPacketBytes || packets > len(b) {
+				t.Fatalf("packet %d of %d bytes out of %d", packets, len(packet), len(b))
+			}
 		}
-		if given+s.Skipped() > int64(len(b)) {
-			t.Fatalf("gave %d and skipped %d of %d bytes", given, s.Skipped(), len(b))
+		if s.Skipped() > int64(len(b)) {
+			t.Fatalf("skipped %d of %d bytes", s.Skipped(), len(b))
 		}
 	})
 }
