@@ -245,7 +245,7 @@ type Sample struct {
 	At                       Time     `json:"at"`
 	LegID                    string   `json:"leg_id"`
 	Side                     string   `json:"side"`      // target, contact, server
-	Source                   string   `json:"source"`    // webrtc, rtcp, rtp, rtcp_xr, vq_rtcpxr
+	Source                   string   `json:"source"`    // webrtc, rtcp, rtp, rtcp_xr, vq_rtcpxr, sip
 	Direction                string   `json:"direction"` // target_to_contact, contact_to_target
 	SSRC                     uint32   `json:"ssrc"`
 	Codec                    string   `json:"codec"`

@@ -4,7 +4,7 @@ import { timeZone } from './format';
 export type Band = 'good' | 'acceptable' | 'bad' | 'unacceptable' | 'unknown';
 export type Side = 'target' | 'contact' | 'server';
 export type Direction = 'target_to_contact' | 'contact_to_target';
-export type SampleSource = 'webrtc' | 'rtcp' | 'rtp' | 'rtcp_xr' | 'vq_rtcpxr';
+export type SampleSource = 'webrtc' | 'rtcp' | 'rtp' | 'rtcp_xr' | 'vq_rtcpxr' | 'sip';
 
 export interface Page<T> {
   items: T[];

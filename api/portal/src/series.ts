@@ -114,7 +114,7 @@ export interface NetworkCharts {
 }
 
 const sourceNames: Record<string, string> = {
-  rtcp: 'RTCP', rtcp_xr: 'RTCP XR', rtp: 'RTP', vq_rtcpxr: 'SIP report',
+  rtcp: 'RTCP', rtcp_xr: 'RTCP XR', rtp: 'RTP', vq_rtcpxr: 'SIP report', sip: 'BYE',
 };
 
 /** networkCharts are jitter, round trip and loss per direction, from everything that is not WebRTC. */
