@@ -51,6 +51,7 @@ type Ingester struct {
 
 	producer   *Producer
 	accounting *Accounting
+	accounts   accounts
 	live       *timeline
 	instance   []byte
 
@@ -102,6 +103,7 @@ func New(cfg Config, deps Deps) (*Ingester, error) {
 		accounting: NewAccounting(deps.Metrics), live: newTimeline("", cfg), instance: []byte(rand.Text()),
 		replays: map[string]*timeline{}, legs: legClocks{clocks: map[legKey]*legClock{}},
 	}
+	in.accounts = accounts{accounting: in.accounting, instance: string(in.instance), written: map[account]uint64{}}
 	if in.producer != nil {
 		in.wire.observer = in.newObserver("", in.droppingSink())
 	}
@@ -214,6 +216,7 @@ func (in *Ingester) Run(ctx context.Context) error {
 	group.Go(func() error { in.rtcstats.Run(ctx); return nil })
 	group.Go(func() error { in.runTicks(ctx); return nil })
 	group.Go(func() error { in.runUpkeep(ctx); return nil })
+	group.Go(func() error { in.runAccounts(ctx); return nil })
 	if in.cfg.Bindings.Share && len(in.deps.Kafka.Brokers) > 0 {
 		group.Go(func() error { return in.runBindings(ctx) })
 	}
@@ -257,6 +260,10 @@ func (in *Ingester) finish() {
 	}
 	if err := in.producer.Flush(ctx); err != nil {
 		in.log.Warn("not everything was written before the end", "error", err)
+	}
+	in.writeAccounts()
+	if err := in.producer.Flush(ctx); err != nil {
+		in.log.Warn("the last accounts were not written", "error", err)
 	}
 }
 
