@@ -290,7 +290,7 @@ func TestHEPOverUDPAndTCP(t *testing.T) {
 			}
 			r.stop()
 			r.balance(listener)
-			if n := r.sums("earshot_ingest_rejected_total", "listener="+listener, "reason=payload_type_100"); n != 1 {
+			if n := r.sums("earshot_ingest_rejected_total", "listener="+listener, "reason=payload_type_log"); n != 1 {
 				t.Errorf("%v log lines rejected", n)
 			}
 			r.mu.Lock()

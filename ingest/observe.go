@@ -270,7 +270,7 @@ func (h *heard) payload(kind uint8, b []byte) {
 		h.sip(b)
 	default:
 		h.tally.Received()
-		h.tally.Rejected("payload_type_" + strconv.Itoa(int(kind)))
+		h.tally.Rejected("payload_type_" + hep.PayloadName(kind))
 	}
 }
 
