@@ -171,7 +171,7 @@ func (f *fleet) rows() map[string][]string {
 	require.NoError(f.t, err)
 	defer conn.Close()
 	ctx := context.Background()
-	tables, err := conn.Query(ctx, "SELECT name FROM system.tables WHERE database = 'earshot' AND engine LIKE '%MergeTree' AND name != 'schema_migrations'")
+	tables, err := conn.Query(ctx, "SELECT name FROM system.tables WHERE database = 'earshot' AND engine LIKE '%MergeTree' AND name NOT IN ('schema_migrations', 'ingest_counts')")
 	require.NoError(f.t, err)
 	var names []string
 	for tables.Next() {
