@@ -34,11 +34,11 @@ import (
 )
 
 // ErrFileFormat is returned for a file that is no capture and no dump.
-var ErrFileFormat = errors.New("ingest: neither pcap, pcapng, HEP, getStats lines nor an rtcstats dump")
+var ErrFileFormat = errors.New("ingest: neither pcap, pcapng, HEP, getStats lines nor a dump of webrtc-internals or rtcstats")
 
 // ImportConfig says what to import.
 type ImportConfig struct {
-	Files    []string // pcap, pcapng, HEP dumps, getStats JSONL, rtcstats dumps; gzip or plain
+	Files    []string // pcap, pcapng, HEP dumps, getStats JSONL, dumps of webrtc-internals and rtcstats; gzip or plain
 	Company  string   // empty: DefaultCompany
 	Producer *Producer
 	Resolver Resolver
@@ -220,6 +220,7 @@ const (
 	formatCapture
 	formatHEP
 	formatStats
+	formatInternals
 	formatRTCStats
 )
 
@@ -235,7 +236,7 @@ func (f *fileImport) run() ([]ImportedCall, error) {
 	if err != nil {
 		return nil, err
 	}
-	if kind == formatStats || kind == formatRTCStats {
+	if kind == formatStats || kind == formatInternals || kind == formatRTCStats {
 		sum.Write([]byte(callName(f.name))) // the name is part of what such a file says
 	}
 	f.timeline = "import:" + hex.EncodeToString(sum.Sum(nil)[:16])
@@ -247,6 +248,8 @@ func (f *fileImport) run() ([]ImportedCall, error) {
 	switch kind {
 	case formatStats:
 		err = f.stats(r)
+	case formatInternals:
+		err = f.internals(r)
 	case formatRTCStats:
 		err = f.rtcstats(r)
 	default:
@@ -317,7 +320,7 @@ func (f *fileImport) survey(sum hash.Hash) (format, *mediaHistory, error) {
 }
 
 func sniff(b *bufio.Reader) format {
-	head, _ := b.Peek(256)
+	head, _ := b.Peek(4096)
 	if len(head) < 4 {
 		return formatUnknown
 	}
@@ -328,7 +331,11 @@ func sniff(b *bufio.Reader) format {
 	if hep.IsHEP(head) {
 		return formatHEP
 	}
-	if bytes.HasPrefix(bytes.TrimLeft(head, " \t\r\n\xef\xbb\xbf"), []byte("{")) {
+	head = bytes.TrimPrefix(head, []byte("\xef\xbb\xbf"))
+	if webrtc.IsInternals(head) {
+		return formatInternals
+	}
+	if bytes.HasPrefix(bytes.TrimLeft(head, " \t\r\n"), []byte("{")) {
 		return formatStats
 	}
 	if rtcstats.IsDump(head) {
@@ -680,7 +687,7 @@ func (f *fileImport) rtpInterval(history *mediaHistory, i *telemetry.RTPInterval
 // callName is the key of the call that a getStats file holds: its name.
 func callName(name string) string {
 	name = strings.TrimSuffix(name, ".gz")
-	for _, ext := range []string{".jsonl", ".ndjson", ".json"} {
+	for _, ext := range []string{".jsonl", ".ndjson", ".json", ".txt"} {
 		name = strings.TrimSuffix(name, ext)
 	}
 	return validText(name)
