@@ -292,7 +292,7 @@ func (p *process) startAPI(ctx context.Context) error {
 		}
 	}
 	handler, err := api.New(p.s.API, api.Deps{
-		Directory: p.dir, SIPRealm: p.s.Ingest.SIP.Realm, Query: store, Ingest: p.ingest.HTTPHandler(), Portal: portal.Handler(),
+		Directory: p.dir, SIPRealm: p.s.Ingest.SIP.Realm, Query: store, Ingest: p.ingest.HTTPHandler(), IngestOpenAPI: ingest.OpenAPI, Portal: portal.Handler(),
 		Log: p.log.With("role", "api"), Metrics: p.registry, Version: version, Closing: closing,
 	})
 	if err != nil {
