@@ -54,6 +54,19 @@ api/portal/node_modules/.package-lock.json: api/portal/package-lock.json
 	@cd api/portal && $(NPM_CI)
 	@touch $@
 
+.PHONY: sdk
+sdk: ingest/webrtc/sdk/dist/earshot.js ## the browser SDK, an npm package in ingest/webrtc/sdk
+
+ingest/webrtc/sdk/dist/earshot.js: ingest/webrtc/sdk/node_modules/.package-lock.json $(wildcard ingest/webrtc/sdk/src/*.ts ingest/webrtc/sdk/*.ts ingest/webrtc/sdk/*.json)
+	$(call step,Building the browser SDK)
+	@cd ingest/webrtc/sdk && $(NPM) run --silent build
+	@touch $@
+
+ingest/webrtc/sdk/node_modules/.package-lock.json: ingest/webrtc/sdk/package-lock.json
+	$(call step,Installing what the browser SDK is built with)
+	@cd ingest/webrtc/sdk && $(NPM_CI)
+	@touch $@
+
 .PHONY: engines
 engines: deploy/engines/node_modules/.package-lock.json ## the ClickHouse engine, as an npm package (about 160 MB to fetch)
 
@@ -91,7 +104,7 @@ debian-packages:
 	fi
 
 .PHONY: test-quick
-test-quick: lint test-go test-portal ## all but the tests of the whole program: a few minutes
+test-quick: lint test-go test-portal test-sdk ## all but the tests of the whole program: a few minutes
 
 .PHONY: test-go
 test-go: test-needs portal ## Go tests with the race detector
@@ -103,8 +116,13 @@ test-portal: portal ## the portal's unit tests and linter
 	$(call step,Portal unit tests)
 	@cd api/portal && $(NPM) run --silent lint && $(NPM) test --silent
 
+.PHONY: test-sdk
+test-sdk: sdk ## the browser SDK's unit tests, size and linter
+	$(call step,Browser SDK unit tests)
+	@cd ingest/webrtc/sdk && $(NPM) run --silent lint && $(NPM) test --silent
+
 .PHONY: test-app
-test-app: test-needs portal ## the program from the outside: imports, phones, demo, kills, Apache Kafka, the pages in Chromium
+test-app: test-needs portal sdk ## the program from the outside: imports, phones, demo, kills, Apache Kafka, the pages in Chromium
 	$(call step,Tests of the whole program (about ten minutes))
 	@$(GO) test -timeout 40m -v ./internal/apptest | grep --line-buffered -E '^ *(---|ok|FAIL|PASS|panic)|_test\.go:|seed'
 
@@ -132,4 +150,4 @@ proto: ## regenerate telemetry/*.pb.go (needs protoc)
 
 .PHONY: clean
 clean: ## what builds made; not the data
-	@rm -rf bin api/portal/dist/assets api/portal/dist/index.html
+	@rm -rf bin api/portal/dist/assets api/portal/dist/index.html ingest/webrtc/sdk/dist

@@ -76,7 +76,7 @@ export function CallsPage() {
           load={(p, signal) => api.calls(company, { ...rest, ...span(search, null, Date.now()), ...p }, signal)}
           columns={columns}
           rowKey={(c) => c.id}
-          refreshMs={5000}
+          refreshMs={1000}
           empty={filtered ? 'No call matches these filters.' : 'No calls yet. Point a capture agent, a phone or an app at Earshot, or import a capture.'}
         />
       </Section>
