@@ -54,7 +54,7 @@ type SIPListenerConfig struct {
 func defaultSIP() SIPConfig {
 	return SIPConfig{
 		Listen: "127.0.0.1:5060",
-		Auth:   registrar.AuthKnown, Realm: "earshot", Algorithms: []string{registrar.SHA256, registrar.MD5}, NonceFor: 5 * time.Minute,
+		Auth:   registrar.AuthKnown, Realm: "earshot", Algorithms: []string{registrar.MD5}, NonceFor: 5 * time.Minute,
 		MinExpires: 20 * time.Second, DefaultExpires: 300 * time.Second, MaxExpires: 3600 * time.Second, MaxBindings: 1_000_000,
 		// A connection lives from one registration to the next.
 		MessageBytes: 64 << 10, Connections: 10_000, Idle: 65 * time.Minute, Rate: 100, Burst: 500,

@@ -66,12 +66,11 @@ func (r *Registrar) answer(t testing.TB, raw string) reply { t.Helper(); return 
 
 func (a reply) get(name string) []string {
 	var values []string
-	sip.Fields([]byte(a.raw), func(n, v string) bool {
+	for n, v := range sip.Headers([]byte(a.raw)) {
 		if strings.EqualFold(n, name) {
-			values = append(values, strings.Clone(v))
+			values = append(values, v)
 		}
-		return true
-	})
+	}
 	return values
 }
 

@@ -54,18 +54,16 @@ func readRequest(raw []byte, from flow) *request {
 		q.method = fields[0]
 	}
 	left := maxFields
-	sip.Fields(raw, func(name, value string) bool {
+	for name, value := range sip.Headers(raw) {
 		if left--; left < 0 {
-			return false
+			break
 		}
 		name = strings.ToLower(name)
 		if long, ok := compact[name]; ok {
 			name = long
 		}
-		// A folded field lives until this returns.
-		q.see(name, strings.Clone(value))
-		return true
-	})
+		q.see(name, strings.Clone(value)) // raw may be used again
+	}
 	return q
 }
 

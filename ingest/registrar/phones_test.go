@@ -1,0 +1,180 @@
+package registrar
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/earshot/earshot/ingest/sip"
+	"github.com/earshot/earshot/telemetry"
+)
+
+// Real phones against the registrar, on every transport they have and with
+// every algorithm they know.
+
+// run starts a program in a directory of its own and ends it with the test.
+func (s *site) run(name string, files map[string]string, args ...string) {
+	s.t.Helper()
+	dir := s.t.TempDir()
+	for file, text := range files {
+		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(file)), 0o700); err != nil {
+			s.t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	cmd := exec.Command(name, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "HOME="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// linphonec ends when its input does.
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	out, err := os.Create(filepath.Join(dir, "output"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		_ = cmd.Wait()
+		input.Close()
+		out.Close()
+		if said, err := os.ReadFile(out.Name()); err == nil && s.t.Failed() {
+			s.t.Logf("%s said:\n%s", name, said)
+		}
+	})
+}
+
+func (s *site) port(transport string) int {
+	l := s.Listeners()
+	switch transport {
+	case "tls":
+		return l.TLS.Addr().(*net.TCPAddr).Port
+	case "tcp":
+		return l.TCP.Addr().(*net.TCPAddr).Port
+	}
+	return l.UDP.LocalAddr().(*net.UDPAddr).Port
+}
+
+// baresip registers alice with outbound.
+func (s *site) baresip(transport, secret string) {
+	s.t.Helper()
+	account := fmt.Sprintf("<sip:alice@example.test;transport=%s>;auth_user=alice;auth_pass=%s;outbound=\"sip:127.0.0.1:%d;transport=%[1]s\";regint=60;sipnat=outbound\n",
+		transport, secret, s.port(transport))
+	s.run("baresip", map[string]string{
+		"accounts": account, "contacts": "",
+		"config": "sip_listen 127.0.0.1:0\nsip_verify_server no\nmodule_path /usr/lib/baresip/modules\nmodule g711.so\nmodule stun.so\nmodule uuid.so\nmodule_app account.so\nmodule_app menu.so\n",
+	}, "-f", ".", "-t", "120")
+}
+
+// linphone registers alice and reports quality.
+func (s *site) linphone(transport, secret string) {
+	s.t.Helper()
+	s.run("linphonec", map[string]string{".local/share/linphone/of": "its database", "rc": fmt.Sprintf(`[sip]
+sip_port=-1
+sip_tcp_port=-1
+sip_tls_port=-1
+verify_server_certs=0
+verify_server_cn=0
+default_proxy=0
+[sound]
+playback_dev_id=none
+[auth_info_0]
+username=alice
+passwd=%s
+realm=earshot
+[proxy_0]
+reg_proxy=<sip:127.0.0.1:%d;transport=%s>
+reg_identity=sip:alice@example.test
+reg_expires=60
+reg_sendregister=1
+`, secret, s.port(transport), transport)}, "-c", "rc")
+}
+
+// outcome waits for the answer to credentials.
+func (s *site) outcome() (answered *telemetry.SIPMessage, asked string) {
+	s.t.Helper()
+	s.wait("the phone's credentials are answered", func(seen []Message) bool {
+		for _, m := range seen {
+			p, err := sip.Parse(m.Raw)
+			if err != nil || p.Method != "REGISTER" {
+				continue
+			}
+			if p.Status == 0 && p.HasCredentials {
+				asked = string(m.Raw)
+			}
+			if asked != "" && p.Status != 0 && p.Status != 401 {
+				answered = p
+				return true
+			}
+		}
+		return false
+	})
+	return answered, asked
+}
+
+func phoneSettings(algorithms ...string) Config {
+	cfg := settings(nil)
+	cfg.Algorithms = algorithms
+	cfg.Credentials = book{"alice@example.test": {credential("alice", "earshot", "therightone")}}
+	return cfg
+}
+
+func TestPhones(t *testing.T) {
+	for _, c := range []struct {
+		name, transport string
+		algorithms      []string
+		phone           func(s *site, transport, secret string)
+		uses            string // the algorithm in its credentials
+		flows           bool
+	}{
+		{"baresip, UDP", "udp", []string{MD5}, (*site).baresip, MD5, true},
+		{"baresip, TCP", "tcp", []string{MD5}, (*site).baresip, MD5, true},
+		{"baresip, TLS", "tls", []string{MD5}, (*site).baresip, MD5, true},
+		{"linphone, TCP, both", "tcp", []string{SHA256, MD5}, (*site).linphone, SHA256, false},
+		{"linphone, TLS", "tls", []string{SHA256}, (*site).linphone, SHA256, false},
+		{"linphone, UDP", "udp", []string{MD5}, (*site).linphone, MD5, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, phoneSettings(c.algorithms...))
+			c.phone(s, c.transport, "therightone")
+			got, asked := s.outcome()
+			if got.Status != 200 || s.Registered() != 1 {
+				t.Fatalf("%d, asked:\n%s", got.Status, asked)
+			}
+			// Who names none means MD5.
+			if strong := strings.Contains(asked, "algorithm=SHA-256"); strong != (c.uses == SHA256) {
+				t.Errorf("credentials of another algorithm:\n%s", asked)
+			}
+			if flows := strings.Contains(string(got.Raw), "Require: outbound"); flows != c.flows {
+				t.Errorf("%s", got.Raw)
+			}
+			for _, m := range s.wait("", func([]Message) bool { return true }) {
+				if m.Transport != c.transport || m.Err != nil {
+					t.Errorf("%+v", m)
+				}
+			}
+		})
+		t.Run(c.name+", wrong secret", func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, phoneSettings(c.algorithms...))
+			c.phone(s, c.transport, "thewrongone")
+			if got, asked := s.outcome(); got.Status != 403 || s.Registered() != 0 {
+				t.Fatalf("%d, asked:\n%s", got.Status, asked)
+			}
+		})
+	}
+}
