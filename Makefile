@@ -87,7 +87,7 @@ kafka: .engines/kafka/.complete ## Apache Kafka's jars, for tests
 # --- tests -------------------------------------------------------------------
 
 # What tests run, as program or file to look for, and the Debian package that has it.
-NEEDS := chromium:chromium baresip:baresip-core sngrep:sngrep linphonec:linphone-cli sipp:sip-tester java:default-jre-headless mvn:maven gcc:gcc /usr/lib/postgresql/*/bin/initdb:postgresql
+NEEDS := chromium:chromium baresip:baresip-core sngrep:sngrep kamailio:kamailio rtpengine:rtpengine-daemon linphonec:linphone-cli sipp:sip-tester java:default-jre-headless mvn:maven gcc:gcc /usr/lib/postgresql/*/bin/initdb:postgresql
 
 .PHONY: test-needs
 test-needs: engines kafka
