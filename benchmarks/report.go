@@ -1,5 +1,5 @@
 // Package benchmarks measures what Earshot claims. Each folder is one claim;
-// its RESULT.md is what `make bench` last wrote there.
+// its *.md is what `make bench` last wrote there.
 package benchmarks
 
 import (
@@ -75,10 +75,10 @@ func Machine() string {
 	return fmt.Sprintf("%s, %d cores%s, %s, shared and noisy", model, runtime.NumCPU(), memory, runtime.Version())
 }
 
-// Write stores a result in RESULT.md of the calling benchmark's folder.
-func Write(title, command, body string) error {
+// Write stores a result in a file of the calling benchmark's folder.
+func Write(file, title, command, body string) error {
 	_, caller, _, _ := runtime.Caller(1)
-	name := filepath.Join(filepath.Dir(caller), "RESULT.md")
+	name := filepath.Join(filepath.Dir(caller), file)
 	text := fmt.Sprintf("# %s\n\n`%s` on %s:\n%s.\n\n%s", title, command, time.Now().UTC().Format(time.DateOnly), Machine(), body)
 	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("cannot write the result: %w", err)

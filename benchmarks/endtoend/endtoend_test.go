@@ -101,7 +101,7 @@ parsed 580; SIP fields 230, RTCP scanned 7; produce 1,150 a record (300 when 64 
 insert of a row 670–2,570 on the client and 2,000 on the server with blocks of 100,000 rows (19,300 with blocks of 1,000).
 `, calls, events, rows, sent.Seconds(), took.Seconds(), strings.Join(lines, "\n"), total, ceiling.kafka, ceiling.insert, ceiling.sum(), total/ceiling.sum())
 		b.Log("\n" + body)
-		require.NoError(b, benchmarks.Write("CPU per event, from HEP socket to ClickHouse row", "make bench", body))
+		require.NoError(b, benchmarks.Write("RESULT.md", "CPU per event, from HEP socket to ClickHouse row", "make bench", body))
 	}
 }
 

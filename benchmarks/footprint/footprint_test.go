@@ -82,7 +82,7 @@ func BenchmarkFootprint(b *testing.B) {
 ingester per call; the rest are buffers of the Kafka clients and of the sink, which do not grow with the number of calls.
 `, strings.Join(ready, ", "), float64(idle)/(1<<20), float64(kafka)/(1<<20), float64(clickhouse)/(1<<20), heapPerCall, perCall, openCalls)
 		b.Log("\n" + body)
-		require.NoError(b, benchmarks.Write("Memory and start-up", "make bench", body))
+		require.NoError(b, benchmarks.Write("RESULT.md", "Memory and start-up", "make bench", body))
 	}
 }
 
