@@ -31,7 +31,7 @@ const (
 // flight what waits for its SDP or for Kafka.
 type Accounting struct {
 	received, produced, rejected, dropped *prometheus.CounterVec
-	kernelDrops, senderDrops              *prometheus.CounterVec
+	kernelDrops, senderDrops, repairs     *prometheus.CounterVec
 
 	mu     sync.RWMutex
 	tallys map[tallyKey]*Tally
@@ -55,6 +55,7 @@ func NewAccounting(reg prometheus.Registerer) *Accounting {
 		dropped:     counter("dropped_total", "Observations that could not be kept, by reason.", append(labels, "reason")...),
 		kernelDrops: counter("kernel_dropped_total", "Datagrams that the kernel dropped before they were received (SO_RXQ_OVFL).", "listener"),
 		senderDrops: counter("sender_dropped_total", "Samples that browsers gave up because they could not be sent, as the SDK reports.", "company"),
+		repairs:     counter("webrtc_repaired_total", "What was set right or left out in getStats samples that were taken: text that is no UTF-8, numbers that are none, streams that come twice.", "what"),
 		tallys:      map[tallyKey]*Tally{},
 		agents:      map[tallyKey]bool{},
 	}
@@ -104,6 +105,13 @@ func (a *Accounting) Tally(listener, agent, company string) *Tally {
 // SenderDropped counts samples that were given up before they were sent.
 func (a *Accounting) SenderDropped(company string, n uint64) {
 	a.senderDrops.WithLabelValues(company).Add(float64(n))
+}
+
+// repaired counts what was set right or left out in samples that were taken.
+func (a *Accounting) repaired(what string, n int) {
+	if n > 0 {
+		a.repairs.WithLabelValues(what).Add(float64(n))
+	}
 }
 
 // Received counts one observation.

@@ -198,7 +198,7 @@ func answer(w http.ResponseWriter, receipt Receipt, err error) {
 		writeProblem(w, &problem{Status: http.StatusServiceUnavailable, Detail: "telemetry cannot be kept right now; send it again"})
 	case receipt.Accepted == 0 && len(receipt.Rejected) == 1:
 		writeProblem(w, &problem{Status: http.StatusBadRequest, Detail: receipt.Rejected[0].Detail, Field: receipt.Rejected[0].Field})
-	case receipt.Accepted == 0:
+	case receipt.Accepted == 0 && len(receipt.Rejected) > 0:
 		writeProblem(w, &problem{Status: http.StatusBadRequest, Detail: "no item can be taken", Rejected: receipt.Rejected})
 	default:
 		w.Header().Set("Content-Type", "application/json")

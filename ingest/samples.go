@@ -35,12 +35,14 @@ type samples struct {
 	lines   *stream.Decoder // nil until the browser SDK's lines come
 	sentUs  int64           // what they say of when they were sent
 
-	body    io.Reader
-	buf     []byte // what was read of body
-	at      int    // what of buf was decoded
-	ended   bool   // body was
-	items   int
-	receipt Receipt
+	body      io.Reader
+	buf       []byte // what was read of body
+	at        int    // what of buf was decoded
+	ended     bool   // body was
+	items     int
+	receipt   Receipt
+	malformed int            // items of the receipt that are no JSON
+	repaired  webrtc.Repairs // of the decoder when the body began
 
 	identity telemetry.Identity
 	source   telemetry.Source
@@ -89,9 +91,7 @@ func (in *Ingester) postSamples() http.Handler {
 		s.begin(in, company, in.now())
 		err := s.readBody(r)
 		if err == nil {
-			err = s.count(tally)
-		}
-		if err == nil {
+			s.count(tally)
 			err = s.write(r.Context(), tally)
 			answer(w, s.receipt, err)
 			return
@@ -110,7 +110,8 @@ func (in *Ingester) postSamples() http.Handler {
 func (s *samples) begin(in *Ingester, company string, received time.Time) {
 	s.in, s.company, s.receivedUs = in, company, received.UnixMicro()
 	s.lines, s.sentUs = nil, 0
-	s.buf, s.at, s.ended, s.items = s.buf[:0], 0, false, 0
+	s.buf, s.at, s.ended, s.items, s.malformed = s.buf[:0], 0, false, 0, 0
+	s.repaired = s.decoder.Repairs()
 	s.receipt = Receipt{Rejected: []Refusal{}}
 	s.encoded, s.produced, s.legs = s.encoded[:0], s.produced[:0], s.legs[:0]
 	clear(s.legIndex)
@@ -319,6 +320,9 @@ func (s *samples) take(item *webrtc.Item, text []byte, err error) error {
 	}
 	if err != nil {
 		s.receipt.Rejected = append(s.receipt.Rejected, refusal(s.items-1, err))
+		if errors.Is(err, webrtc.ErrSyntax) || errors.Is(err, webrtc.ErrTruncated) {
+			s.malformed++
+		}
 	}
 	return nil
 }
@@ -435,16 +439,23 @@ func (s *samples) time(e *encodedSample) []byte {
 	return b
 }
 
-// count accounts for the items, of which some may be refused. An error is a body
-// without an item that can be taken.
-func (s *samples) count(tally *Tally) error {
+// count accounts for the items, of which some may be refused, and for what was
+// set right in the others.
+func (s *samples) count(tally *Tally) {
 	for range len(s.produced) + len(s.receipt.Rejected) {
 		tally.Received()
 	}
-	for range s.receipt.Rejected {
-		tally.Rejected("http_item")
+	for i := range s.receipt.Rejected {
+		if i < s.malformed {
+			tally.Rejected("http_json")
+		} else {
+			tally.Rejected("http_item")
+		}
 	}
-	return nil
+	now := s.decoder.Repairs()
+	s.in.accounting.repaired("text", now.Text-s.repaired.Text)
+	s.in.accounting.repaired("number", now.Numbers-s.repaired.Numbers)
+	s.in.accounting.repaired("duplicate", now.Duplicate-s.repaired.Duplicate)
 }
 
 // write gives the records to Kafka and waits until it has them.
