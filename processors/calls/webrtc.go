@@ -68,6 +68,10 @@ func (h *handler) legParty(s *telemetry.WebRTCSample) int {
 	}
 	var taken [2]bool
 	for i := range c.legs {
+		// Someone without a name may have several peer connections, on one device.
+		if user == "" && s.DeviceId != "" && c.legs[i].deviceID == s.DeviceId {
+			return int(c.legs[i].party)
+		}
 		taken[c.legs[i].party] = true
 	}
 	if !taken[c.target] {
