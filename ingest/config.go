@@ -12,6 +12,7 @@ type Config struct {
 	RTCP     RTCPConfig      `koanf:"rtcp"`
 	SIP      SIPConfig       `koanf:"sip"`
 	HTTP     HTTPConfig      `koanf:"http"`
+	UDP      UDPConfig       `koanf:"udp"`
 	RTCStats rtcstats.Config `koanf:"rtcstats"`
 	Waiting  WaitingConfig   `koanf:"waiting"`
 	Bindings BindingsConfig  `koanf:"bindings"`
@@ -39,6 +40,15 @@ type TLSConfig struct {
 // RTCPConfig sets up the listener for plain RTCP.
 type RTCPConfig struct {
 	Listen string `koanf:"listen" doc:"address for plain RTCP over UDP; empty: none"`
+}
+
+// UDPConfig says how the UDP sockets of HEP and RTCP are read.
+type UDPConfig struct {
+	Batch       int           `koanf:"batch" doc:"datagrams that one system call reads at most (Linux)"`
+	Pause       time.Duration `koanf:"pause" doc:"while datagrams come fast, how long some may gather before they are read; 0: no time"`
+	SourceBytes int           `koanf:"source_bytes" doc:"most bytes that wait of one source, which is one remote address and port; what comes beyond is dropped"`
+	QueueBytes  int           `koanf:"queue_bytes" doc:"most bytes that wait of all sources of a socket"`
+	Sources     int           `koanf:"sources" doc:"most sources known at a time; datagrams of others are dropped"`
 }
 
 // HTTPConfig bounds what is posted.
@@ -88,6 +98,7 @@ func DefaultConfig() Config {
 		SIP:      defaultSIP(),
 		HTTP:     HTTPConfig{BodyBytes: 8 << 20, PlainBytes: 32 << 20, ItemBytes: 1 << 20, AckTimeout: 10 * time.Second, Sockets: 10_000},
 		RTCStats: rtcstats.DefaultConfig(),
+		UDP:      UDPConfig{Batch: 64, Pause: time.Millisecond, SourceBytes: 4 << 20, QueueBytes: 32 << 20, Sources: 65_536},
 		Waiting:  WaitingConfig{For: 30 * time.Second, Records: 50_000},
 		Bindings: BindingsConfig{Calls: 1_000_000, AfterCall: 3 * time.Minute, Idle: 4 * time.Hour, Share: true},
 		Clock:    ClockConfig{Tolerance: 2 * time.Second, Replay: 10 * time.Minute, Silence: 10 * time.Second},

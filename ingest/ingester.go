@@ -67,6 +67,7 @@ type Ingester struct {
 	hepUDP, rtcpUDP *net.UDPConn
 	hepTCP          net.Listener
 	registrar       *registrar.Registrar
+	drops           map[*net.UDPConn]*kernelDrops
 	rtcstats        *rtcstats.Server
 	closed          sync.Once
 	// stopping ends with the listeners: connections of HTTP ingest end then.
@@ -100,14 +101,14 @@ func New(cfg Config, deps Deps) (*Ingester, error) {
 	}
 	in := &Ingester{
 		cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, producer: deps.Producer,
-		accounting: NewAccounting(deps.Metrics), live: newTimeline("", cfg), instance: []byte(rand.Text()),
+		drops: map[*net.UDPConn]*kernelDrops{}, accounting: NewAccounting(deps.Metrics), live: newTimeline("", cfg), instance: []byte(rand.Text()),
 		replays: map[string]*timeline{}, legs: legClocks{clocks: map[legKey]*legClock{}},
 	}
+	in.stopping, in.stop = context.WithCancel(context.Background())
 	in.accounts = accounts{accounting: in.accounting, instance: string(in.instance), written: map[account]uint64{}}
 	if in.producer != nil {
 		in.wire.observer = in.newObserver("", in.droppingSink())
 	}
-	in.stopping, in.stop = context.WithCancel(context.Background())
 	var err error
 	if in.rtcstats, err = in.newRTCStats(); err != nil {
 		in.close()
@@ -126,11 +127,13 @@ func (in *Ingester) listen() (err error) {
 		if in.hepUDP, in.hepTCP, err = listenBoth("ingest.hep.listen", in.cfg.HEP.Listen, in.cfg.HEP.ReceiveBytes, in.cfg.HEP.TLS, in.log); err != nil {
 			return err
 		}
+		in.watchDrops(in.hepUDP, ListenerHEPUDP)
 	}
 	if in.cfg.RTCP.Listen != "" {
 		if in.rtcpUDP, err = listenUDP("ingest.rtcp.listen", in.cfg.RTCP.Listen, in.cfg.HEP.ReceiveBytes, in.log); err != nil {
 			return err
 		}
+		in.watchDrops(in.rtcpUDP, ListenerRTCP)
 	}
 	return in.listenSIP()
 }
@@ -201,7 +204,7 @@ func (in *Ingester) metrics(reg prometheus.Registerer) {
 func (in *Ingester) Run(ctx context.Context) error {
 	in.running.Store(true)
 	group, ctx := errgroup.WithContext(ctx)
-	stop := context.AfterFunc(ctx, in.close)
+	stop := context.AfterFunc(ctx, in.closeStreams)
 	defer stop()
 	if in.hepUDP != nil {
 		group.Go(func() error { return in.runHEPUDP(ctx) })
@@ -226,18 +229,23 @@ func (in *Ingester) Run(ctx context.Context) error {
 	return err
 }
 
-// close closes the sockets; readers end.
+// close closes all sockets.
 func (in *Ingester) close() {
+	for _, conn := range []*net.UDPConn{in.hepUDP, in.rtcpUDP} {
+		if conn != nil {
+			conn.Close()
+		}
+	}
+	in.closeStreams()
+}
+
+// closeStreams closes what is no UDP socket of HEP or RTCP: those are emptied
+// first by their readers, which close them.
+func (in *Ingester) closeStreams() {
 	in.closed.Do(func() {
 		in.stop()
-		if in.hepUDP != nil {
-			in.hepUDP.Close()
-		}
 		if in.hepTCP != nil {
 			in.hepTCP.Close()
-		}
-		if in.rtcpUDP != nil {
-			in.rtcpUDP.Close()
 		}
 		if in.registrar != nil {
 			in.registrar.Close()
@@ -326,6 +334,9 @@ func (in *Ingester) runUpkeep(ctx context.Context) {
 func (in *Ingester) upkeep(ctx context.Context, nowUs int64, write sink) {
 	in.live.advance(nowUs, write)
 	in.legs.forget(nowUs)
+	for _, drops := range in.drops {
+		drops.poll()
+	}
 	silence := in.cfg.Clock.Silence.Microseconds()
 	in.mu.Lock()
 	var silent []*timeline

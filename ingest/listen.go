@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"sync"
 	"syscall"
 	"time"
@@ -34,6 +33,15 @@ func listenUDP(setting, address string, receiveBytes int, log *slog.Logger) (*ne
 		log.Warn("drops by the kernel cannot be counted", "setting", setting, "error", err)
 	}
 	return conn, nil
+}
+
+// watchDrops counts what the kernel drops on a socket from now on.
+func (in *Ingester) watchDrops(conn *net.UDPConn, listener string) {
+	drops := &kernelDrops{conn: conn, counter: in.accounting.kernelDrops.WithLabelValues(listener)}
+	if err := drops.read(); err != nil {
+		in.log.Warn("drops by the kernel cannot be counted", "listener", listener, "error", err)
+	}
+	in.drops[conn] = drops
 }
 
 // listenBoth binds one setting for UDP and TCP on one port.
@@ -77,52 +85,15 @@ func listenTCP(setting, address string, secure TLSConfig) (net.Listener, error) 
 	return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}), nil
 }
 
-// readUDP calls take for every datagram until the socket is closed. The buffer
-// is used again after take returns.
-func (in *Ingester) readUDP(ctx context.Context, conn *net.UDPConn, listener string, take func(b []byte, remote netip.AddrPort, received time.Time)) error {
-	buffer := make([]byte, 64<<10)
-	oob := make([]byte, 256)
-	drops := kernelDrops{counter: in.accounting.kernelDrops.WithLabelValues(listener)}
-	for {
-		n, oobN, _, remote, err := conn.ReadMsgUDPAddrPort(buffer, oob)
-		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
-				return nil
-			}
-			// An ICMP error on an unconnected socket and the like: it lives on.
-			in.log.Debug("cannot read a datagram", "listener", listener, "error", err)
-			continue
-		}
-		drops.see(oob[:oobN])
-		take(buffer[:n], netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port()), in.now())
-	}
-}
-
 func (in *Ingester) runHEPUDP(ctx context.Context) error {
 	ob := in.newObserver(ListenerHEPUDP, in.droppingSink())
-	sources := map[netip.AddrPort]*source{}
-	return in.readUDP(ctx, in.hepUDP, ListenerHEPUDP, func(b []byte, remote netip.AddrPort, received time.Time) {
-		from := sources[remote]
-		if from == nil {
-			from = newSource(remote)
-			sources[remote] = from
-		}
-		ob.hep(b, from, received.UnixMicro())
-	})
+	return in.runUDP(ctx, in.hepUDP, ob, ob.hep)
 }
 
 func (in *Ingester) runRTCP(ctx context.Context) error {
 	ob := in.newObserver(ListenerRTCP, in.droppingSink())
 	local := addrPort(in.rtcpUDP.LocalAddr())
-	sources := map[netip.AddrPort]*source{}
-	return in.readUDP(ctx, in.rtcpUDP, ListenerRTCP, func(b []byte, remote netip.AddrPort, received time.Time) {
-		from := sources[remote]
-		if from == nil {
-			from = newSource(remote)
-			sources[remote] = from
-		}
-		ob.rtcp(b, from, local, received.UnixMicro())
-	})
+	return in.runUDP(ctx, in.rtcpUDP, ob, func(b []byte, from *source, receivedUs int64) { ob.rtcp(b, from, local, receivedUs) })
 }
 
 // runHEPTCP serves agents that stay connected. When Kafka is away it stops

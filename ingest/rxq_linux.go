@@ -3,14 +3,13 @@ package ingest
 import (
 	"encoding/binary"
 	"net"
+	"sync"
 	"syscall"
+	"unsafe"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
 )
-
-// soRxqOvfl is SO_RXQ_OVFL of socket(7), which package syscall leaves out: with
-// every datagram comes the number of those dropped on the socket before it.
-const soRxqOvfl = 40
 
 func control(conn *net.UDPConn, f func(fd int) error) error {
 	raw, err := conn.SyscallConn()
@@ -27,39 +26,79 @@ func control(conn *net.UDPConn, f func(fd int) error) error {
 func setReceiveBuffer(conn *net.UDPConn, bytes int) error {
 	return control(conn, func(fd int) error {
 		// SO_RCVBUFFORCE passes net.core.rmem_max, where we may.
-		if syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUFFORCE, bytes) == nil {
+		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, bytes) == nil {
 			return nil
 		}
-		return syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, bytes)
+		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, bytes)
 	})
 }
 
+// receiveBuffer is the size of the kernel's buffer in bytes, bookkeeping included.
+func receiveBuffer(conn *net.UDPConn) (bytes int) {
+	_ = control(conn, func(fd int) (err error) {
+		bytes, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+		return err
+	})
+	return bytes
+}
+
 func reportKernelDrops(conn *net.UDPConn) error {
-	return control(conn, func(fd int) error { return syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, soRxqOvfl, 1) })
+	return control(conn, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1) })
 }
 
-// kernelDrops reads the counter that comes with datagrams. It is 32 bits wide
-// and wraps.
+// kernelDrops counts what the kernel drops on a socket because nobody read it
+// fast enough. It is the counter of SO_RXQ_OVFL of socket(7), read directly
+// (SO_MEMINFO): with SO_RXQ_OVFL it would come with the next datagram only. It
+// is 32 bits wide and wraps.
 type kernelDrops struct {
+	conn    *net.UDPConn
 	counter prometheus.Counter
-	last    uint32
+
+	mu   sync.Mutex
+	last uint32
 }
 
-func (k *kernelDrops) see(oob []byte) {
-	if len(oob) == 0 {
-		return
+// memDrops is SK_MEMINFO_DROPS of linux/sock_diag.h.
+const memDrops = 8
+
+// poll counts the drops since the last call.
+func (k *kernelDrops) poll() { _ = k.read() }
+
+func (k *kernelDrops) read() error {
+	return control(k.conn, func(fd int) error {
+		var info [memDrops + 1]uint32
+		size := uint32(unsafe.Sizeof(info))
+		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
+			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+		if errno != 0 {
+			return errno
+		}
+		if uintptr(size) < unsafe.Sizeof(info) {
+			return unix.EOPNOTSUPP
+		}
+		k.count(info[memDrops])
+		return nil
+	})
+}
+
+func (k *kernelDrops) count(now uint32) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if lost := now - k.last; lost != 0 {
+		k.counter.Add(float64(lost))
 	}
+	k.last = now
+}
+
+// see reads the counter that comes with a datagram (SO_RXQ_OVFL).
+func (k *kernelDrops) see(oob []byte) {
 	messages, err := syscall.ParseSocketControlMessage(oob)
 	if err != nil {
 		return
 	}
 	for _, m := range messages {
-		if m.Header.Level == syscall.SOL_SOCKET && m.Header.Type == soRxqOvfl && len(m.Data) >= 4 {
-			now := binary.NativeEndian.Uint32(m.Data)
-			if lost := now - k.last; lost != 0 {
-				k.counter.Add(float64(lost))
-			}
-			k.last = now
+		if m.Header.Level == syscall.SOL_SOCKET && m.Header.Type == unix.SO_RXQ_OVFL && len(m.Data) >= 4 {
+			k.count(binary.NativeEndian.Uint32(m.Data))
 		}
 	}
 }

@@ -11,8 +11,18 @@ import (
 
 func setReceiveBuffer(conn *net.UDPConn, bytes int) error { return conn.SetReadBuffer(bytes) }
 
+func receiveBuffer(*net.UDPConn) (bytes int) { return 0 }
+
+// kernelDrops cannot be counted here.
+type kernelDrops struct {
+	conn    *net.UDPConn
+	counter prometheus.Counter
+}
+
 func reportKernelDrops(*net.UDPConn) error { return errors.ErrUnsupported }
 
-type kernelDrops struct{ counter prometheus.Counter }
-
 func (k *kernelDrops) see([]byte) {}
+
+func (k *kernelDrops) poll() {}
+
+func (k *kernelDrops) read() error { return errors.ErrUnsupported }
