@@ -6,7 +6,7 @@ export type Stats = Record<string, Report>;
 
 const members = new Set(
   (
-    'type kind mediaType ssrc codecId trackId mediaSourceId remoteSource mimeType clockRate ' +
+    'type kind ssrc codecId trackId mediaSourceId remoteSource mimeType clockRate ' +
     'packetsReceived packetsLost packetsDiscarded jitter bytesReceived bytesSent packetsSent ' +
     'jitterBufferDelay jitterBufferTargetDelay jitterBufferEmittedCount concealedSamples silentConcealedSamples totalSamplesReceived ' +
     'totalAudioEnergy totalSamplesDuration audioLevel roundTripTime roundTripTimeMeasurements fractionLost ' +
@@ -15,6 +15,9 @@ const members = new Set(
 );
 
 const media = /^((remote-)?(in|out)bound-rtp|media-source|track)$/;
+
+/** ofTheOther are reports that tell what the other side said, and when. */
+const ofTheOther = /^remote-.*rtp$/;
 
 /** energyDigits keeps what tells a quiet room from silence; a microsecond is enough for the rest. */
 const energyDigits = 1e9;
@@ -39,9 +42,9 @@ export function reduce(report: Pick<RTCStatsReport, 'forEach' | 'get'>): { stats
       const value = from[name]!;
       if (typeof value === 'number') {
         const precision = name === 'totalAudioEnergy' ? energyDigits : digits;
-        // Only reports of the other side have a time of their own that matters.
+        // Times of the page's own reports are that of the sample.
         if (members.has(name)) to[name] = Math.round(value * precision) / precision;
-        else if (name === 'timestamp' && (from.type as string).startsWith('remote')) to[name] = Math.round(value);
+        else if (name === 'timestamp' && ofTheOther.test(from.type as string)) to[name] = Math.round(value);
       } else if (members.has(name)) to[name] = value;
     }
     stats[id as string] = to;
@@ -50,13 +53,15 @@ export function reduce(report: Pick<RTCStatsReport, 'forEach' | 'get'>): { stats
   report.forEach((s: Report) => {
     if (media.test(s.type as string) && (s.kind ?? s.mediaType) === 'audio') {
       keep(s.id);
+      stats[s.id as string]!.kind = 'audio';
       keep(s.codecId);
       if (/^(in|out)/.test(s.type as string)) at = Math.max(at, s.timestamp as number);
     } else if (s.type === 'transport' && s.selectedCandidatePairId && !transport) transport = s;
     else if (s.type === 'candidate-pair' && (s.selected || (s.nominated && s.state === 'succeeded' && !path?.selected))) path = s;
   });
   if (transport) {
-    keep(transport.id);
+    // Its counters are those of the path.
+    stats[transport.id as string] = { type: 'transport', selectedCandidatePairId: transport.selectedCandidatePairId! };
     path = report.get(transport.selectedCandidatePairId as string) as Report | undefined;
   }
   if (path) {

@@ -16,14 +16,14 @@ test('only what tells how the call sounds is kept', () => {
       { id: 'P0', type: 'candidate-pair', nominated: true, state: 'succeeded' },
       { id: 'P', type: 'candidate-pair', state: 'succeeded', localCandidateId: 'L', remoteCandidateId: 'M', currentRoundTripTime: 0.039 },
       { id: 'L', type: 'local-candidate', candidateType: 'host', address: '192.0.2.1' },
-      { id: 'M', type: 'remote-candidate', candidateType: 'relay', ip: '192.0.2.2' },
-      { id: 'T', type: 'transport', selectedCandidatePairId: 'P', dtlsState: 'connected' },
+      { id: 'M', type: 'remote-candidate', candidateType: 'relay', ip: '192.0.2.2', timestamp: 1772359198000 },
+      { id: 'T', type: 'transport', selectedCandidatePairId: 'P', dtlsState: 'connected', bytesSent: 5 },
     ),
   );
   expect(at).toBe(1772359200251);
   expect(stats).toEqual({
     I: { type: 'inbound-rtp', kind: 'audio', ssrc: 11, codecId: 'C', packetsReceived: 100, jitter: 0.004123, totalAudioEnergy: 0.123456789 },
-    O: { type: 'outbound-rtp', mediaType: 'audio', packetsSent: 7, mediaSourceId: 'S' },
+    O: { type: 'outbound-rtp', kind: 'audio', packetsSent: 7, mediaSourceId: 'S' },
     S: { type: 'media-source', kind: 'audio', audioLevel: 0.25 },
     R: { type: 'remote-inbound-rtp', kind: 'audio', timestamp: 1772359198001, roundTripTime: 0.041 },
     C: { type: 'codec', mimeType: 'audio/opus', clockRate: 48000 },
