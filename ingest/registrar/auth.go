@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/icholy/digest"
-
-	"github.com/earshot/earshot/ingest/sip"
 )
 
 // Who has to authenticate.
@@ -151,6 +149,8 @@ func (g *guard) challenge(now time.Time, stale bool) response {
 }
 
 // verify says whether one of the credentials gives the response that was sent.
+// Its URI is not compared with the request's, which proxies change and some
+// phones give as an address: the nonce is ours, so the answer is to us.
 func (g *guard) verify(q *request, given *digest.Credentials, usable []Credential) bool {
 	hash, ha1 := hashMD5, func(c Credential) string { return c.HA1MD5 }
 	algorithm := MD5
@@ -161,7 +161,7 @@ func (g *guard) verify(q *request, given *digest.Credentials, usable []Credentia
 	default:
 		return false
 	}
-	if !slices.Contains(g.algorithms, algorithm) || given.Userhash || given.Nc < 0 || !g.sameServer(q, given.URI) {
+	if !slices.Contains(g.algorithms, algorithm) || given.Userhash || given.Nc < 0 {
 		return false
 	}
 	between := given.Nonce
@@ -189,17 +189,6 @@ func (g *guard) verify(q *request, given *digest.Credentials, usable []Credentia
 		}
 	}
 	return right == 1
-}
-
-// sameServer compares the host of the digest's URI with that of the request's:
-// proxies on the way may have changed the rest (RFC 3261 §22.4).
-func (g *guard) sameServer(q *request, uri string) bool {
-	if uri == q.m.RequestUri {
-		return true
-	}
-	_, host := sip.UserHost(uri)
-	_, asked := sip.UserHost(q.m.RequestUri)
-	return host != "" && strings.EqualFold(host, asked)
 }
 
 func hashMD5(s string) string {

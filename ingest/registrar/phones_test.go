@@ -2,6 +2,7 @@ package registrar
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/earshot/earshot/ingest/sip"
 	"github.com/earshot/earshot/telemetry"
@@ -176,5 +178,92 @@ func TestPhones(t *testing.T) {
 				t.Fatalf("%d, asked:\n%s", got.Status, asked)
 			}
 		})
+	}
+}
+
+// sipp runs a scenario against the UDP socket to its end.
+func (s *site) sipp(scenario string, args ...string) error {
+	s.t.Helper()
+	file, err := filepath.Abs(filepath.Join("testdata", "sipp", scenario))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cmd := exec.Command("sipp", append([]string{fmt.Sprintf("127.0.0.1:%d", s.port("udp")), "-sf", file, "-nostdin", "-timeout", "20s", "-timeout_error"}, args...)...)
+	cmd.Dir = s.t.TempDir()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("sipp: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// A nonce that has expired is replaced without asking for the password.
+func TestExpiredNonce(t *testing.T) {
+	t.Parallel()
+	cfg := phoneSettings(MD5)
+	cfg.NonceFor = time.Second
+	s := serve(t, cfg)
+	if err := s.sipp("stale.xml", "-i", "127.0.0.1", "-m", "1"); err != nil {
+		t.Error(err)
+	}
+	if n := count(t, s.metrics.authentications.WithLabelValues("stale")); n != 1 || s.Registered() != 0 {
+		t.Errorf("%v expired nonces counted, %d bindings", n, s.Registered())
+	}
+}
+
+// What a phone has sent is no use to who has overheard it.
+func TestReplay(t *testing.T) {
+	t.Parallel()
+	s := serve(t, phoneSettings(MD5))
+	s.baresip("udp", "therightone")
+	_, asked := s.outcome()
+	stolen := strings.NewReplacer("branch=z9hG4bK", "branch=z9hG4bKstolen", "Call-ID: ", "Call-ID: stolen").Replace(asked)
+	conn := s.dial("udp")
+	if _, err := io.WriteString(conn, stolen); err != nil {
+		t.Fatal(err)
+	}
+	buffer := make([]byte, 2000)
+	n, err := conn.Read(buffer)
+	if err != nil || !strings.HasPrefix(string(buffer[:n]), "SIP/2.0 401 ") || !strings.Contains(string(buffer[:n]), "stale=true") {
+		t.Errorf("%v\n%s", err, buffer[:n])
+	}
+	if n := count(t, s.metrics.authentications.WithLabelValues("replayed")); n != 1 {
+		t.Errorf("%v replays counted", n)
+	}
+}
+
+// While one address floods, phones at others register as ever.
+func TestFloodLeavesPhonesAlone(t *testing.T) {
+	t.Parallel()
+	cfg := phoneSettings(MD5)
+	cfg.Rate, cfg.Burst = 50, 100
+	s := serve(t, cfg)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- s.sipp("options.xml", "-i", "127.0.0.3", "-r", "2000", "-m", "3000", "-nr")
+	}()
+	flooded := func(seen []Message) (taken, dropped int) {
+		for _, m := range seen {
+			switch {
+			case m.Src.Addr().String() != "127.0.0.3":
+			case m.Err == ErrRate:
+				dropped++
+			default:
+				taken++
+			}
+		}
+		return taken, dropped
+	}
+	s.wait("the flood is dropped", func(seen []Message) bool { _, dropped := flooded(seen); return dropped > 100 })
+	s.baresip("udp", "therightone")
+	if got, asked := s.outcome(); got.Status != 200 {
+		t.Errorf("%d, asked:\n%s", got.Status, asked)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	taken, dropped := flooded(s.wait("", func([]Message) bool { return true }))
+	if taken >= dropped || taken < cfg.Burst {
+		t.Errorf("%d taken, %d dropped", taken, dropped)
 	}
 }
