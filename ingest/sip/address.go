@@ -86,7 +86,7 @@ func splitNameAddr(v string, s *scratch) (display, uri, params string) {
 		open = strings.IndexByte(v, '<')
 	}
 	if open < 0 {
-		uri, params, _ = strings.Cut(v, ";")
+		uri, params, _ = cut(v, ';')
 		return "", trim(uri), params
 	}
 	display = strings.TrimPrefix(s.unquote(trim(v[:open])), `"`)
@@ -136,7 +136,7 @@ func cutParam(params string) (key, value, rest string) {
 	if i := indexOutside(params, ';'); i >= 0 {
 		one, rest = params[:i], params[i+1:]
 	}
-	key, value, _ = strings.Cut(one, "=")
+	key, value, _ = cut(one, '=')
 	return trim(key), trim(value), rest
 }
 
@@ -163,18 +163,17 @@ func param(params, name string, s *scratch) (value string, found bool) {
 func UserHost(uri string) (user, host string) { return new(scratch).userHost(uri) }
 
 func (s *scratch) userHost(uri string) (user, host string) {
-	colon := strings.IndexByte(uri, ':')
-	if colon < 0 {
-		return "", ""
-	}
-	scheme, rest := uri[:colon], uri[colon+1:]
+	scheme, rest, _ := cut(uri, ':')
 	switch {
 	case is(scheme, "sip"), is(scheme, "sips"):
 	case is(scheme, "tel"):
-		user, _, _ = strings.Cut(rest, ";")
+		user, _, _ = cut(rest, ';')
 		return s.unescape(user), ""
 	default:
 		return "", ""
+	}
+	if at := plainUser(rest); at >= 0 {
+		return rest[:at], s.lower(hostOf(rest[at+1:]))
 	}
 	if at := strings.IndexByte(rest, '@'); at >= 0 {
 		// Some take a mail address for a user name: the last @ before the host's
@@ -185,13 +184,30 @@ func (s *scratch) userHost(uri string) (user, host string) {
 		}
 		at = strings.LastIndexByte(rest[:end], '@')
 		user, rest = rest[:at], rest[at+1:]
-		user, _, _ = strings.Cut(user, ":")
-		if number, _, ok := strings.Cut(user, ";"); ok && isNumber(number) {
+		user, _, _ = cut(user, ':')
+		if number, _, ok := cut(user, ';'); ok && isNumber(number) {
 			user = number
 		}
 		user = s.unescape(user)
 	}
 	return user, s.lower(hostOf(rest))
+}
+
+// plainUser is the index of the only @ behind a user that is to be taken as it
+// stands, as most are; else -1.
+func plainUser(s string) int {
+	for i := range len(s) {
+		switch s[i] {
+		case '@':
+			if strings.IndexByte(s[i+1:], '@') >= 0 {
+				return -1
+			}
+			return i
+		case ':', ';', '%', '?':
+			return -1
+		}
+	}
+	return -1
 }
 
 // hostOf cuts port, parameters and headers off.
@@ -205,7 +221,7 @@ func hostOf(hostport string) string {
 		}
 		return hostport
 	}
-	host, port, _ := strings.Cut(hostport, ":")
+	host, port, _ := cut(hostport, ':')
 	if strings.IndexByte(port, ':') >= 0 {
 		return hostport // IPv6 without brackets (RFC 5118 §4.2)
 	}

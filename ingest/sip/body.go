@@ -121,7 +121,7 @@ func find(contentType, body, mediaType string, depth int, s *scratch) string {
 		}
 		return ""
 	}
-	typ, params, _ := strings.Cut(contentType, ";")
+	typ, params, _ := cut(contentType, ';')
 	typ = trim(typ)
 	if is(typ, mediaType) {
 		return body

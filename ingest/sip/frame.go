@@ -56,7 +56,7 @@ func mayBeSIP(s string) bool {
 	if len(s) > maxStartLineBytes {
 		return strings.IndexByte(s, '\n') >= 0
 	}
-	method, _, _ := strings.Cut(s, " ")
+	method, _, _ := cut(s, ' ')
 	return isToken(method) || isVersion(s) || strings.HasPrefix("SIP/2.0", s)
 }
 

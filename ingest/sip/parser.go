@@ -260,7 +260,7 @@ func cseq(v string) (n uint32, method string, err error) {
 // viaBranch gives the branch of the topmost Via.
 func viaBranch(v string, s *scratch) string {
 	top, _ := cutList(v)
-	_, params, _ := strings.Cut(top, ";")
+	_, params, _ := cut(top, ';')
 	branch, _ := param(params, "branch", s)
 	return branch
 }

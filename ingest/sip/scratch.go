@@ -81,6 +81,14 @@ func cutLine(s string) (line, rest string) {
 	return trimCR(s[:i]), s[i+1:]
 }
 
+// cut is strings.Cut at a byte.
+func cut(s string, at byte) (before, after string, found bool) {
+	if i := strings.IndexByte(s, at); i >= 0 {
+		return s[:i], s[i+1:], true
+	}
+	return s, "", false
+}
+
 func trimCR(s string) string {
 	if n := len(s); n > 0 && s[n-1] == '\r' {
 		return s[:n-1]

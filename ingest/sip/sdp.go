@@ -159,7 +159,7 @@ func connectionAddress(v string) string {
 	_, v = word(v)
 	_, v = word(v)
 	addr, _ := word(v)
-	addr, _, _ = strings.Cut(addr, "/")
+	addr, _, _ = cut(addr, '/')
 	return addr
 }
 
@@ -168,7 +168,7 @@ func (p *sdpParser) beginMedia(v string) bool {
 	kind, v := word(v)
 	number, v := word(v)
 	protocol, v := word(v)
-	number, _, _ = strings.Cut(number, "/")
+	number, _, _ = cut(number, '/')
 	port, ok := decimal(number)
 	if !ok || port > 65535 || protocol == "" {
 		return false
@@ -211,7 +211,7 @@ func (p *sdpParser) codec(payloadType uint32) *telemetry.Codec {
 var directions = [...]string{"sendrecv", "sendonly", "recvonly", "inactive"}
 
 func (p *sdpParser) attribute(a *mediaState, v string) {
-	name, value, _ := strings.Cut(v, ":")
+	name, value, _ := cut(v, ':')
 	name, value = trim(name), trim(value)
 	switch len(name) {
 	case 4:
@@ -261,7 +261,7 @@ func (a *mediaState) rtcp(v string) {
 
 // ssrc reads "4294967295 cname:x" (RFC 5576).
 func (a *mediaState) ssrc(v string) {
-	number, _, _ := strings.Cut(v, " ")
+	number, _, _ := cut(v, ' ')
 	n, err := strconv.ParseUint(number, 10, 32)
 	if err != nil || len(a.m.Ssrcs) == maxSSRCs {
 		return
@@ -323,9 +323,9 @@ func (a *mediaState) rtpmap(v string) {
 }
 
 func (a *mediaState) describe(c *telemetry.Codec, encoding string) {
-	name, rest, _ := strings.Cut(encoding, "/")
-	clock, rest, _ := strings.Cut(rest, "/")
-	channels, _, _ := strings.Cut(rest, "/")
+	name, rest, _ := cut(encoding, '/')
+	clock, rest, _ := cut(rest, '/')
+	channels, _, _ := cut(rest, '/')
 	c.Name, c.Channels = name, 0
 	if hz, ok := decimal(clock); ok {
 		c.ClockRate = uint32(hz)

@@ -285,7 +285,7 @@ func decimal(s string) (n uint64, ok bool) {
 func deltaSeconds(s string) int64 {
 	n, ok := decimal(s)
 	if !ok { // parameters behind it, or quotes around it
-		s, _, _ = strings.Cut(s, ";")
+		s, _, _ = cut(s, ';')
 		n, ok = decimal(strings.Trim(s, " \t\""))
 	}
 	if !ok {

@@ -113,7 +113,7 @@ func cutStat(s string) (key, value, rest string) {
 			break
 		}
 	}
-	key, value, _ = strings.Cut(s[:end], "=")
+	key, value, _ = cut(s[:end], '=')
 	return trim(key), trim(value), rest
 }
 
@@ -146,13 +146,13 @@ func (p *statParser) both(key, v string) {
 	case "OR":
 		o.OctetsReceived = p.count(v)
 	case "PL":
-		lost, other, _ := strings.Cut(v, ",") // the second number is AVM's longest gap, or baresip's other direction
+		lost, other, _ := cut(v, ',') // the second number is AVM's longest gap, or baresip's other direction
 		o.PacketsLost = p.count(lost)
 		if p.baresip {
 			o.RemotePacketsLost = p.count(other)
 		}
 	case "PD":
-		discarded, _, _ := strings.Cut(v, ",")
+		discarded, _, _ := cut(v, ',')
 		o.PacketsDiscarded = p.count(discarded)
 	case "JI":
 		p.jitter(v)
@@ -179,7 +179,7 @@ func (p *statParser) both(key, v string) {
 // jitter reads the mean, or the mean and the maximum in either order.
 func (p *statParser) jitter(v string) {
 	o := p.out
-	first, second, two := strings.Cut(v, ",")
+	first, second, two := cut(v, ',')
 	if p.baresip {
 		o.JitterTimestampUnits = p.number(first, 0, math.MaxUint32)
 		o.RemoteJitterMs = p.number(second, 0, maxStatJitterMs)
