@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/earshot/earshot/ingest/sip"
 	"github.com/earshot/earshot/telemetry"
@@ -11,17 +12,23 @@ import (
 // where, since when. A live Correlator cannot look ahead and lets RTCP wait; a
 // capture is read twice instead, first for this, and its order stays.
 type mediaHistory struct {
+	company       string
 	before, after int64 // how long before its SDP, and after its end, media belongs to a call; µs
 	addresses     map[netip.AddrPort][]*mediaSpan
 	ssrcs         map[uint32][]*mediaSpan
-	calls         map[string]*historicCall
+	calls         map[string]*historicCall // by Call-ID
+	links         *linker
 }
 
+// historicCall is one Call-ID. Its group is known for good when all was read.
 type historicCall struct {
-	key      string
+	leg      leg
 	overUs   int64 // 0: its end was not seen
 	answered bool
 }
+
+// key is that of its call: the Call-ID of the first leg.
+func (c *historicCall) key() string { return c.leg.group.root().key }
 
 // mediaSpan begins when a call's SDP first named an address.
 type mediaSpan struct {
@@ -31,9 +38,16 @@ type mediaSpan struct {
 	clocks map[uint32]uint32 // payload type to Hz
 }
 
-func newMediaHistory(waiting WaitingConfig, bindings BindingsConfig) *mediaHistory {
-	return &mediaHistory{before: waiting.For.Microseconds(), after: bindings.AfterCall.Microseconds(),
+func newMediaHistory(company string, waiting WaitingConfig, bindings BindingsConfig, correlation CorrelationConfig) *mediaHistory {
+	h := &mediaHistory{company: company, before: waiting.For.Microseconds(), after: bindings.AfterCall.Microseconds(),
 		addresses: map[netip.AddrPort][]*mediaSpan{}, ssrcs: map[uint32][]*mediaSpan{}, calls: map[string]*historicCall{}}
+	h.links = newLinker(correlation, func(_, callID string) *leg {
+		if call := h.calls[callID]; call != nil {
+			return &call.leg
+		}
+		return nil
+	})
+	return h
 }
 
 // sip takes note of a message, in file order.
@@ -42,15 +56,28 @@ func (h *mediaHistory) sip(m *telemetry.SIPMessage, atUs int64) {
 		return
 	}
 	call := h.calls[m.CallId]
-	if call == nil {
-		call = &historicCall{key: m.CallId}
-		h.calls[m.CallId] = call
+	introduced := call == nil
+	if introduced {
+		id := strings.Clone(m.CallId)
+		call = &historicCall{leg: leg{company: h.company, id: id}}
+		call.leg.group = &group{key: id, legs: 1, first: &call.leg, order: len(h.calls)}
+		h.calls[id] = call
+		if other, by := h.links.find(&call.leg, m, atUs); other != nil {
+			h.links.join(&call.leg, other, by)
+		}
 	}
+	// Of a whole capture nothing is too late: what later messages tell counts
+	// from the beginning. The call that began first gives its name.
+	_, clashes := h.links.note(&call.leg, m, introduced, atUs)
+	for _, other := range clashes {
+		h.links.merge(other.leg, &call.leg, other.by)
+	}
+	h.links.advance(atUs)
 	if m.Method == "INVITE" && m.Status >= 200 && m.Status < 300 {
 		call.answered = true
 	}
 	if ends(m, call.answered) && call.overUs == 0 {
-		call.overUs = atUs
+		call.overUs, call.leg.over = atUs, true
 	}
 	for _, md := range m.GetSdp().GetMedia() {
 		clocks := map[uint32]uint32{}
@@ -84,6 +111,14 @@ func begin(spans []*mediaSpan, s *mediaSpan) []*mediaSpan {
 		}
 	}
 	return append(spans, s)
+}
+
+// callOf gives the call of a Call-ID, and why it is not one of its own.
+func (h *mediaHistory) callOf(callID string) (key, linkedBy string) {
+	if call := h.calls[callID]; call != nil {
+		return call.key(), call.leg.by
+	}
+	return callID, ""
 }
 
 // at gives the span that an address belongs to at a time: that of the latest

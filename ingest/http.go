@@ -353,7 +353,7 @@ func (in *Ingester) eventItem(company string, item []byte, received time.Time) (
 	source := &telemetry.Source{Kind: telemetry.Source_KIND_HTTP, Agent: decoded.Source}
 	r := &telemetry.Record{
 		// A CloudEvent is known by source and id: a resend with another time is the same.
-		EventId: telemetry.EventID(company, "", decoded.Source, 0, []byte(e.Id)), Company: company, CallKey: decoded.CallKey,
+		EventId: telemetry.EventID(company, "", decoded.Source, 0, []byte(e.Id)), Company: company, CallKey: in.callKey(company, e.CallId, e.SipCallId),
 		Timeline: &telemetry.Timeline{}, AtUs: at, ReceivedUs: receivedUs, Source: source, Body: &telemetry.Record_Event{Event: e},
 	}
 	// An event may come late, but not before it happens: then its clock is off.

@@ -42,7 +42,9 @@ type ImportConfig struct {
 	Company  string   // empty: DefaultCompany
 	Producer *Producer
 	Resolver Resolver
-	Progress func(ImportProgress) // may be nil
+	// Correlation says how legs of a call are recognised; the zero value as by default.
+	Correlation CorrelationConfig
+	Progress    func(ImportProgress) // may be nil
 	// Warn is told of a file that is damaged and of which only the part before
 	// the damage is imported; may be nil.
 	Warn func(file string, err error)
@@ -74,6 +76,9 @@ func Import(ctx context.Context, cfg ImportConfig) ([]ImportedCall, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Correlation.Legs == 0 {
+		cfg.Correlation = defaultCorrelation()
+	}
 	var calls []ImportedCall
 	for _, name := range cfg.Files {
 		found, err := importFile(ctx, cfg, name)
@@ -92,7 +97,7 @@ func importFile(ctx context.Context, cfg ImportConfig, name string) ([]ImportedC
 	file := &importFileReader{name: name}
 	f := fileImport{
 		company: cfg.Company, resolver: cfg.Resolver, name: filepath.Base(name), open: file.open,
-		receivedUs: cfg.Now().UnixMicro(), waiting: DefaultConfig().Waiting, bindings: DefaultConfig().Bindings,
+		receivedUs: cfg.Now().UnixMicro(), waiting: DefaultConfig().Waiting, bindings: DefaultConfig().Bindings, correlation: cfg.Correlation,
 		warn: func(err error) {
 			if cfg.Warn != nil {
 				cfg.Warn(name, err)
@@ -194,15 +199,17 @@ func (c *countingReader) Read(b []byte) (int, error) {
 // content (and of the directory, where a resolver is given): emit gets the same
 // records each time, the end of the timeline last.
 type fileImport struct {
-	company    string
-	resolver   Resolver
-	name       string
-	open       func() (io.ReadCloser, error)
-	emit       func(*telemetry.Record) error
-	warn       func(error) // may be nil
-	receivedUs int64
-	waiting    WaitingConfig
-	bindings   BindingsConfig
+	company     string
+	resolver    Resolver
+	name        string
+	open        func() (io.ReadCloser, error)
+	emit        func(*telemetry.Record) error
+	warn        func(error) // may be nil
+	receivedUs  int64
+	waiting     WaitingConfig
+	bindings    BindingsConfig
+	correlation CorrelationConfig
+	history     *mediaHistory // what the first reading told
 
 	timeline string
 	seq      uint64
@@ -236,6 +243,7 @@ func (f *fileImport) run() ([]ImportedCall, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.history = history
 	if kind == formatStats || kind == formatInternals || kind == formatRTCStats {
 		sum.Write([]byte(callName(f.name))) // the name is part of what such a file says
 	}
@@ -293,7 +301,7 @@ func (f *fileImport) survey(sum hash.Hash) (format, *mediaHistory, error) {
 	defer r.Close()
 	b := bufio.NewReaderSize(io.TeeReader(r, sum), 64<<10)
 	kind := sniff(b)
-	history := newMediaHistory(f.waiting, f.bindings)
+	history := newMediaHistory(f.company, f.waiting, f.bindings, f.correlation)
 	switch kind {
 	case formatUnknown:
 		return kind, nil, ErrFileFormat
@@ -301,6 +309,7 @@ func (f *fileImport) survey(sum hash.Hash) (format, *mediaHistory, error) {
 		if err := units(b, kind, func(u *unit) error {
 			if u.kind == unitSIP {
 				if m, err := sip.Parse(u.payload); err == nil {
+					m.Src, m.Dst = u.src.String(), u.dst.String()
 					history.sip(m, u.atUs)
 				}
 			}
@@ -586,10 +595,12 @@ func (f *fileImport) sip(u *unit) error {
 	}
 	m.Src, m.Dst, m.Transport = u.src.String(), u.dst.String(), u.transport
 	resolveParties(f.resolver, f.company, m)
+	key, by := f.history.callOf(m.CallId)
+	m.LinkedBy, m.LinkConfidence = by, linkConfidence(by)
 	if isCall(m.Method) {
-		f.found(m.CallId)
+		f.found(key)
 	}
-	r := f.record(m.CallId, u.atUs, u.ids()...)
+	r := f.record(key, u.atUs, u.ids()...)
 	r.Body = &telemetry.Record_Sip{Sip: m}
 	if err := f.write(r); err != nil {
 		return err
@@ -607,10 +618,11 @@ func (f *fileImport) vq(u *unit, body []byte, vq *telemetry.VQReport) error {
 	if vq.Identity == nil {
 		vq.Identity = vqIdentity(f.resolver, f.company, vq)
 	}
-	key := vq.CallId
-	if key == "" {
-		key = u.correlationID
+	name := vq.CallId
+	if name == "" {
+		name = u.correlationID
 	}
+	key, _ := f.history.callOf(name)
 	if key == "" {
 		p := vqMedia(vq)
 		key = OwnCallKey(p.Src, p.Dst)
@@ -638,11 +650,11 @@ func (f *fileImport) rtcp(history *mediaHistory, u *unit) error {
 	key := ""
 	switch {
 	case u.correlationID != "" && history.calls[u.correlationID] != nil:
-		key = u.correlationID
+		key = history.calls[u.correlationID].key()
 	case span != nil && span.kind != "" && span.kind != "audio":
 		return nil
 	case span != nil:
-		key = span.call.key
+		key = span.call.key()
 	case u.correlationID != "" && u.kind == unitRTCPJSON:
 		key = u.correlationID
 	case encrypted:
@@ -679,7 +691,7 @@ func (f *fileImport) rtpInterval(history *mediaHistory, i *telemetry.RTPInterval
 	if span == nil {
 		return nil
 	}
-	r := f.record(span.call.key, i.LastUs, []byte(i.Src), []byte(i.Dst), binary.BigEndian.AppendUint32(nil, i.Ssrc), binary.BigEndian.AppendUint64(nil, uint64(i.FirstUs)))
+	r := f.record(span.call.key(), i.LastUs, []byte(i.Src), []byte(i.Dst), binary.BigEndian.AppendUint32(nil, i.Ssrc), binary.BigEndian.AppendUint64(nil, uint64(i.FirstUs)))
 	r.Body = &telemetry.Record_Rtp{Rtp: i}
 	return f.write(r)
 }

@@ -35,7 +35,7 @@ func fixture(t testing.TB, name string) []byte {
 func importBytes(t testing.TB, name string, content []byte) (records []*telemetry.Record, calls []ImportedCall, err error) {
 	t.Helper()
 	f := fileImport{
-		company: "default", name: name, receivedUs: at(0), waiting: DefaultConfig().Waiting, bindings: DefaultConfig().Bindings,
+		company: "default", name: name, receivedUs: at(0), waiting: DefaultConfig().Waiting, bindings: DefaultConfig().Bindings, correlation: defaultCorrelation(),
 		open: func() (io.ReadCloser, error) { return plain(io.NopCloser(bytes.NewReader(content)), &atomic.Int64{}) },
 		emit: func(r *telemetry.Record) error { records = append(records, r); return nil },
 		warn: func(err error) { t.Log(err) },
@@ -344,5 +344,68 @@ func TestRepairText(t *testing.T) {
 	}
 	if back.CallKey != "a\uFFFD" || back.GetSip().From.Display != "ok\uFFFD" || back.GetSip().Contacts[0].Uri != "sip:\uFFFD" {
 		t.Errorf("%v", back)
+	}
+}
+
+// Of a capture nothing is too late: that the two legs are one call is known from
+// the first record on, even where only the answers tell, or the second leg was
+// captured first.
+func TestImportLinksLegs(t *testing.T) {
+	sipText := func(start, callID, toTag, extra string) []byte {
+		return []byte(start + "\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK" + callID + "\r\nFrom: <sip:+13125550100@h>;tag=1\r\nTo: <sip:+14155550199@h>" + toTag +
+			"\r\nCall-ID: " + callID + "\r\nCSeq: 1 INVITE\r\n" + extra + "\r\n")
+	}
+	when := time.Unix(1_700_000_000, 0)
+	packet := func(ms int, src, dst string, payload []byte) pcap.Datagram {
+		return pcap.Datagram{At: when.Add(time.Duration(ms) * time.Millisecond), Src: addr(src), Dst: addr(dst), Transport: "udp", Payload: payload}
+	}
+	sdp := func(address, port string) string {
+		return "Content-Type: application/sdp\r\n\r\nv=0\r\no=- 1 1 IN IP4 " + address + "\r\ns=-\r\nc=IN IP4 " + address + "\r\nt=0 0\r\nm=audio " + port + " RTP/AVP 0"
+	}
+	const ok, request = "SIP/2.0 200 OK", "INVITE sip:b@h SIP/2.0"
+	for name, tc := range map[string]struct {
+		a, b, answerA, answerB string
+		bFirst                 bool
+		by                     string
+	}{
+		"Session-ID of the answers": {"Session-ID: " + uuidA + "\r\n", "Session-ID: " + uuidB + "\r\n",
+			"Session-ID: " + uuidB + ";remote=" + uuidA + "\r\n", "Session-ID: " + uuidB + ";remote=" + uuidA + "\r\n", false, LinkedBySession},
+		"header":               {"", "X-CID: a\r\n", "", "", false, LinkedByHeader},
+		"header, second first": {"", "X-CID: a\r\n", "", "", true, LinkedByHeader},
+		"guess":                {"", "", "", "", false, LinkedByGuess},
+		"guess, second first":  {"", "", "", "", true, LinkedByGuess},
+	} {
+		inviteA := packet(0, "10.0.0.1:5060", "10.0.0.2:5060", sipText(request, "a", "", tc.a+sdp("10.0.0.1", "4000")))
+		inviteB := packet(20, "10.0.0.2:5060", "10.0.0.3:5060", sipText(request, "b", "", tc.b+sdp("10.0.0.2", "6000")))
+		rest := []pcap.Datagram{
+			packet(900, "10.0.0.3:5060", "10.0.0.2:5060", sipText(ok, "b", ";tag=2", tc.answerB+sdp("10.0.0.3", "4000"))),
+			packet(910, "10.0.0.2:5060", "10.0.0.1:5060", sipText(ok, "a", ";tag=2", tc.answerA+sdp("10.0.0.2", "5000"))),
+			packet(2000, "10.0.0.1:4001", "10.0.0.2:5001", []byte("\x80\xc9\x00\x01\x00\x00\x00\x07")),
+			packet(2010, "10.0.0.3:4001", "10.0.0.2:6001", []byte("\x80\xc9\x00\x01\x00\x00\x00\x08")),
+		}
+		packets := append([]pcap.Datagram{inviteA, inviteB}, rest...)
+		key, linked := "a", "b"
+		if tc.bFirst {
+			packets[0], packets[1] = packets[1], packets[0]
+			key, linked = "b", "a"
+		}
+		records, calls, err := importBytes(t, "x.pcap", capture(t, packets...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(calls) != 1 || calls[0].CallKey != key || len(records) != 7 {
+			t.Errorf("%s: calls %v, %d records", name, calls, len(records))
+			continue
+		}
+		for _, r := range records[:6] {
+			m := r.GetSip()
+			want := ""
+			if m.GetCallId() == linked {
+				want = tc.by
+			}
+			if r.CallKey != key || m.GetLinkedBy() != want {
+				t.Errorf("%s: record %v", name, r)
+			}
+		}
 	}
 }

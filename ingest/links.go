@@ -58,6 +58,11 @@ type group struct {
 	key    string
 	legs   int
 	merged *group // into which it went
+
+	// Of a capture that is read twice: its first leg, and how many calls began
+	// before it.
+	first *leg
+	order int
 }
 
 func (g *group) root() *group {
@@ -338,21 +343,21 @@ func (k *linker) join(l, other *leg, by string) bool {
 	return true
 }
 
-// merge makes two calls one, the one named by into. Only where nothing was
-// written yet: before the second reading of a capture.
-func (k *linker) merge(into, other *leg, by string) bool {
-	a, b := into.group.root(), other.group.root()
-	if a.legs+b.legs > k.cfg.Legs {
-		k.refused++
-		return false
+// merge makes two calls one, named after the one that began first. Only where
+// nothing was written yet: before the second reading of a capture.
+func (k *linker) merge(one, other *leg, by string) {
+	a, b := one.group.root(), other.group.root()
+	if b.order < a.order {
+		a, b = b, a
+	}
+	if a == b || a.legs+b.legs > k.cfg.Legs {
+		return
 	}
 	a.legs += b.legs
 	b.merged = a
-	if other.by == "" {
-		other.by = by
+	if b.first.by == "" {
+		b.first.by = by
 	}
-	k.linked[slices.Index(linkReasons[:], by)]++
-	return true
 }
 
 // clash is a leg of another call that turns out to belong to this one.
@@ -396,16 +401,25 @@ func (k *linker) hold(l *leg, key string, fresh []string, clashes []clash) ([]st
 	case held == nil || held.gone:
 		k.index[at] = l
 		l.keys = append(l.keys, key)
+	case held.group.root() == l.group.root():
+		for _, guessed := range []*leg{l, held} {
+			if guessed.by == LinkedByGuess {
+				guessed.by = reasonOfKey(key) // now it is more than that
+			}
+		}
 	case strings.HasPrefix(key, "c:"):
 		// Two that name the same Call-ID: their values say so, if they are long enough.
-	case held.group.root() != l.group.root():
-		by := LinkedByHeader
-		if strings.HasPrefix(key, "s:") {
-			by = LinkedBySession
-		}
-		clashes = append(clashes, clash{held, by})
+	default:
+		clashes = append(clashes, clash{held, reasonOfKey(key)})
 	}
 	return append(fresh, key), clashes
+}
+
+func reasonOfKey(key string) string {
+	if strings.HasPrefix(key, "s:") {
+		return LinkedBySession
+	}
+	return LinkedByHeader
 }
 
 // encounter takes note of a first request at the host that sent it and at the

@@ -16,7 +16,7 @@ func ReadFile(name, company string, resolver Resolver, receivedUs int64, emit fu
 	file := &importFileReader{name: name}
 	f := fileImport{
 		company: company, resolver: resolver, name: filepath.Base(name), open: file.open,
-		receivedUs: receivedUs, waiting: DefaultConfig().Waiting, bindings: DefaultConfig().Bindings, emit: emit,
+		receivedUs: receivedUs, waiting: DefaultConfig().Waiting, bindings: DefaultConfig().Bindings, correlation: defaultCorrelation(), emit: emit,
 	}
 	return f.run()
 }

@@ -67,6 +67,7 @@ type encodedSample struct {
 // sampleLeg is a leg of which the body has samples.
 type sampleLeg struct {
 	key      legKey
+	callKey  string
 	kafka    []byte // telemetry.Key
 	newestUs int64
 	offsetUs int64
@@ -369,9 +370,10 @@ func (s *samples) sample(item *webrtc.Item) {
 	s.source.Kind = telemetry.Source_KIND_HTTP
 	s.webrtc.Webrtc = sample
 	r := &s.record
-	r.EventId, r.Company, r.CallKey = sampleID(s.company, "", sample, at), s.company, sample.CallId
+	r.EventId, r.Company = sampleID(s.company, "", sample, at), s.company
 	r.Timeline, r.ReceivedUs, r.Source, r.Body = &s.timeline, s.receivedUs, &s.source, &s.webrtc
 	leg := s.leg(sample)
+	r.CallKey = s.legs[leg].callKey
 	if at > s.legs[leg].newestUs {
 		s.legs[leg].newestUs = at
 	}
@@ -412,7 +414,8 @@ func (s *samples) leg(sample *telemetry.WebRTCSample) int {
 		return i
 	}
 	key.callID, key.legID = strings.Clone(key.callID), strings.Clone(key.legID)
-	s.legs = append(s.legs, sampleLeg{key: key, kafka: telemetry.Key(s.company, key.callID)})
+	callKey := s.in.callKey(s.company, key.callID, "")
+	s.legs = append(s.legs, sampleLeg{key: key, callKey: callKey, kafka: telemetry.Key(s.company, callKey)})
 	s.legIndex[key] = len(s.legs) - 1
 	return len(s.legs) - 1
 }

@@ -339,7 +339,11 @@ func callOf(t *telemetry.Call) Call {
 			ID: l.GetId(), SIPCallID: l.GetSipCallId(), Kind: l.GetKind(), Side: l.GetSide(), UserAgent: l.GetUserAgent(),
 			Codec: l.GetCodec(), ClockRate: l.GetClockRate(), Address: l.GetAddress(),
 			StartedAt: micros(l.GetStartedUs()), EndedAt: micros(l.GetEndedUs()), UserID: l.GetUserId(), DeviceID: l.GetDeviceId(),
+			LinkedBy: l.GetLinkedBy(), LinkConfidence: l.GetLinkConfidence(),
 		})
+	}
+	for _, l := range t.GetLinkedCalls() {
+		c.LinkedCalls = append(c.LinkedCalls, LinkedCall{CallID: l.GetCallId(), LinkedBy: l.GetLinkedBy(), LinkConfidence: l.GetLinkConfidence()})
 	}
 	return c
 }

@@ -107,6 +107,7 @@ type Call struct {
 	End         *CallEnd          `json:"end"`
 	Legs        []Leg             `json:"legs,omitzero"`
 	SIPCallIDs  []string          `json:"sip_call_ids,omitzero"`
+	LinkedCalls []LinkedCall      `json:"linked_calls,omitempty"`
 	Verdict     Verdict           `json:"verdict"`
 	Rejections  []Rejection       `json:"rejections"`
 	Ratings     []Rating          `json:"ratings"`
@@ -151,6 +152,17 @@ type Leg struct {
 	EndedAt   Time   `json:"ended_at"`
 	UserID    string `json:"user_id,omitempty"`
 	DeviceID  string `json:"device_id,omitempty"`
+	// Why this dialog is part of the call: event, session_id, header, guess; absent
+	// where it is the call's own.
+	LinkedBy       string  `json:"linked_by,omitempty"`
+	LinkConfidence float64 `json:"link_confidence,omitempty"` // 0–1
+}
+
+// LinkedCall is a call that holds another leg of the same conversation.
+type LinkedCall struct {
+	CallID         string  `json:"call_id"`
+	LinkedBy       string  `json:"linked_by"`
+	LinkConfidence float64 `json:"link_confidence"`
 }
 
 // Verdict is what was concluded about a call.

@@ -114,7 +114,7 @@ func (i *importer) run(ctx context.Context, files []string) ([]ingest.ImportedCa
 	}
 	defer producer.Close()
 	calls, err := ingest.Import(ctx, ingest.ImportConfig{
-		Files: files, Company: i.company, Producer: producer, Resolver: p.resolver, Progress: i.show(len(files)),
+		Files: files, Company: i.company, Producer: producer, Resolver: p.resolver, Correlation: i.s.Ingest.Correlation, Progress: i.show(len(files)),
 	})
 	i.progress("\r\033[K")
 	if err != nil {

@@ -38,7 +38,7 @@ const TypePrefix = "earshot.call."
 
 // Types are the event types, without prefix.
 var Types = []string{"started", "ringing", "connected", "held", "resumed", "muted", "unmuted",
-	"transferred", "ended", "rejected", "rated", "recording_changed"}
+	"transferred", "ended", "rejected", "rated", "recording_changed", "linked"}
 
 // Reasons are the rejection reasons that an event may give: the nine of a
 // platform, then those that signalling knows too.
@@ -49,8 +49,6 @@ var Reasons = []string{"reserved_to_another_call", "no_available_endpoints", "ma
 // Item is one event. Its identities carry only what the sender said.
 type Item struct {
 	Event *telemetry.CallEvent
-	// CallKey is the SIP Call-ID where the event names one, else its call id.
-	CallKey string
 	// Source is the CloudEvents source.
 	Source string
 	// AtUs is the CloudEvents time, Unix microseconds; 0 where absent.
@@ -232,6 +230,10 @@ func Decode(b []byte) (*Item, error) {
 			}
 			d.Reason = "unknown"
 		}
+	case "linked":
+		if d.CallID == "" || d.SIPCallID == "" {
+			return nil, &FieldError{"data.sip_call_id", "a link needs call_id and sip_call_id"}
+		}
 	case "rated":
 		if d.Rating < 1 || d.Rating > 5 {
 			return nil, &FieldError{"data.rating", "must be 1 to 5"}
@@ -261,10 +263,6 @@ func Decode(b []byte) (*Item, error) {
 		From: d.From.proto(), To: d.To.proto(), Subject: subject.proto(),
 		Reason: d.Reason, Text: d.Text, Rating: uint32(d.Rating), Side: d.Side, Endpoint: d.Endpoint,
 		Description: d.Description, RecordingEnabled: d.RecordingEnabled,
-	}
-	item.CallKey = d.SIPCallID
-	if item.CallKey == "" {
-		item.CallKey = d.CallID
 	}
 	return item, nil
 }

@@ -23,8 +23,8 @@ func TestDecode(t *testing.T) {
 	if !proto.Equal(item.Event, want) {
 		t.Errorf("got  %v\nwant %v", item.Event, want)
 	}
-	if item.CallKey != "s1@h" || item.Source != "/pbx/1" || item.AtUs != 1772359200500000 {
-		t.Errorf("key %q source %q at %d", item.CallKey, item.Source, item.AtUs)
+	if item.Source != "/pbx/1" || item.AtUs != 1772359200500000 {
+		t.Errorf("source %q at %d", item.Source, item.AtUs)
 	}
 }
 
@@ -34,8 +34,8 @@ func TestDecodeShort(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &telemetry.CallEvent{Id: "e1", Type: "rated", CallId: "c9", Rating: 4, Subject: &telemetry.Identity{UserId: "ann"}}
-	if !proto.Equal(item.Event, want) || item.CallKey != "c9" || item.AtUs != 0 {
-		t.Errorf("%v key %q at %d", item.Event, item.CallKey, item.AtUs)
+	if !proto.Equal(item.Event, want) || item.AtUs != 0 {
+		t.Errorf("%v at %d", item.Event, item.AtUs)
 	}
 }
 
@@ -79,7 +79,7 @@ func FuzzDecode(f *testing.F) {
 			}
 			return
 		}
-		if item.CallKey == "" || item.Event.Id == "" || item.Event.Rating > 5 {
+		if item.Event.CallId+item.Event.SipCallId == "" || item.Event.Id == "" || item.Event.Rating > 5 {
 			t.Fatalf("%v", item)
 		}
 		if _, err := proto.Marshal(item.Event); err != nil {

@@ -73,6 +73,9 @@ func (h *handler) dialogMessage(m *telemetry.SIPMessage) {
 		h.sip(m)
 	default:
 		if d := h.ofCallID(m.CallId); d.c != c {
+			if m.LinkConfidence > d.c.linkConfidence { // what was a guess is more by now
+				d.c.linkedBy, d.c.linkConfidence = m.LinkedBy, m.LinkConfidence
+			}
 			d.sip(m)
 		} else if d := h.begin(m); d != nil {
 			d.sip(m)

@@ -27,6 +27,9 @@ func (h *handler) event(e *telemetry.CallEvent) {
 		return
 	case "recording_changed":
 		return
+	case "linked": // which ingest has seen to; the Call-ID finds the call from now on
+		c.known(e.SipCallId)
+		return
 	}
 	h.live()
 	if e.Type != "rejected" {

@@ -207,6 +207,8 @@ export interface Leg {
   ended_at?: string | null;
   user_id?: string | null;
   device_id?: string | null;
+  linked_by?: string | null;
+  link_confidence?: number | null;
 }
 
 export interface Call {

@@ -451,7 +451,10 @@ const legColumns: Column<Leg>[] = [
   { id: 'started', header: 'Started', cell: (l) => <Moment at={l.started_at} /> },
   { id: 'ended', header: 'Ended', cell: (l) => <Moment at={l.ended_at} /> },
   { id: 'sip', header: 'SIP Call-ID', cell: (l) => (l.sip_call_id ? <span className="id"><code className="short-id" title={l.sip_call_id}>{l.sip_call_id}</code><Copy text={l.sip_call_id} what="SIP Call-ID" /></span> : '–') },
+  { id: 'linked', header: 'Linked by', cell: (l) => (l.linked_by ? <Tag tone={l.linked_by === 'guess' ? 'warn' : 'plain'}>{linkWords[l.linked_by] ?? words(l.linked_by)}</Tag> : '–') },
 ];
+
+const linkWords: Record<string, string> = { event: 'Platform event', session_id: 'Session-ID', header: 'SIP header', guess: 'A guess' };
 
 function Legs({ legs }: { legs: Leg[] }) {
   return (
