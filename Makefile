@@ -67,6 +67,11 @@ ingest/webrtc/sdk/node_modules/.package-lock.json: ingest/webrtc/sdk/package-loc
 	@cd ingest/webrtc/sdk && $(NPM_CI)
 	@touch $@
 
+internal/apptest/rtcstats/node_modules/.package-lock.json: internal/apptest/rtcstats/package-lock.json
+	$(call step,Installing the rtcstats clients for the tests)
+	@cd internal/apptest/rtcstats && $(NPM_CI)
+	@touch $@
+
 .PHONY: engines
 engines: deploy/engines/node_modules/.package-lock.json ## the ClickHouse engine, as an npm package (about 160 MB to fetch)
 
@@ -122,7 +127,7 @@ test-sdk: sdk ## the browser SDK's unit tests, size and linter
 	@cd ingest/webrtc/sdk && $(NPM) run --silent lint && $(NPM) test --silent
 
 .PHONY: test-app
-test-app: test-needs portal sdk ## the program from the outside: imports, phones, demo, kills, Apache Kafka, the pages in Chromium
+test-app: test-needs portal sdk internal/apptest/rtcstats/node_modules/.package-lock.json ## the program from the outside: imports, phones, demo, kills, Apache Kafka, the pages in Chromium
 	$(call step,Tests of the whole program (about ten minutes))
 	@$(GO) test -timeout 40m -v ./internal/apptest | grep --line-buffered -E '^ *(---|ok|FAIL|PASS|panic)|_test\.go:|seed'
 
