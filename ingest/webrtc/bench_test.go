@@ -8,7 +8,9 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // recorded gives the getStats() results of one side of a recorded call.
@@ -44,18 +46,42 @@ func recorded(tb testing.TB, name, side string) []json.RawMessage {
 	return reports
 }
 
+// processorTime is what this process has used of the processors: other programs
+// on the machine do not change it much.
+func processorTime(tb testing.TB) time.Duration {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
+// BenchmarkReference is encoding/json on the same item.
+func BenchmarkReference(b *testing.B) {
+	item := browserItem(b)
+	b.SetBytes(int64(len(item)))
+	began := processorTime(b)
+	for b.Loop() {
+		if _, err := refItem(item); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(processorTime(b)-began)/float64(b.N), "cpu-ns/op")
+}
+
 func BenchmarkDecode(b *testing.B) {
 	for name, item := range map[string][]byte{"small": []byte(specItem), "browser": browserItem(b), "recorded": append(append([]byte(envelope), recorded(b, "w1_clean", "A")[5]...), '}')} {
 		b.Run(name, func(b *testing.B) {
 			var d Decoder
-			b.Logf("%d bytes", len(item))
 			b.SetBytes(int64(len(item)))
 			b.ReportAllocs()
+			began := processorTime(b)
 			for b.Loop() {
 				if _, err := d.Decode(item); err != nil {
 					b.Fatal(err)
 				}
 			}
+			b.ReportMetric(float64(processorTime(b)-began)/float64(b.N), "cpu-ns/op")
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package webrtc
 
 import (
+	"encoding/json"
 	"errors"
 	"testing"
 
@@ -112,6 +113,95 @@ func TestDecodeTrackMembers(t *testing.T) {
 	}
 	if len(sample.MediaSources) != 1 || sample.MediaSources[0].GetAudioLevel() != 0.5 || sample.Outbound[0].MediaSourceId != "TS" {
 		t.Errorf("sources %v outbound %v", sample.MediaSources, sample.Outbound)
+	}
+}
+
+// What browsers called things before they agreed.
+func TestOtherBrowsers(t *testing.T) {
+	for name, tc := range map[string]struct {
+		stats string
+		want  *telemetry.WebRTCSample
+		at    int64
+	}{
+		"Firefox 50: names without hyphens, what the other end reported is remote, ms": {
+			`{"inbound_rtp_audio_0":{"id":"inbound_rtp_audio_0","timestamp":1488366000000.5,"type":"inboundrtp","bytesReceived":1720,"isRemote":false,"jitter":0.004,
+			   "mediaType":"audio","packetsLost":1,"packetsReceived":86,"remoteId":"inbound_rtcp_audio_0","ssrc":"2872518794"},
+			  "inbound_rtcp_audio_0":{"id":"inbound_rtcp_audio_0","timestamp":1488366000000,"type":"outboundrtp","bytesSent":1700,"isRemote":true,"mediaType":"audio","packetsSent":85,"ssrc":"2872518794"},
+			  "outbound_rtp_audio_0":{"id":"outbound_rtp_audio_0","timestamp":1488366000000,"type":"outboundrtp","bytesSent":2000,"isRemote":false,"mediaType":"audio","packetsSent":100,"ssrc":"77"},
+			  "outbound_rtcp_audio_0":{"id":"outbound_rtcp_audio_0","timestamp":1488365999000,"type":"inboundrtp","isRemote":true,"jitter":0.002,"mediaType":"audio","mozRtt":41,"packetsLost":2,"packetsReceived":98,"ssrc":"77"},
+			  "inbound_rtp_video_1":{"type":"inboundrtp","mediaType":"video","packetsReceived":5,"framerateMean":30},
+			  "pair":{"id":"pair","type":"candidatepair","selected":true,"state":"succeeded","localCandidateId":"l","remoteCandidateId":"r","bytesSent":9},
+			  "l":{"id":"l","type":"localcandidate","candidateType":"serverreflexive"},"r":{"id":"r","type":"remotecandidate","candidateType":"relayed"}}`,
+			&telemetry.WebRTCSample{
+				Inbound: []*telemetry.InboundRTP{{Id: "inbound_rtp_audio_0", Ssrc: 2872518794, PacketsReceived: new(uint64(86)), PacketsLost: new(int64(1)),
+					BytesReceived: new(uint64(1720)), JitterS: new(0.004)}},
+				Outbound: []*telemetry.OutboundRTP{{Id: "outbound_rtp_audio_0", Ssrc: 77, PacketsSent: new(uint64(100)), BytesSent: new(uint64(2000))}},
+				RemoteInbound: []*telemetry.RemoteInboundRTP{{Id: "outbound_rtcp_audio_0", Ssrc: 77, TimestampUs: 1488365999000000, RoundTripTimeS: new(0.041),
+					JitterS: new(0.002), PacketsLost: new(int64(2))}},
+				RemoteOutbound: []*telemetry.RemoteOutboundRTP{{Id: "inbound_rtcp_audio_0", Ssrc: 2872518794, TimestampUs: 1488366000000000, PacketsSent: new(uint64(85))}},
+				Pair:           &telemetry.CandidatePair{Id: "pair", State: "succeeded", BytesSent: new(uint64(9)), LocalCandidateType: "srflx", RemoteCandidateType: "relay"},
+			}, 1488366000000500,
+		},
+		"entries of the report, microseconds": {
+			`[["i",{"type":"inbound-rtp","timestamp":1488366000000500,"kind":"audio","jitter":0.5}],["x"],[],[1,{}],"y",["v",{"type":"inbound-rtp","kind":"video"}]]`,
+			&telemetry.WebRTCSample{Inbound: []*telemetry.InboundRTP{{Id: "i", JitterS: new(0.5)}}}, 1488366000000500,
+		},
+		"Safari 11: ISO 8601, mediaType after the numbers, track": {
+			`[{"jitter":0.25,"id":"i","trackId":"t","timestamp":"2017-03-01T11:00:00.25Z","mediaType":"audio","type":"inbound-rtp"},
+			  {"id":"t","type":"track","kind":"audio","remoteSource":true,"audioLevel":0.5,"concealedSamples":4}]`,
+			&telemetry.WebRTCSample{Inbound: []*telemetry.InboundRTP{{Id: "i", JitterS: new(0.25), AudioLevel: new(0.5), ConcealedSamples: new(uint64(4))}}}, 1488366000250000,
+		},
+		"timestamps from the page's load, no kind but a codec": {
+			`{"i":{"timestamp":81234.5,"type":"inbound-rtp","codecId":"c","jitter":0.1},"v":{"type":"inbound-rtp","codecId":"d"},"w":{"type":"inbound-rtp","framesDecoded":1},
+			  "c":{"type":"codec","mimeType":"audio/PCMU","clockRate":8000},"d":{"type":"codec","mimeType":"video/VP8"}}`,
+			&telemetry.WebRTCSample{Inbound: []*telemetry.InboundRTP{{Id: "i", MimeType: "audio/PCMU", ClockRate: 8000, JitterS: new(0.1)}}}, 0,
+		},
+	} {
+		var s Stats
+		if err := s.Read([]byte(tc.stats)); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		got := &telemetry.WebRTCSample{}
+		if at := s.Sample(got); at != tc.at || !proto.Equal(got, tc.want) {
+			t.Errorf("%s: at %d\ngot  %v\nwant %v", name, at, got, tc.want)
+		}
+	}
+}
+
+// Changes make the same of a session as whole statistics do.
+func TestMergeRecorded(t *testing.T) {
+	var session, whole Stats
+	known := map[string]bool{}
+	for n, report := range recorded(t, "w2_loss_jitter", "A") {
+		var objects map[string]map[string]json.RawMessage
+		if err := json.Unmarshal(report, &objects); err != nil {
+			t.Fatal(err)
+		}
+		for id, object := range objects {
+			if known[id] { // a client that leaves out what cannot change
+				for _, name := range []string{"id", "type", "kind", "mediaType", "ssrc", "codecId", "mimeType"} {
+					delete(object, name)
+				}
+			}
+			known[id] = true
+		}
+		changes, err := json.Marshal(objects)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := session.Merge(changes); err != nil {
+			t.Fatal(err)
+		}
+		clear(changes) // it is not needed any more
+		if err := whole.Read(report); err != nil {
+			t.Fatal(err)
+		}
+		got, want := &telemetry.WebRTCSample{}, &telemetry.WebRTCSample{}
+		gotAt, wantAt := session.Sample(got), whole.Sample(want)
+		if gotAt != wantAt || !proto.Equal(got, want) {
+			t.Fatalf("result %d at %d and %d\ngot  %v\nwant %v", n, gotAt, wantAt, got, want)
+		}
 	}
 }
 
