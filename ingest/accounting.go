@@ -53,7 +53,7 @@ func NewAccounting(reg prometheus.Registerer) *Accounting {
 		produced:    counter("produced_total", "Observations that Kafka acknowledged.", labels...),
 		rejected:    counter("rejected_total", "Observations that could not be used, by reason.", append(labels, "reason")...),
 		dropped:     counter("dropped_total", "Observations that could not be kept, by reason.", append(labels, "reason")...),
-		kernelDrops: counter("kernel_dropped_total", "Datagrams that the kernel dropped before they were received (SO_RXQ_OVFL).", "listener"),
+		kernelDrops: counter("kernel_dropped_total", "Datagrams that the kernel dropped before they were received.", "listener"),
 		senderDrops: counter("sender_dropped_total", "Samples that browsers gave up because they could not be sent, as the SDK reports.", "company"),
 		repairs:     counter("webrtc_repaired_total", "What was set right or left out in getStats samples that were taken: text that is no UTF-8, numbers that are none, streams that come twice.", "what"),
 		tallys:      map[tallyKey]*Tally{},

@@ -248,6 +248,7 @@ func (in *Ingester) closeStreams() {
 			in.hepTCP.Close()
 		}
 		if in.registrar != nil {
+			in.pollDrops()
 			in.registrar.Close()
 		}
 	})
@@ -334,9 +335,7 @@ func (in *Ingester) runUpkeep(ctx context.Context) {
 func (in *Ingester) upkeep(ctx context.Context, nowUs int64, write sink) {
 	in.live.advance(nowUs, write)
 	in.legs.forget(nowUs)
-	for _, drops := range in.drops {
-		drops.poll()
-	}
+	in.pollDrops()
 	silence := in.cfg.Clock.Silence.Microseconds()
 	in.mu.Lock()
 	var silent []*timeline

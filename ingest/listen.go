@@ -15,8 +15,7 @@ import (
 	"github.com/earshot/earshot/ingest/hep"
 )
 
-// listenUDP binds a socket whose kernel buffer holds what comes while a batch
-// is written, and whose drops are counted where the system can.
+// listenUDP binds a socket whose kernel buffer holds what comes while it is not read.
 func listenUDP(setting, address string, receiveBytes int, log *slog.Logger) (*net.UDPConn, error) {
 	ua, err := net.ResolveUDPAddr("udp", address)
 	if err != nil {
@@ -29,9 +28,6 @@ func listenUDP(setting, address string, receiveBytes int, log *slog.Logger) (*ne
 	if err := setReceiveBuffer(conn, receiveBytes); err != nil {
 		log.Warn("cannot set the receive buffer of a socket", "setting", setting, "bytes", receiveBytes, "error", err)
 	}
-	if err := reportKernelDrops(conn); err != nil {
-		log.Warn("drops by the kernel cannot be counted", "setting", setting, "error", err)
-	}
 	return conn, nil
 }
 
@@ -42,6 +38,12 @@ func (in *Ingester) watchDrops(conn *net.UDPConn, listener string) {
 		in.log.Warn("drops by the kernel cannot be counted", "listener", listener, "error", err)
 	}
 	in.drops[conn] = drops
+}
+
+func (in *Ingester) pollDrops() {
+	for _, drops := range in.drops {
+		drops.poll()
+	}
 }
 
 // listenBoth binds one setting for UDP and TCP on one port.

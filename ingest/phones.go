@@ -99,22 +99,6 @@ func phoneReason(err error) string {
 	return reasonOf(err)
 }
 
-// sipSocket is the registrar's UDP socket; what the kernel drops on it is counted.
-type sipSocket struct {
-	*net.UDPConn
-	oob   []byte
-	drops kernelDrops
-}
-
-// ReadFromUDPAddrPort reads a datagram; one goroutine at a time may.
-func (s *sipSocket) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
-	n, oob, _, from, err := s.ReadMsgUDPAddrPort(b, s.oob)
-	if err == nil {
-		s.drops.see(s.oob[:oob])
-	}
-	return n, from, err
-}
-
 // listenSIP binds the registrar's sockets and makes it.
 func (in *Ingester) listenSIP() error {
 	c := in.cfg.SIP
@@ -151,7 +135,8 @@ func (in *Ingester) sipListeners() (l registrar.Listeners, err error) {
 		if err != nil {
 			return l, err
 		}
-		l.UDP = &sipSocket{udp, make([]byte, 256), kernelDrops{counter: in.accounting.kernelDrops.WithLabelValues(ListenerSIPUDP)}}
+		in.watchDrops(udp, ListenerSIPUDP)
+		l.UDP = udp
 		l.TCP = tcp
 	}
 	if c.WebSocket.Listen != "" {

@@ -1,10 +1,8 @@
 package ingest
 
 import (
-	"encoding/binary"
 	"net"
 	"sync"
-	"syscall"
 	"unsafe"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,10 +38,6 @@ func receiveBuffer(conn *net.UDPConn) (bytes int) {
 		return err
 	})
 	return bytes
-}
-
-func reportKernelDrops(conn *net.UDPConn) error {
-	return control(conn, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1) })
 }
 
 // kernelDrops counts what the kernel drops on a socket because nobody read it
@@ -88,17 +82,4 @@ func (k *kernelDrops) count(now uint32) {
 		k.counter.Add(float64(lost))
 	}
 	k.last = now
-}
-
-// see reads the counter that comes with a datagram (SO_RXQ_OVFL).
-func (k *kernelDrops) see(oob []byte) {
-	messages, err := syscall.ParseSocketControlMessage(oob)
-	if err != nil {
-		return
-	}
-	for _, m := range messages {
-		if m.Header.Level == syscall.SOL_SOCKET && m.Header.Type == unix.SO_RXQ_OVFL && len(m.Data) >= 4 {
-			k.count(binary.NativeEndian.Uint32(m.Data))
-		}
-	}
 }

@@ -19,10 +19,6 @@ type kernelDrops struct {
 	counter prometheus.Counter
 }
 
-func reportKernelDrops(*net.UDPConn) error { return errors.ErrUnsupported }
-
-func (k *kernelDrops) see([]byte) {}
-
 func (k *kernelDrops) poll() {}
 
 func (k *kernelDrops) read() error { return errors.ErrUnsupported }
