@@ -224,7 +224,7 @@ func startLine(m *telemetry.SIPMessage, line string) error {
 		return ErrVersion
 	}
 	m.Method = method
-	if m.RequestUri = trim(uri); strings.HasPrefix(m.RequestUri, "<") {
+	if m.RequestUri = trim(uri); strings.HasPrefix(m.RequestUri, "<") || strings.HasSuffix(m.RequestUri, ">") {
 		m.RequestUri = strings.Trim(m.RequestUri, " \t<>") // some put it in <>
 	}
 	return nil
