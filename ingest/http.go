@@ -31,7 +31,7 @@ func (in *Ingester) HTTPHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("POST /ingest/v1/webrtc", in.postSamples())
 	mux.Handle("GET /ingest/v1/webrtc", in.webrtcSocket())
-	mux.Handle("POST /ingest/v1/events", in.post(ListenerEvents, in.eventIntake))
+	mux.Handle("POST /ingest/v1/events", in.postEvents())
 	posts := in.cors().Handler(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Past the mux: a meeting's name may hold what the mux would redirect.
@@ -93,16 +93,8 @@ func writeProblem(w http.ResponseWriter, p *problem) {
 	_ = json.NewEncoder(w).Encode(p) // the caller is gone: nobody to tell
 }
 
-// intake takes the items of one body, or of one batch of a connection.
-type intake struct {
-	// record turns an item into a record; nil: the item says something about the
-	// others and is none itself. The error may be a field error.
-	record func(item []byte) (*telemetry.Record, error)
-	// prepare, if any, sees all records before they are written.
-	prepare func([]*telemetry.Record)
-}
-
-func (in *Ingester) post(listener string, begin func(company string, received time.Time) intake) http.Handler {
+// postEvents serves POST /ingest/v1/events.
+func (in *Ingester) postEvents() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		company, ok := in.deps.Authenticate(r)
 		if !ok {
@@ -111,12 +103,12 @@ func (in *Ingester) post(listener string, begin func(company string, received ti
 			return
 		}
 		received := in.now()
-		tally := in.accounting.Tally(listener, "", company)
+		tally := in.accounting.Tally(ListenerEvents, "", company)
 		body, err := in.body(r)
 		if err == nil {
 			var items [][]byte
 			if items, err = split(body, r.Header.Get("Content-Type"), in.cfg.HTTP.ItemBytes); err == nil {
-				receipt, err := in.take(r.Context(), tally, items, begin(company, received))
+				receipt, err := in.takeEvents(r.Context(), tally, company, items, received)
 				answer(w, receipt, err)
 				return
 			}
@@ -132,17 +124,14 @@ func (in *Ingester) post(listener string, begin func(company string, received ti
 	})
 }
 
-// take decodes items, writes what can be taken and waits for Kafka. The error
-// says that nothing was taken, and that it should be sent again.
-func (in *Ingester) take(ctx context.Context, tally *Tally, items [][]byte, i intake) (Receipt, error) {
+// takeEvents decodes events, writes what can be taken and waits for Kafka. The
+// error says that nothing was taken, and that it should be sent again.
+func (in *Ingester) takeEvents(ctx context.Context, tally *Tally, company string, items [][]byte, received time.Time) (Receipt, error) {
 	receipt := Receipt{Rejected: []Refusal{}}
 	var records []*telemetry.Record
 	for index, item := range items {
-		record, err := i.record(item)
-		if record == nil && err == nil {
-			continue
-		}
 		tally.Received()
+		record, err := in.eventItem(company, item, received)
 		if err != nil {
 			tally.Rejected("http_item")
 			receipt.Rejected = append(receipt.Rejected, refusal(index, err))
@@ -152,9 +141,6 @@ func (in *Ingester) take(ctx context.Context, tally *Tally, items [][]byte, i in
 	}
 	if len(records) == 0 {
 		return receipt, nil
-	}
-	if i.prepare != nil {
-		i.prepare(records)
 	}
 	if err := in.producer.ProduceAll(ctx, in.cfg.HTTP.AckTimeout, records...); err != nil {
 		reason := "kafka"
@@ -306,39 +292,6 @@ func webrtcRecord(r Resolver, company, timelineID string, kind telemetry.Source_
 	}
 }
 
-// streamIntake takes what the browser SDK sends in one batch: getStats samples,
-// whole or as changes, call events, and the head that says when they were sent.
-// The decoder knows the samples before.
-func (in *Ingester) streamIntake(decoder *stream.Decoder, company string, received time.Time, head func(stream.Line)) intake {
-	var sentUs int64
-	return intake{
-		record: func(item []byte) (*telemetry.Record, error) {
-			line, err := decoder.Line(item)
-			if err != nil {
-				return nil, err
-			}
-			switch line.Kind {
-			case stream.Head:
-				sentUs = line.SentAtUs
-				head(line)
-				return nil, nil
-			case stream.Event:
-				return in.eventItem(company, line.Item, received)
-			}
-			decoded, err := webrtc.Decode(line.Item)
-			if err != nil {
-				return nil, err
-			}
-			return webrtcRecord(in.deps.Resolver, company, "", telemetry.Source_KIND_HTTP, "", decoded, received.UnixMicro()), nil
-		},
-		prepare: func(records []*telemetry.Record) { in.fixLegClocks(records, sentUs) },
-	}
-}
-
-func (in *Ingester) eventIntake(company string, received time.Time) intake {
-	return intake{record: func(item []byte) (*telemetry.Record, error) { return in.eventItem(company, item, received) }}
-}
-
 func (in *Ingester) eventItem(company string, item []byte, received time.Time) (*telemetry.Record, error) {
 	decoded, err := events.Decode(item)
 	if err != nil {
@@ -410,32 +363,4 @@ func (l *legClocks) offset(k legKey, newestUs, receivedUs, toleranceUs int64) in
 	}
 	c.usedUs = receivedUs
 	return c.offsetUs
-}
-
-// fixLegClocks corrects the times of samples whose sender's clock is off, by a
-// constant for each leg so that the intervals between its samples stay. sentUs is
-// the sender's clock when it sent them; where that is not known, 0, the newest
-// sample of a body is the one that was just taken. Call events keep their time.
-func (in *Ingester) fixLegClocks(records []*telemetry.Record, sentUs int64) {
-	tolerance := in.cfg.Clock.Tolerance.Microseconds()
-	newest := map[legKey]int64{}
-	key := func(r *telemetry.Record) legKey {
-		return legKey{r.Company, r.CallKey, r.GetWebrtc().GetLegId()}
-	}
-	for _, r := range records {
-		if sentUs > 0 {
-			newest[key(r)] = sentUs
-			continue
-		}
-		newest[key(r)] = max(newest[key(r)], r.AtUs)
-	}
-	for _, r := range records {
-		if r.GetWebrtc() == nil {
-			continue
-		}
-		k := key(r)
-		offset := in.legs.offset(k, newest[k], r.ReceivedUs, tolerance)
-		r.AtUs += offset
-		r.Source.ClockOffsetUs = offset
-	}
 }

@@ -33,7 +33,7 @@ type samples struct {
 
 	decoder webrtc.Decoder
 	lines   *stream.Decoder // nil until the browser SDK's lines come
-	sentUs  int64           // what they say of when they were sent
+	head    stream.Line     // what they say of themselves
 
 	body      io.Reader
 	buf       []byte // what was read of body
@@ -110,7 +110,7 @@ func (in *Ingester) postSamples() http.Handler {
 
 func (s *samples) begin(in *Ingester, company string, received time.Time) {
 	s.in, s.company, s.receivedUs = in, company, received.UnixMicro()
-	s.lines, s.sentUs = nil, 0
+	s.lines, s.head = nil, stream.Line{}
 	s.buf, s.at, s.ended, s.items, s.malformed = s.buf[:0], 0, false, 0, 0
 	s.repaired = s.decoder.Repairs()
 	s.receipt = Receipt{Rejected: []Refusal{}}
@@ -339,7 +339,7 @@ func (s *samples) line(text []byte) error {
 	}
 	switch line.Kind {
 	case stream.Head:
-		s.sentUs = line.SentAtUs
+		s.head = line
 		return nil
 	case stream.Event:
 		return s.event(line.Item)
@@ -469,8 +469,8 @@ func (s *samples) write(ctx context.Context, tally *Tally) error {
 	tolerance := s.in.cfg.Clock.Tolerance.Microseconds()
 	for i := range s.legs {
 		leg := &s.legs[i]
-		if s.sentUs > 0 {
-			leg.newestUs = s.sentUs
+		if s.head.SentAtUs > 0 {
+			leg.newestUs = s.head.SentAtUs
 		}
 		leg.offsetUs = s.in.legs.offset(leg.key, leg.newestUs, s.receivedUs, tolerance)
 	}

@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -26,17 +24,18 @@ const (
 )
 
 // A connection that is silent for socketIdle is gone: the SDK closes one that it
-// does not need sooner. A message has at most messageBytes and messageItems lines.
+// does not need sooner.
 const (
-	socketIdle   = 90 * time.Second
-	messageBytes = 1 << 20
-	messageItems = 4096
+	socketIdle        = 90 * time.Second
+	messageBytes      = 1 << 20 // as sent
+	plainMessageBytes = 4 << 20
 )
 
 // acknowledgement answers a batch that Kafka has taken.
 type acknowledgement struct {
 	Ack      uint64    `json:"ack"`
 	Rejected []Refusal `json:"rejected,omitempty"`
+	dropped  uint64    // as the batch says
 }
 
 // webrtcSocket serves the browser SDK: each message is a batch of lines (package
@@ -94,33 +93,58 @@ func (in *Ingester) follow(ctx context.Context, c *websocket.Conn, company strin
 		if err != nil {
 			return
 		}
-		var batch stream.Line
-		lines, err := in.lines(message)
-		if err != nil {
+		answer, err := in.takeBatch(ctx, tally, company, decoder, message)
+		var p *problem
+		if errors.As(err, &p) {
 			// Nothing that follows can be trusted: changes build on what was lost.
 			tally.Received()
 			tally.Rejected("http_body")
-			_ = c.Close(websocket.StatusInvalidFramePayloadData, err.Error())
+			_ = c.Close(websocket.StatusInvalidFramePayloadData, p.Detail)
 			return
 		}
-		receipt, err := in.take(ctx, tally, lines, in.streamIntake(decoder, company, in.now(), func(h stream.Line) { batch = h }))
 		if err != nil {
 			_ = c.Close(websocket.StatusTryAgainLater, "telemetry cannot be kept right now; send it again")
 			return
 		}
-		if batch.Dropped > dropped {
-			in.accounting.SenderDropped(company, batch.Dropped-dropped)
-			dropped = batch.Dropped
+		if answer.dropped > dropped {
+			in.accounting.SenderDropped(company, answer.dropped-dropped)
+			dropped = answer.dropped
 		}
-		answer, err := json.Marshal(acknowledgement{batch.Batch, receipt.Rejected})
+		b, err := json.Marshal(answer)
 		if err != nil {
 			in.log.Error("cannot write an acknowledgement", "error", err)
 			return
 		}
-		if err := c.Write(ctx, websocket.MessageText, answer); err != nil {
+		if err := c.Write(ctx, websocket.MessageText, b); err != nil {
 			return
 		}
 	}
+}
+
+// takeBatch takes the lines of one message. The error is a problem where they
+// cannot be read, else that Kafka has not taken them.
+func (in *Ingester) takeBatch(ctx context.Context, tally *Tally, company string, decoder *stream.Decoder, m socketMessage) (acknowledgement, error) {
+	s := sampleBodies.Get().(*samples)
+	defer s.free()
+	s.begin(in, company, in.now())
+	s.lines = decoder
+	s.body = bytes.NewReader(m.data)
+	if m.kind == websocket.MessageBinary {
+		z := gzipReaders.Get().(*gzip.Reader)
+		defer gzipReaders.Put(z)
+		if err := z.Reset(s.body); err != nil {
+			return acknowledgement{}, &problem{Detail: "a binary message must be gzip"}
+		}
+		s.body = &limitedReader{r: z, left: min(plainMessageBytes, in.cfg.HTTP.PlainBytes), err: &problem{Detail: "the message is too large unpacked"}}
+	}
+	if err := s.readLines(); err != nil {
+		return acknowledgement{}, err
+	}
+	s.count(tally)
+	if err := s.write(ctx, tally); err != nil {
+		return acknowledgement{}, err
+	}
+	return acknowledgement{Ack: s.head.Batch, Rejected: s.receipt.Rejected, dropped: s.head.Dropped}, nil
 }
 
 // socketMessage is one WebSocket message: text, or gzip where it is binary.
@@ -134,41 +158,6 @@ func readMessage(ctx context.Context, c *websocket.Conn) (socketMessage, error) 
 	defer cancel()
 	kind, data, err := c.Read(ctx)
 	return socketMessage{kind, data}, err
-}
-
-// lines unpacks a message. The error is short enough for a close frame.
-func (in *Ingester) lines(m socketMessage) ([][]byte, error) {
-	plain := m.data
-	if m.kind == websocket.MessageBinary {
-		z, err := gzip.NewReader(bytes.NewReader(m.data))
-		if err != nil {
-			return nil, errors.New("a binary message must be gzip")
-		}
-		errTooLarge := errors.New("the message is too large unpacked")
-		plain, err = io.ReadAll(&limitedReader{r: z, left: min(4*messageBytes, in.cfg.HTTP.PlainBytes), err: errTooLarge})
-		if errors.Is(err, errTooLarge) {
-			return nil, err
-		}
-		if err != nil {
-			return nil, errors.New("the message cannot be unpacked")
-		}
-	}
-	var lines [][]byte
-	for line := range bytes.Lines(plain) {
-		if line = bytes.TrimSpace(line); len(line) == 0 {
-			continue
-		}
-		if len(line) > in.cfg.HTTP.ItemBytes {
-			return nil, fmt.Errorf("a line may have %d bytes", in.cfg.HTTP.ItemBytes)
-		}
-		if lines = append(lines, line); len(lines) > messageItems {
-			return nil, fmt.Errorf("a message may have %d lines", messageItems)
-		}
-	}
-	if len(lines) == 0 {
-		return nil, errors.New("the message is empty")
-	}
-	return lines, nil
 }
 
 // withSocketKey gives the request as it would be if a page could set headers on a

@@ -148,7 +148,7 @@ func TestSocketMessages(t *testing.T) {
 		"empty":            {websocket.MessageText, "\n\n", websocket.StatusInvalidFramePayloadData},
 		"a long line":      {websocket.MessageText, strings.Repeat("x", 1001), websocket.StatusInvalidFramePayloadData},
 		"large unpacked":   {websocket.MessageBinary, packed(t, "gzip", strings.Repeat("{}\n", 2000)), websocket.StatusInvalidFramePayloadData},
-		"too many lines":   {websocket.MessageText, strings.Repeat("1\n", messageItems+1), websocket.StatusInvalidFramePayloadData},
+		"too many lines":   {websocket.MessageText, strings.Repeat("1\n", maxItems+1), websocket.StatusInvalidFramePayloadData},
 		"a larger message": {websocket.MessageText, strings.Repeat("x", messageBytes+1), websocket.StatusMessageTooBig},
 	} {
 		_, err := r.exchange(r.socket(), tc.kind, tc.message)
