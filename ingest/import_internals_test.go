@@ -125,3 +125,42 @@ func TestImportInternalsRefused(t *testing.T) {
 		}
 	}
 }
+
+// Firefox names its objects by hashes, has isRemote no more and marks the pair.
+// Both ends of the call are there: what one sends, the other receives.
+func TestImportFirefox(t *testing.T) {
+	records, calls, err := importBytes(t, "firefox153.jsonl.gz", fixture(t, "webrtc/firefox/firefox153.jsonl.gz"))
+	if err != nil || len(calls) != 1 || calls[0].CallKey != "firefox153" {
+		t.Fatalf("calls %v, %v", calls, err)
+	}
+	last, first := map[string]*telemetry.WebRTCSample{}, map[string]*telemetry.WebRTCSample{}
+	for _, r := range records[:len(records)-1] {
+		s := r.GetWebrtc()
+		if len(s.Inbound) != 1 || len(s.Outbound) != 1 || s.Inbound[0].MimeType != "audio/opus" || s.Inbound[0].ClockRate != 48000 || s.Pair.GetRemoteCandidateType() == "" || s.Pair.GetState() != "succeeded" {
+			t.Fatalf("sample %v", s)
+		}
+		if last[s.LegId] = s; first[s.LegId] == nil {
+			first[s.LegId] = s
+		}
+	}
+	a, b := last["A"], last["B"]
+	if len(records) != 31 || a == nil || b == nil || a.Side != "target" || b.Side != "contact" {
+		t.Fatalf("%d records, sides %v %v", len(records), a, b)
+	}
+	for _, way := range [][2]*telemetry.WebRTCSample{{a, b}, {b, a}} {
+		from, to := way[0], way[1]
+		sent, received := from.Outbound[0], to.Inbound[0]
+		if sent.Ssrc != received.Ssrc || received.GetPacketsReceived()+50 < sent.GetPacketsSent() || received.GetPacketsReceived() > sent.GetPacketsSent()+50 {
+			t.Errorf("sent %v, received %v", sent, received)
+		}
+		if len(from.RemoteInbound) != 1 || from.RemoteInbound[0].Ssrc != sent.Ssrc || from.RemoteInbound[0].RoundTripTimeS == nil || len(to.RemoteOutbound) != 1 || to.RemoteOutbound[0].GetPacketsSent() == 0 {
+			t.Errorf("remote %v and %v", from.RemoteInbound, to.RemoteOutbound)
+		}
+		// 48,000 samples a second came out of the jitter buffer.
+		seconds := received.GetTotalSamplesDurationS() - first[to.LegId].Inbound[0].GetTotalSamplesDurationS()
+		samples := float64(received.GetTotalSamplesReceived() - first[to.LegId].Inbound[0].GetTotalSamplesReceived())
+		if rate := samples / seconds; rate < 45_000 || rate > 51_000 || received.GetJitterBufferDelayS() == 0 || received.GetTotalAudioEnergy() == 0 {
+			t.Errorf("%v samples a second in %v s: %v", rate, seconds, received)
+		}
+	}
+}
