@@ -477,7 +477,7 @@ func units(r io.Reader, kind format, yield func(*unit) error) error {
 		if hep.IsHEP(dg.Payload) {
 			if inner, ok := unwrap(dg.Payload, dg.At); ok {
 				inner.frame = dg.Frame
-				if err := yield(&inner); err != nil {
+				if err := inner.messages(yield); err != nil {
 					return err
 				}
 				continue
@@ -516,6 +516,21 @@ func unwrap(b []byte, outer time.Time) (unit, bool) {
 	return u, true
 }
 
+// messages gives the unit, or each SIP message of one that was taken off TCP.
+func (u *unit) messages(yield func(*unit) error) error {
+	if u.kind != unitSIP || u.transport == "udp" {
+		return yield(u)
+	}
+	for rest := u.payload; len(rest) > 0; {
+		one := *u
+		one.payload, rest = sip.Split(rest)
+		if err := yield(&one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func hepUnits(r io.Reader, yield func(*unit) error) error {
 	scanner := hep.NewScanner(r, DefaultConfig().HEP.MaxBytes)
 	for frame := 1; ; frame++ {
@@ -531,7 +546,7 @@ func hepUnits(r io.Reader, yield func(*unit) error) error {
 			continue
 		}
 		u.frame = frame
-		if err := yield(&u); err != nil {
+		if err := u.messages(yield); err != nil {
 			return err
 		}
 	}

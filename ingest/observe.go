@@ -267,7 +267,7 @@ func (h *heard) payload(kind uint8, b []byte) {
 	case kind == hep.TypeVQ:
 		h.vq(b)
 	case kind == hep.TypeSIP, sip.IsSIP(b):
-		h.sip(b)
+		h.sipMessages(b)
 	default:
 		h.tally.Received()
 		h.tally.Rejected("payload_type_" + hep.PayloadName(kind))
@@ -334,6 +334,18 @@ func (h *heard) nowUs() int64 {
 		return h.receivedUs
 	}
 	return h.captureUs
+}
+
+// sipMessages takes every message of a payload: a TCP segment may hold several.
+func (h *heard) sipMessages(b []byte) {
+	for len(b) > 0 {
+		one, rest := b, []byte(nil)
+		if h.transport != "udp" { // in a datagram only the first counts (RFC 3261 §18.3)
+			one, rest = sip.Split(b)
+		}
+		h.sip(one)
+		b = rest
+	}
 }
 
 func (h *heard) sip(b []byte) {

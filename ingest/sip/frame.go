@@ -38,10 +38,25 @@ func Frame(b []byte) (skip, n int, err error) {
 	return skip, n, nil
 }
 
+// Split cuts a payload that may hold several messages, as what a capture agent
+// took off one TCP segment may: it gives the first message, and the rest if that
+// begins like another one.
+func Split(b []byte) (first, rest []byte) {
+	s := text(b)
+	if end := headerEnd(skipKeepAlive(s)); end < 0 || end == len(b) {
+		return b, nil
+	}
+	skip, n, err := Frame(b)
+	if err != nil || n == 0 || !beginsSIP(s[skip+n:]) {
+		return b, nil
+	}
+	return b[:skip+n], b[skip+n:]
+}
+
 func bodyLength(head string) int64 {
 	_, fields := cutLine(head)
 	body := bodyHeaders{length: -1}
-	h := headers{fields, new(scratch)}
+	h := headers{rest: fields}
 	for {
 		name, value, ok := h.next()
 		if !ok {

@@ -76,6 +76,30 @@ func TestFramerFindsTheNextMessage(t *testing.T) {
 	}
 }
 
+func TestSplit(t *testing.T) {
+	options := "OPTIONS sip:a SIP/2.0\r\nCall-ID: x\r\nl: 2\r\n\r\nab"
+	bye := "\r\nBYE sip:a SIP/2.0\r\nCall-ID: x\r\n\r\n"
+	for _, tt := range []struct{ in, first, rest string }{
+		{options + bye + options, options, bye + options},
+		{bye + options, bye, options},
+		{options, options, ""},
+		{options + "junk", options + "junk", ""},
+		{options[:len(options)-1], options[:len(options)-1], ""},
+		{bye + "v=0\r\n", bye + "v=0\r\n", ""},
+		{"OPTIONS sip:a SIP/2.0\r\nCall", "OPTIONS sip:a SIP/2.0\r\nCall", ""},
+		{"", "", ""},
+	} {
+		first, rest := Split([]byte(tt.in))
+		if string(first) != tt.first || string(rest) != tt.rest {
+			t.Errorf("%q: %q and %q", tt.in, first, rest)
+		}
+	}
+	b := []byte(options + bye)
+	if n := testing.AllocsPerRun(100, func() { Split(b) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 func TestFrameErrors(t *testing.T) {
 	for name, tt := range map[string]struct {
 		in   []byte
@@ -101,6 +125,9 @@ func FuzzFramer(f *testing.F) {
 	f.Add(append(invite, invite...), 100)
 	f.Add([]byte("\r\nSIP/2.0 1\nl:1\n\nx\nGET\n\r\r\n"), 3)
 	f.Fuzz(func(t *testing.T, b []byte, size int) {
+		if first, rest := Split(b); !bytes.Equal(append(bytes.Clone(first), rest...), b) || len(rest) > 0 && (len(first) == 0 || !IsSIP(rest)) {
+			t.Fatalf("split into %q and %q", first, rest)
+		}
 		size = max(1, min(size, len(b)))
 		var fr Framer
 		given := 0

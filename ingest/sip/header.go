@@ -9,7 +9,7 @@ import "iter"
 func Headers(raw []byte) iter.Seq2[string, string] {
 	return func(yield func(name, value string) bool) {
 		_, fields := cutLine(skipKeepAlive(text(raw)))
-		h := headers{fields, new(scratch)}
+		h := headers{rest: fields}
 		for {
 			name, value, ok := h.next()
 			if !ok || !yield(name, value) {

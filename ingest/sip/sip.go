@@ -30,8 +30,8 @@ const maxStartLineBytes = 4096
 
 // headers walks over the header fields of a message without copying them.
 type headers struct {
-	rest string
-	*scratch
+	rest     string
+	*scratch // for folded lines; nil makes one where there are any
 }
 
 // next gives the next header field, its value unfolded and trimmed; ok is false
@@ -57,6 +57,9 @@ func (h *headers) next() (name, value string, ok bool) {
 
 // unfold joins a line with those that continue it (RFC 3261 §7.3.1).
 func (h *headers) unfold(line string) string {
+	if h.scratch == nil {
+		h.scratch = new(scratch)
+	}
 	at := len(h.buf)
 	h.buf = append(h.buf, line...)
 	for len(h.rest) > 0 && isBlank(h.rest[0]) {

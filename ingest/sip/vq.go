@@ -28,7 +28,7 @@ func ParseVQFrom(b []byte, userAgent string) (*telemetry.VQReport, error) {
 	r := &telemetry.VQReport{Raw: b}
 	body := validText(string(b))
 	p := vqParser{report: r, share: isLinphone(body, userAgent)}
-	h := headers{body, new(scratch)}
+	h := headers{rest: body}
 	for {
 		name, value, ok := h.nextLine()
 		if !ok {
