@@ -59,6 +59,8 @@ type CorrelatorStats struct {
 	BySource, ByDestination, BySSRC uint64 // found by
 	Waited                          uint64 // had to wait for its SDP
 	Released                        uint64 // and was placed when that came
+	ReleasedShared                  uint64 // of these, when another ingester told
+	Learned                         uint64 // addresses learned from packets, behind a NAT
 	Expired                         uint64 // became a call of its own, its time being over
 	Evicted                         uint64 // became a call of its own early, the room being full
 	CallsEvicted                    uint64 // calls forgotten early, there being too many
@@ -67,6 +69,7 @@ type CorrelatorStats struct {
 	Ambiguous                       uint64 // guesses not made, there being several candidates
 	LinksRefused                    uint64 // links not made, the call having too many legs
 	Waiting                         int    // waits now
+	OldestUs                        int64  // since when the oldest waits; 0: none does
 	Calls                           int    // calls known now
 }
 
@@ -74,6 +77,7 @@ type scope struct {
 	calls     map[string]*boundCall
 	addresses map[netip.AddrPort]*binding
 	ssrcs     map[uint32]*boundCall
+	heard     map[uint32]*boundCall // SSRCs that packets of a call had, which no SDP named
 	waitAddr  map[netip.AddrPort][]*waiter
 	waitSSRC  map[uint32][]*waiter
 	// own holds address pairs that never got an SDP: the calls of their own.
@@ -91,6 +95,8 @@ type boundCall struct {
 	answered  bool  // from then on only BYE ends it, no refused re-INVITE
 	addresses []netip.AddrPort
 	ssrcs     []uint32
+	heard     []uint32
+	peers     []peer // learned
 	pair      addrPair
 	gone      bool
 	leg       leg   // of those with a name
@@ -100,7 +106,24 @@ type boundCall struct {
 type binding struct {
 	call *boundCall
 	kind string // audio, video, image
+	// before is whose the address was until this call took it over.
+	before *boundCall
+	// learnedUs is when the newest packet told of an address that no SDP named.
+	learnedUs int64
 }
+
+// peer is where the far end of a call's address really is: behind a NAT that
+// gives every destination another port (RFC 4787 §4.1) its SDP does not say so.
+type peer struct{ at, of netip.AddrPort }
+
+// maxHeard bounds the SSRCs that are learned of a call, maxPeers the addresses.
+const (
+	maxHeard = 4
+	maxPeers = 8
+)
+
+// learnedIdle is how long a learned address counts without a packet from it.
+const learnedIdle = int64(60e6)
 
 type addrPair struct{ a, b netip.AddrPort }
 
@@ -151,6 +174,12 @@ func (c *Correlator) Stats() CorrelatorStats {
 	s := c.stats
 	s.Waiting = c.waitingNow
 	s.Calls = c.clock.len() - c.goneInClock
+	for c.room.len() > 0 && c.room.front().placed {
+		c.room.pop()
+	}
+	if c.room.len() > 0 {
+		s.OldestUs = c.room.front().dueUs - c.waiting.For.Microseconds()
+	}
 	s.Linked, s.LateLinks, s.Ambiguous, s.LinksRefused = c.links.linked, c.links.late, c.links.ambiguous, c.links.refused
 	return s
 }
@@ -158,7 +187,7 @@ func (c *Correlator) Stats() CorrelatorStats {
 func (c *Correlator) scope(name string) *scope {
 	s := c.scopes[name]
 	if s == nil {
-		s = &scope{calls: map[string]*boundCall{}, addresses: map[netip.AddrPort]*binding{}, ssrcs: map[uint32]*boundCall{},
+		s = &scope{calls: map[string]*boundCall{}, addresses: map[netip.AddrPort]*binding{}, ssrcs: map[uint32]*boundCall{}, heard: map[uint32]*boundCall{},
 			waitAddr: map[netip.AddrPort][]*waiter{}, waitSSRC: map[uint32][]*waiter{}, own: map[addrPair]*boundCall{}}
 		c.scopes[name] = s
 	}
@@ -291,6 +320,7 @@ func (c *Correlator) SIP(scopeName string, call Call, m *telemetry.SIPMessage, n
 	case ends(m, b.answered) && b.overUs == 0:
 		b.overUs, b.leg.over = nowUs, true
 		c.over.push(b)
+		c.unlearn(b)
 	case m.Method == "INVITE" && m.Status == 0 && b.overUs != 0 && !b.answered:
 		b.overUs, b.leg.over = 0, false // the same Call-ID again, with credentials or after a redirect
 	}
@@ -436,7 +466,8 @@ func (c *Correlator) bind(s *scope, scopeName string, b *boundCall, sdp *telemet
 // that began later wins, whatever message comes last, unless the later one is
 // over.
 func (c *Correlator) bindAddress(s *scope, b *boundCall, address netip.AddrPort, kind string) bool {
-	if held := s.addresses[address]; held != nil && !held.call.gone {
+	var before *boundCall
+	if held := s.addresses[address]; held != nil && !held.call.gone && held.learnedUs == 0 {
 		if held.call == b {
 			if kind == "audio" {
 				held.kind = kind // bundled media: audio is what we are after
@@ -446,8 +477,9 @@ func (c *Correlator) bindAddress(s *scope, b *boundCall, address netip.AddrPort,
 		if held.call.overUs == 0 && held.call.sinceUs > b.sinceUs {
 			return false
 		}
+		before = held.call
 	}
-	s.addresses[address] = &binding{b, strings.Clone(kind)}
+	s.addresses[address] = &binding{call: b, kind: strings.Clone(kind), before: before}
 	b.addresses = append(b.addresses, address)
 	return true
 }
@@ -498,7 +530,9 @@ func (c *Correlator) Learn(shared *telemetry.Binding, nowUs int64) (released []*
 	if c.bindAddress(s, b, address, shared.Kind) {
 		list := s.waitAddr[address]
 		delete(s.waitAddr, address)
+		already := len(released)
 		released = c.release(released, list, b)
+		c.stats.ReleasedShared += uint64(len(released) - already)
 	}
 	return released
 }
@@ -555,29 +589,125 @@ func (c *Correlator) Place(scopeName string, p MediaPacket, nowUs int64) (call C
 	if s == nil {
 		return Call{}, "", false
 	}
-	for i, address := range [2]netip.AddrPort{p.Src, p.Dst} {
-		if b := s.addresses[address]; b != nil && address.IsValid() {
-			b.call.usedUs = nowUs
-			if i == 0 {
-				c.stats.BySource++
-			} else {
-				c.stats.ByDestination++
-			}
-			return b.call.Call, b.kind, true
-		}
+	src, dst := c.at(s, p.Src, nowUs), c.at(s, p.Dst, nowUs)
+	if src != nil && (dst == nil || dst.call == src.call || src.before != dst.call) {
+		c.stats.BySource++
+		c.hear(s, src.call, p.SSRCs)
+		src.call.usedUs = nowUs
+		return src.call.Call, src.kind, true
 	}
-	for _, ssrc := range p.SSRCs {
-		if b := s.ssrcs[ssrc]; b != nil {
-			b.usedUs = nowUs
-			c.stats.BySSRC++
-			return b.Call, "audio", true
+	// Where both ends belong to different calls one is a port that the next call
+	// got already: the other end tells.
+	if dst != nil {
+		c.stats.ByDestination++
+		if src == nil {
+			c.learnPeer(s, dst, p, nowUs)
 		}
+		c.hear(s, dst.call, p.SSRCs)
+		dst.call.usedUs = nowUs
+		return dst.call.Call, dst.kind, true
+	}
+	if b := s.bySSRC(p.SSRCs); b != nil {
+		b.usedUs = nowUs
+		c.stats.BySSRC++
+		return b.Call, "audio", true
 	}
 	if b := s.own[pairOf(p)]; b != nil {
 		b.usedUs = nowUs
 		return b.Call, "", true
 	}
 	return Call{}, "", false
+}
+
+// at gives the binding of an address. What was learned and is not confirmed any
+// more is forgotten: the next phone may have the port by now.
+func (c *Correlator) at(s *scope, address netip.AddrPort, nowUs int64) *binding {
+	b := s.addresses[address]
+	if b == nil || b.learnedUs == 0 {
+		return b
+	}
+	if nowUs-b.learnedUs > learnedIdle {
+		delete(s.addresses, address)
+		return nil
+	}
+	b.learnedUs = max(b.learnedUs, nowUs)
+	return b
+}
+
+// learnPeer learns where packets to an address that SDP named come from. An
+// address that is anybody's already never changes hands that way.
+func (c *Correlator) learnPeer(s *scope, relay *binding, p MediaPacket, nowUs int64) {
+	b := relay.call
+	if relay.learnedUs != 0 || b.overUs != 0 || !p.Src.IsValid() {
+		return
+	}
+	i := slices.IndexFunc(b.peers, func(known peer) bool { return known.of == p.Dst })
+	switch {
+	case i >= 0: // the NAT gave it another port
+		c.drop(s, b, b.peers[i].at)
+		b.peers[i].at = p.Src
+	case len(b.peers) == maxPeers:
+		return
+	default:
+		b.peers = append(b.peers, peer{p.Src, p.Dst})
+	}
+	c.stats.Learned++
+	s.addresses[p.Src] = &binding{call: b, kind: relay.kind, learnedUs: nowUs}
+}
+
+// drop forgets a learned address of a call.
+func (c *Correlator) drop(s *scope, b *boundCall, address netip.AddrPort) {
+	if held := s.addresses[address]; held != nil && held.call == b && held.learnedUs != 0 {
+		delete(s.addresses, address)
+	}
+}
+
+// unlearn forgets what was learned of a call. Its ports may be anybody's soon.
+func (c *Correlator) unlearn(b *boundCall) {
+	for _, p := range b.peers {
+		c.drop(b.scope, b, p.at)
+	}
+	for _, ssrc := range b.heard {
+		if b.scope.heard[ssrc] == b {
+			delete(b.scope.heard, ssrc)
+		}
+	}
+	b.peers, b.heard = nil, nil
+}
+
+// hear learns the SSRCs of packets that a call's addresses told.
+func (c *Correlator) hear(s *scope, b *boundCall, ssrcs []uint32) {
+	for _, ssrc := range ssrcs {
+		if len(b.heard) == maxHeard || b.overUs != 0 {
+			return
+		}
+		if ssrc == 0 || slices.Contains(b.heard, ssrc) {
+			continue
+		}
+		s.heard[ssrc] = b
+		b.heard = append(b.heard, ssrc)
+	}
+}
+
+// bySSRC gives the call of one SSRC that SDP named, or of two that its packets
+// had: of billions of SSRCs one may be two calls' by chance, two are not.
+func (s *scope) bySSRC(ssrcs []uint32) *boundCall {
+	for _, ssrc := range ssrcs {
+		if b := s.ssrcs[ssrc]; b != nil {
+			return b
+		}
+	}
+	var found *boundCall
+	for _, ssrc := range ssrcs {
+		switch b := s.heard[ssrc]; {
+		case b == nil:
+		case b == found:
+			return b
+		case found == nil:
+			found = b
+		}
+	}
+	return nil
 }
 
 // Wait keeps the record of a packet that Place could not place until SDP names
@@ -752,6 +882,7 @@ func (c *Correlator) forget(b *boundCall) {
 			delete(s.ssrcs, ssrc)
 		}
 	}
+	c.unlearn(b)
 	if b.name == "" && s.own[b.pair] == b {
 		delete(s.own, b.pair)
 	}
@@ -805,6 +936,13 @@ func appendSSRC(out []uint32, ssrc uint32) []uint32 {
 		return out
 	}
 	return append(out, ssrc)
+}
+
+// isChannel reports whether a correlation id is the name of an Asterisk channel
+// (res_hep_rtcp without uuid_type=call-id): it names one leg of a call by a word
+// that no signalling knows, so that addresses have to tell.
+func isChannel(id string) bool {
+	return strings.HasPrefix(id, "SIP/") || strings.HasPrefix(id, "PJSIP/") || strings.HasPrefix(id, "IAX2/") || strings.HasPrefix(id, "Local/")
 }
 
 // correlationID gives a HEP correlation id as text that can be a call key and

@@ -56,12 +56,12 @@ func TestCorrelatorPlacesBySDP(t *testing.T) {
 	// Symmetric NAT: only one end is where SDP said.
 	c.mustPlace(t, packet("192.0.2.7:61000", "10.0.0.2:5001"), at(2), "a")
 	c.mustPlace(t, packet("10.0.0.2:5001", "192.0.2.7:61000"), at(2), "a")
-	c.mustPlace(t, packet("192.0.2.7:61000", "192.0.2.8:61000"), at(2), "")
+	c.mustPlace(t, packet("192.0.2.9:61000", "192.0.2.8:61000"), at(2), "")
 	if _, _, ok := c.Place("other", packet("10.0.0.1:4001", "10.0.0.2:5001"), at(2)); ok {
 		t.Error("another scope sees the binding")
 	}
 	s := c.Stats()
-	if s.BySource != 2 || s.ByDestination != 1 || s.Calls != 1 {
+	if s.BySource != 2 || s.ByDestination != 1 || s.Learned != 1 || s.Calls != 1 {
 		t.Errorf("stats %+v", s)
 	}
 }
@@ -149,7 +149,7 @@ func TestCorrelatorForgets(t *testing.T) {
 		t.Errorf("%d calls left", n)
 	}
 	for _, s := range c.scopes {
-		if len(s.addresses)+len(s.calls)+len(s.ssrcs)+len(s.own)+len(s.waitAddr)+len(s.waitSSRC) != 0 {
+		if len(s.addresses)+len(s.calls)+len(s.ssrcs)+len(s.own)+len(s.heard)+len(s.waitAddr)+len(s.waitSSRC) != 0 {
 			t.Errorf("left over: %+v", s)
 		}
 	}

@@ -143,6 +143,8 @@ func (h *mediaHistory) at(spans []*mediaSpan, us int64) *mediaSpan {
 func (h *mediaHistory) place(p MediaPacket, us int64) (found, local, remote *mediaSpan) {
 	local, remote = h.at(h.addresses[p.Src], us), h.at(h.addresses[p.Dst], us)
 	switch {
+	case local != nil && remote != nil && local.call != remote.call && had(h.addresses[p.Src], remote.call):
+		return remote, local, remote // a port that the next call got already
 	case local != nil:
 		return local, local, remote
 	case remote != nil:
@@ -154,6 +156,16 @@ func (h *mediaHistory) place(p MediaPacket, us int64) (found, local, remote *med
 		}
 	}
 	return nil, nil, nil
+}
+
+// had says whether an address was a call's.
+func had(spans []*mediaSpan, call *historicCall) bool {
+	for _, s := range spans {
+		if s.call == call {
+			return true
+		}
+	}
+	return false
 }
 
 // clockRate is that of a payload type on the way from local to remote: the

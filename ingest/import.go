@@ -670,7 +670,7 @@ func (f *fileImport) rtcp(history *mediaHistory, u *unit) error {
 		return nil
 	case span != nil:
 		key = span.call.key()
-	case u.correlationID != "" && u.kind == unitRTCPJSON:
+	case u.correlationID != "" && u.kind == unitRTCPJSON && !isChannel(u.correlationID):
 		key = u.correlationID
 	case encrypted:
 		return nil // nearly any bytes look like SRTCP; without a call it says nothing

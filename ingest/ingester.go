@@ -186,6 +186,8 @@ func (in *Ingester) metrics(reg prometheus.Registerer) {
 		{"ssrc", func(s CorrelatorStats) uint64 { return s.BySSRC }},
 		{"waited", func(s CorrelatorStats) uint64 { return s.Waited }},
 		{"released", func(s CorrelatorStats) uint64 { return s.Released }},
+		{"released_shared", func(s CorrelatorStats) uint64 { return s.ReleasedShared }},
+		{"learned", func(s CorrelatorStats) uint64 { return s.Learned }},
 		{"expired", func(s CorrelatorStats) uint64 { return s.Expired }},
 		{"evicted", func(s CorrelatorStats) uint64 { return s.Evicted }},
 		{"calls_evicted", func(s CorrelatorStats) uint64 { return s.CallsEvicted }},

@@ -13,6 +13,16 @@ func (in *Ingester) linkMetrics(reg prometheus.Registerer) {
 			return float64(count(in.live.correlator.Stats()))
 		}))
 	}
+	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "earshot", Subsystem: "ingest", Name: "waiting_oldest_seconds",
+		Help: "How long the oldest RTCP has waited for the SDP of its call."}, func() float64 {
+		in.live.mu.Lock()
+		defer in.live.mu.Unlock()
+		oldest := in.live.correlator.Stats().OldestUs
+		if oldest == 0 {
+			return 0
+		}
+		return float64(max(in.now().UnixMicro()-oldest, 0)) / 1e6
+	}))
 	for i, by := range linkReasons {
 		counter("links_total", "Legs that were made part of the call of another leg.", "by", by, func(s CorrelatorStats) uint64 { return s.Linked[i] })
 	}

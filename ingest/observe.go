@@ -531,6 +531,10 @@ func (h *heard) media(company string, p MediaPacket, trusted bool) {
 			return
 		}
 	}
+	named := h.correlationID != "" && trusted && !isChannel(h.correlationID)
+	if named {
+		p.SSRCs = nil // who names the call knows better than they
+	}
 	call, kind, ok := tl.correlator.Place(h.scope, p, h.nowUs())
 	switch {
 	case ok && kind != "" && kind != "audio":
@@ -538,7 +542,7 @@ func (h *heard) media(company string, p MediaPacket, trusted bool) {
 		h.tally.Rejected("not_audio")
 	case ok:
 		h.placed(call)
-	case h.correlationID != "" && trusted:
+	case named:
 		h.placed(Call{company, h.correlationID})
 	default:
 		p.SSRCs = slices.Clone(p.SSRCs)
