@@ -19,7 +19,17 @@ Object.defineProperty(Navigator.prototype, 'webkitGetUserMedia', { value: undefi
 // Jitsi's client waits 1 s and up to 10 s more, at random, before it connects again.
 Math.random = () => 0;
 
-window.answer = null;
+// The socket of the client, and whether Earshot has said something on it.
+const Socket = window.WebSocket;
+window.WebSocket = class extends Socket {
+  constructor(...given) {
+    super(...given);
+    window.socket = this;
+    this.addEventListener('message', () => (this.spoken = true));
+  }
+};
+window.connected = (spoken) => window.socket?.readyState === Socket.OPEN && window.socket.bufferedAmount === 0 && (!spoken || window.socket.spoken === true);
+
 window.prepare = async (settings) => {
   window.end = window.begin(settings);
   const microphone = await navigator.mediaDevices.getUserMedia({ audio: true });

@@ -43,12 +43,14 @@ async function hold({ client, call, users, earshot, cut }) {
   const polls = (n) => Promise.all(pages.map(async (p) => {
     while ((await p.evaluate(() => window.seen().filter((s) => s.packetsReceived > 0).length)) < n) await sleep(50);
   }));
-  await polls(4);
+  await polls(3);
   if (cut) {
     await fetch(`${cut}/cut`, { method: 'POST' });
-    await polls(8);
+    await polls(6);
     await fetch(`${cut}/mend`, { method: 'POST' });
-    await polls(14); // the client has come back meanwhile
+    // Both clients come back, and then say what happened meanwhile.
+    for (const p of pages) while (!(await p.evaluate(() => window.connected(true)))) await sleep(100);
+    await polls(9);
   }
   await polls(8);
   const told = {};
