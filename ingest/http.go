@@ -274,24 +274,6 @@ func itemTooLarge(index, maxItem int) error {
 	return &problem{Status: http.StatusRequestEntityTooLarge, Field: fmt.Sprintf("[%d]", index), Detail: fmt.Sprintf("an item may have %d bytes", maxItem)}
 }
 
-// webrtcRecord is the record of a getStats sample; at_us is the sender's clock.
-func webrtcRecord(r Resolver, company, timelineID string, kind telemetry.Source_Kind, agent string, item *webrtc.Item, receivedUs int64) *telemetry.Record {
-	s := item.Sample
-	at := item.AtUs
-	if at == 0 {
-		at = receivedUs
-	}
-	if s.UserId != "" {
-		s.Identity = completed(r, company, &telemetry.Identity{UserId: s.UserId, DeviceId: s.DeviceId})
-	}
-	s.From, s.To = completed(r, company, s.From), completed(r, company, s.To)
-	return &telemetry.Record{
-		EventId: sampleID(company, timelineID, s, at), Company: company, CallKey: s.CallId,
-		Timeline: &telemetry.Timeline{Id: timelineID}, AtUs: at, ReceivedUs: receivedUs,
-		Source: &telemetry.Source{Kind: kind, Agent: agent}, Body: &telemetry.Record_Webrtc{Webrtc: s},
-	}
-}
-
 func (in *Ingester) eventItem(company string, item []byte, received time.Time) (*telemetry.Record, error) {
 	decoded, err := events.Decode(item)
 	if err != nil {

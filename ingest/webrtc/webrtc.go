@@ -123,9 +123,6 @@ func (d *Decoder) Decode(b []byte) (*Item, error) {
 	return item, nil
 }
 
-// Decode reads one item that belongs to the caller; it refers to b.
-func Decode(b []byte) (*Item, error) { return new(Decoder).Decode(b) }
-
 // Next reads the item that b begins with and gives the index after it, also
 // where the item is refused. Only if the error is ErrTruncated or ErrSyntax is
 // there no such index. The item lasts as for Decode.
@@ -149,12 +146,19 @@ func (d *Decoder) Next(b []byte) (item *Item, end int, err error) {
 	return &d.item, end, nil
 }
 
+// maxKept is how many objects a Decoder keeps room for. A report of a large
+// conference has more, and is rare.
+const maxKept = 512
+
 func (d *Decoder) reset() {
 	s := &d.sample
 	s.CallId, s.LegId, s.UserId, s.DeviceId, s.Endpoint, s.AppVersion, s.Platform, s.Side = "", "", "", "", "", "", "", ""
 	s.Identity, s.From, s.To, s.Pair = nil, nil, nil, nil
 	s.Inbound, s.Outbound, s.RemoteInbound, s.RemoteOutbound, s.MediaSources = nil, nil, nil, nil, nil
 	s.Muted, s.HasMuted = false, false
+	if cap(d.stats.list) > maxKept {
+		d.stats = Stats{Repairs: d.stats.Repairs}
+	}
 	d.stats.Reset()
 	d.stats.arena = d.stats.arena[:0]
 	d.item = Item{Sample: s}
