@@ -28,12 +28,12 @@ func (in *Ingester) produceRTCStats(ctx context.Context, o rtcstats.Observation,
 	}
 	if e := o.Event; e != nil {
 		e.Subject = completed(in.deps.Resolver, o.Company, e.Subject)
-		r.CallKey, r.Body = e.CallId, &telemetry.Record_Event{Event: e}
+		r.CallKey, r.Body = in.callKey(o.Company, e.CallId, e.SipCallId), &telemetry.Record_Event{Event: e}
 		r.EventId = telemetry.EventID(o.Company, "", "rtcstats", 0, []byte(e.Id))
 	} else {
 		s := o.Sample
 		s.Identity = completed(in.deps.Resolver, o.Company, s.Identity)
-		r.CallKey, r.Body = s.CallId, &telemetry.Record_Webrtc{Webrtc: s}
+		r.CallKey, r.Body = in.callKey(o.Company, s.CallId, ""), &telemetry.Record_Webrtc{Webrtc: s}
 		// By the sender's clock: a message that is sent again is the same.
 		r.EventId = telemetry.EventID(o.Company, "", s.LegId, o.AtUs-o.OffsetUs, o.Message)
 	}
