@@ -368,3 +368,35 @@ func TestClock(t *testing.T) {
 		}
 	}
 }
+
+// What one getStats message costs until its sample is there: decoding, the
+// whole report, and what of it concerns audio.
+func BenchmarkStats(b *testing.B) {
+	for _, c := range []struct {
+		name    string
+		dialect Dialect
+	}{{"rtcstats5", Numbered}, {"jitsi", Jitsi}} {
+		b.Run(c.name, func(b *testing.B) {
+			var messages []string
+			d := NewDecoder(c.dialect, testLimits)
+			for _, e := range recording(b, c.name) {
+				if e.Report == nil {
+					continue
+				}
+				decode(b, d, e.Message)
+				messages = append(messages, e.Message)
+			}
+			var stats webrtc.Stats
+			s := &telemetry.WebRTCSample{}
+			b.ReportAllocs()
+			b.SetBytes(int64(len(strings.Join(messages, ""))) / int64(len(messages)))
+			for i := 0; b.Loop(); i++ {
+				e := decode(b, d, messages[2+i%(len(messages)-2)])
+				if err := stats.Read(e.Report); err != nil {
+					b.Fatal(err)
+				}
+				stats.Sample(s)
+			}
+		})
+	}
+}

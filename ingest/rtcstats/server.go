@@ -195,7 +195,7 @@ type refusal struct {
 // JSON Web Token or an API key. Cookies are not looked at: any page could make a
 // browser send them.
 func (s *Server) authorise(r *http.Request) (grant, *refusal) {
-	place := strings.Trim(strings.TrimPrefix(r.URL.Path, Route), "/")
+	place := strings.ToValidUTF8(strings.Trim(strings.TrimPrefix(r.URL.Path, Route), "/"), "\uFFFD")
 	query := r.URL.Query()
 	token := query.Get("rtcstats-token")
 	if first, rest, _ := strings.Cut(place, "/"); strings.HasPrefix(first, "~") {
@@ -550,10 +550,11 @@ func (c *connection) message(session *session, message []byte, received time.Tim
 	if e.Full {
 		s.messages.WithLabelValues(c.dialect.String(), "state_full").Inc()
 	}
-	done := func() {}
-	if e.Seq > 0 {
-		session.decoded(e.Seq)
-		done = func() { session.settled(e.Seq) }
+	pass := func(reason string) {
+		c.counts.Rejected(reason)
+		if e.Seq > 0 {
+			session.passed(e.Seq)
+		}
 	}
 	o := Observation{Company: session.grant.company, Message: message, Received: received}
 	switch e.Kind {
@@ -562,8 +563,7 @@ func (c *connection) message(session *session, message []byte, received time.Tim
 		err := c.stats.Read(e.Report)
 		at := c.stats.Sample(o.Sample)
 		if err != nil || Empty(o.Sample) {
-			c.counts.Rejected("no_statistics")
-			done()
+			pass("no_statistics")
 			return
 		}
 		// The browser stamps statistics by a clock that stands still while the
@@ -583,9 +583,11 @@ func (c *connection) message(session *session, message []byte, received time.Tim
 		o.AtUs = e.AtUs + o.OffsetUs
 	}
 	if o.Sample == nil && o.Event == nil {
-		c.counts.Rejected("no_telemetry")
-		done()
+		pass("no_telemetry")
 		return
+	}
+	if e.Seq > 0 {
+		session.decoded(e.Seq)
 	}
 	select {
 	case c.window <- struct{}{}:
@@ -602,7 +604,9 @@ func (c *connection) message(session *session, message []byte, received time.Tim
 			c.counts.Dropped("kafka")
 			s.log.Warn("cannot take a sample of an rtcstats client", "error", err)
 		}
-		done()
+		if e.Seq > 0 {
+			session.settled(e.Seq)
+		}
 	})
 }
 

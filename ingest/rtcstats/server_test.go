@@ -137,7 +137,7 @@ func signed(t *testing.T, method jwt.SigningMethod, key any, claims jwt.MapClaim
 func TestServerTakesARecordedClient(t *testing.T) {
 	k, s, url, _ := serve(t, func(c *Config) { c.Token = TokenConfig{Secret: "among us", Company: "acme"} })
 	token := signed(t, jwt.SigningMethodHS256, []byte("among us"), jwt.MapClaims{"exp": time.Now().Add(time.Hour).Unix(),
-		"rtcStats": map[string]any{"user": "alice", "session": "s-1", "conference": "conf-9"}})
+		"rtcStats": map[string]any{"user": "alice", "session": "s-1", "conference": 42}})
 	c := dial(t, url+"/page?rtcstats-token="+token, "rtcstats#5.0")
 	recorded := recording(t, "rtcstats5")
 	for _, e := range recorded {
@@ -149,7 +149,7 @@ func TestServerTakesARecordedClient(t *testing.T) {
 	require.Len(t, k.samples, 42)
 	legs := map[string]int{}
 	for _, x := range k.samples {
-		require.Equal(t, "conf-9", x.CallId)
+		require.Equal(t, "42", x.CallId)
 		require.Equal(t, "alice", x.UserId)
 		require.Equal(t, "alice", x.Identity.UserId)
 		require.NotEmpty(t, x.Outbound)
@@ -158,7 +158,7 @@ func TestServerTakesARecordedClient(t *testing.T) {
 	require.Equal(t, map[string]int{"s-1/PC_0": 21, "s-1/PC_1": 21}, legs)
 	require.Len(t, k.events, 1)
 	require.Equal(t, "rated", k.events[0].Type)
-	require.Equal(t, "conf-9", k.events[0].CallId)
+	require.Equal(t, "42", k.events[0].CallId)
 	require.NoError(t, c.Close(websocket.StatusNormalClosure, ""))
 	eventually(t, func() bool { return s.budget.Used() == 0 })
 }

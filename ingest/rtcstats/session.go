@@ -53,8 +53,22 @@ func (s *session) decoded(seq int64) {
 	s.wait = append(s.wait, sequenced{seq, false})
 }
 
-// settled notes that Kafka has what a sequence number brought, or that nothing
-// of it is to be kept.
+// passed notes a sequence number of which nothing is to be kept.
+func (s *session) passed(seq int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = max(s.seen, seq)
+	switch n := len(s.wait); {
+	case n == 0:
+		s.acked = seq
+	case s.wait[n-1].done:
+		s.wait[n-1].seq = seq // so that no more stand there than wait for Kafka
+	default:
+		s.wait = append(s.wait, sequenced{seq, true})
+	}
+}
+
+// settled notes that Kafka has what a sequence number brought, or never will.
 func (s *session) settled(seq int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

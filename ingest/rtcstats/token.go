@@ -10,19 +10,37 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/tidwall/gjson"
 )
 
 // ErrToken is a token that cannot be trusted.
 var ErrToken = errors.New("rtcstats: token is not valid")
 
 // Claim is what a token says of its bearer, under rtcStats.
-type Claim struct {
-	User       string `json:"user"`
-	Session    string `json:"session"`
-	Conference string `json:"conference"`
+type Claim struct{ User, Session, Conference string }
+
+// UnmarshalJSON takes texts and numbers, for ids are both.
+func (c *Claim) UnmarshalJSON(b []byte) error {
+	m := gjson.ParseBytes(b)
+	for _, member := range []struct {
+		into *string
+		name string
+	}{{&c.User, "user"}, {&c.Session, "session"}, {&c.Conference, "conference"}} {
+		switch v := m.Get(member.name); v.Type {
+		case gjson.String:
+			*member.into = strings.ToValidUTF8(v.Str, "\uFFFD")
+		case gjson.Number:
+			*member.into = v.Raw
+		}
+		if len(*member.into) > maxName {
+			return fmt.Errorf("%s is longer than %d bytes", member.name, maxName)
+		}
+	}
+	return nil
 }
 
 // verifier checks JSON Web Tokens (RFC 7519) with the one key that is configured.
@@ -93,11 +111,5 @@ func (v *verifier) verify(token string) (Claim, error) {
 		}
 		return Claim{}, fmt.Errorf("%w: %w", ErrToken, err)
 	}
-	c := claims.RTCStats
-	for _, s := range []string{c.User, c.Session, c.Conference} {
-		if len(s) > maxName {
-			return Claim{}, fmt.Errorf("%w: a claim is longer than %d bytes", ErrToken, maxName)
-		}
-	}
-	return c, nil
+	return claims.RTCStats, nil
 }
