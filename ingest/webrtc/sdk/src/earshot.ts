@@ -179,6 +179,7 @@ function silenced(pc: RTCPeerConnection): boolean | undefined {
 
 /** browser is the browser's name and major version. */
 function browser(): string | undefined {
+  if (typeof navigator === 'undefined') return undefined; // rendered on a server
   // Others call themselves Chrome too, and all but Firefox Safari.
   for (const names of ['Edg|OPR', 'Firefox|Chrome', 'Version']) {
     const found = new RegExp(`(${names})/(\\d+)`).exec(navigator.userAgent);
@@ -200,11 +201,13 @@ export class Earshot {
     this.intervalMs = Math.max(200, intervalMs ?? 1000);
     this.pipe = new Pipe({ url, key, maxSamples: maxSamples ?? 600, onError: (error) => quietly(() => onError?.(error)) });
     this.common = { user_id: user, device_id: device, endpoint: appKind ?? 'web', app_version: appVersion, platform: platform ?? browser() };
-    const { signal } = this.listening;
-    addEventListener('online', () => quietly(() => this.pipe.hurry()), { signal });
-    addEventListener('pagehide', () => quietly(() => this.pipe.leave()), { signal });
-    // A page that is hidden may be ended without another word.
-    addEventListener('visibilitychange', () => this.tick(), { signal });
+    quietly(() => {
+      const { signal } = this.listening;
+      addEventListener('online', () => quietly(() => this.pipe.hurry()), { signal });
+      addEventListener('pagehide', () => quietly(() => this.pipe.leave()), { signal });
+      // A page that is hidden may be ended without another word.
+      addEventListener('visibilitychange', () => this.tick(), { signal });
+    });
   }
 
   /** attach watches a connection from now on, until it is closed. */

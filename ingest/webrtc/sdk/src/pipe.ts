@@ -59,7 +59,8 @@ export class Pipe {
     this.queue.push(entry);
     if (this.queue.length > this.options.maxSamples) {
       // Events are few and cannot be seen in later samples.
-      const oldest = this.queue.findIndex((e) => e.sample && !e.sent);
+      let oldest = this.queue.findIndex((e) => e.sample && !e.sent);
+      if (oldest < 0) oldest = this.queue.findIndex((e) => !e.sent);
       if (oldest >= 0) {
         this.queue.splice(oldest, 1);
         this.dropped++;
@@ -72,7 +73,7 @@ export class Pipe {
     if (this.over || this.retry || this.posting || !this.queue.length) return;
     if (this.socket) {
       if (this.socket.readyState === 1) this.send(this.socket);
-    } else if (typeof WebSocket === 'undefined' || now() < this.socketFrom) this.post();
+    } else if (typeof WebSocket === 'undefined' || now() < this.socketFrom) void this.post();
     else this.open();
   }
 
@@ -114,7 +115,13 @@ export class Pipe {
 
   private open() {
     let opened = false;
-    const socket = new WebSocket(this.path('ws'), [protocol, 'earshot.key.' + this.options.key]);
+    let socket: WebSocket;
+    try {
+      socket = new WebSocket(this.path('ws'), [protocol, 'earshot.key.' + this.options.key]);
+    } catch {
+      this.without();
+      return;
+    }
     this.socket = socket;
     this.wait(openMs);
     socket.onopen = () => {
@@ -124,7 +131,7 @@ export class Pipe {
     };
     socket.onmessage = (m) => {
       if (socket !== this.socket) return;
-      const { ack, rejected } = JSON.parse(m.data as string) as { ack: number; rejected?: unknown[] };
+      const { ack, rejected } = parse(m.data as string);
       this.failures = 0;
       while (this.inFlight[0] && this.inFlight[0].number <= ack) this.done(this.inFlight.shift()!.entries);
       if (rejected) this.options.onError(new Error('Earshot refused ' + JSON.stringify(rejected)));
@@ -140,11 +147,14 @@ export class Pipe {
       }
       this.drop();
       if (opened) this.later();
-      else {
-        this.socketFrom = now() + socketAgainMs;
-        this.post();
-      }
+      else this.without();
     };
+  }
+
+  /** without goes on without a socket, for a time. */
+  private without() {
+    this.socketFrom = now() + socketAgainMs;
+    void this.post();
   }
 
   /** wait gives up the connection unless something happens within ms. */
@@ -231,8 +241,21 @@ export class Pipe {
   }
 }
 
+/** parse reads an acknowledgement; one that cannot be read acknowledges nothing. */
+function parse(text: string): { ack: number; rejected?: unknown[] } {
+  try {
+    return JSON.parse(text) as { ack: number; rejected?: unknown[] };
+  } catch {
+    return { ack: 0 };
+  }
+}
+
 /** pack compresses, where the browser can and it is worth it. */
 async function pack(text: string): Promise<ArrayBuffer | undefined> {
   if (text.length < compressFrom || typeof CompressionStream === 'undefined') return undefined;
-  return new Response(new Blob([text]).stream().pipeThrough(new CompressionStream('gzip'))).arrayBuffer();
+  try {
+    return await new Response(new Blob([text]).stream().pipeThrough(new CompressionStream('gzip'))).arrayBuffer();
+  } catch {
+    return undefined;
+  }
 }

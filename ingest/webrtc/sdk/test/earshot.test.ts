@@ -113,11 +113,12 @@ test('nothing that fails reaches the page', async () => {
     throw new Error('the page');
   });
   vi.stubGlobal('WebSocket', class { constructor() { throw new Error('blocked'); } });
+  vi.stubGlobal('fetch', () => Promise.reject(new TypeError('Failed to fetch')));
   call.rate(1);
   await vi.advanceTimersByTimeAsync(3000);
   pc.failing = false;
   vi.stubGlobal('WebSocket', Socket);
-  await vi.advanceTimersByTimeAsync(2000);
+  await vi.advanceTimersByTimeAsync(10_000);
   expect(samples().map((s) => s.call_id ?? '1')).toContain('1');
 });
 

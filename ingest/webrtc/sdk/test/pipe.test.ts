@@ -191,6 +191,15 @@ test('where no WebSocket can be opened samples are posted, and it is tried again
   expect(Server.all.length).toBeGreaterThan(1);
 });
 
+test('a browser that forbids the WebSocket posts', async () => {
+  vi.stubGlobal('WebSocket', class { constructor() { throw new DOMException('forbidden', 'SecurityError'); } });
+  const pipe = make();
+  pipe.push(sample(1));
+  pipe.flush();
+  await settle();
+  expect(posted).toHaveLength(1);
+});
+
 test('a refused key ends it', async () => {
   Server.refuses = true;
   status = 401;
@@ -202,6 +211,17 @@ test('a refused key ends it', async () => {
   pipe.flush();
   await vi.advanceTimersByTimeAsync(100_000);
   expect([Server.all.length, posted.length, errors]).toEqual([1, 1, ['Earshot refused the key']]);
+});
+
+test('an answer that is none acknowledges nothing', async () => {
+  const pipe = make();
+  pipe.push(sample(1));
+  pipe.flush();
+  await settle();
+  Server.all[0]!.onmessage!({ data: '<html>' });
+  Server.all[0]!.end(1006);
+  await vi.advanceTimersByTimeAsync(1000);
+  expect(ats(Server.all[1]!.batches[0]!.lines)).toEqual([1]);
 });
 
 test('refused items are told', async () => {
