@@ -31,6 +31,8 @@ type SIPConfig struct {
 	MaxExpires     time.Duration `koanf:"max_expires" doc:"longest registration granted"`
 	MaxBindings    int           `koanf:"max_bindings" doc:"most bindings kept; more are answered 503"`
 
+	GRUU bool `koanf:"gruu" doc:"give phones that ask for it an address of their own (RFC 5627)"`
+
 	MessageBytes int           `koanf:"message_bytes" doc:"largest message taken over a connection, in bytes"`
 	Connections  int           `koanf:"connections" doc:"most connections at a time, a quarter of them from one address"`
 	Idle         time.Duration `koanf:"idle" doc:"silence that ends a connection"`
@@ -55,7 +57,7 @@ func defaultSIP() SIPConfig {
 	return SIPConfig{
 		Listen: "127.0.0.1:5060",
 		Auth:   registrar.AuthKnown, Realm: "earshot", Algorithms: []string{registrar.MD5}, NonceFor: 5 * time.Minute,
-		MinExpires: 20 * time.Second, DefaultExpires: 300 * time.Second, MaxExpires: 3600 * time.Second, MaxBindings: 1_000_000,
+		MinExpires: 20 * time.Second, DefaultExpires: 300 * time.Second, MaxExpires: 3600 * time.Second, MaxBindings: 1_000_000, GRUU: true,
 		// A connection lives from one registration to the next.
 		MessageBytes: 64 << 10, Connections: 10_000, Idle: 65 * time.Minute, Rate: 100, Burst: 500,
 	}
@@ -105,7 +107,7 @@ func (in *Ingester) listenSIP() error {
 	l, err := in.sipListeners()
 	if err == nil && l != (registrar.Listeners{}) {
 		in.registrar, err = registrar.New(registrar.Config{
-			MinExpires: c.MinExpires, DefaultExpires: c.DefaultExpires, MaxExpires: c.MaxExpires, MaxBindings: c.MaxBindings,
+			MinExpires: c.MinExpires, DefaultExpires: c.DefaultExpires, MaxExpires: c.MaxExpires, MaxBindings: c.MaxBindings, GRUU: c.GRUU,
 			Auth: c.Auth, Realm: c.Realm, Algorithms: c.Algorithms, NonceFor: c.NonceFor, Credentials: in.deps.Credentials,
 			Company: func(peer netip.Addr, m *telemetry.SIPMessage) string {
 				return in.deps.Tenancy.CompanyOfSIP(Witness{Remote: peer}, m)

@@ -19,8 +19,28 @@ import (
 // Real phones against the registrar, on every transport they have and with
 // every algorithm they know.
 
+// program is one that runs.
+type program struct {
+	input  io.Writer
+	output string // a file
+}
+
+// says waits until a program has said something.
+func (s *site) says(p program, text string) {
+	s.t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		said, err := os.ReadFile(p.output)
+		if err == nil && strings.Contains(string(said), text) {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("nothing of %q was said", text)
+		}
+	}
+}
+
 // run starts a program in a directory of its own and ends it with the test.
-func (s *site) run(name string, files map[string]string, args ...string) {
+func (s *site) run(name string, files map[string]string, args ...string) program {
 	s.t.Helper()
 	dir := s.t.TempDir()
 	for file, text := range files {
@@ -57,6 +77,7 @@ func (s *site) run(name string, files map[string]string, args ...string) {
 			s.t.Logf("%s said:\n%s", name, said)
 		}
 	})
+	return program{input, out.Name()}
 }
 
 func (s *site) port(transport string) int {
@@ -81,10 +102,12 @@ func (s *site) baresip(transport, secret string) {
 	}, "-f", ".", "-t", "120")
 }
 
-// linphone registers alice and reports quality.
-func (s *site) linphone(transport, secret string) {
+// linphone registers alice.
+func (s *site) linphone(transport, secret string) { s.linphoneWith(transport, secret, "") }
+
+func (s *site) linphoneWith(transport, secret, settings string) program {
 	s.t.Helper()
-	s.run("linphonec", map[string]string{".local/share/linphone/of": "its database", "rc": fmt.Sprintf(`[sip]
+	return s.run("linphonec", map[string]string{".local/share/linphone/of": "its database", "rc": fmt.Sprintf(`[sip]
 sip_port=-1
 sip_tcp_port=-1
 sip_tls_port=-1
@@ -102,7 +125,8 @@ reg_proxy=<sip:127.0.0.1:%d;transport=%s>
 reg_identity=sip:alice@example.test
 reg_expires=60
 reg_sendregister=1
-`, secret, s.port(transport), transport)}, "-c", "rc")
+%s
+`, secret, s.port(transport), transport, settings)}, "-c", "rc")
 }
 
 // outcome waits for the answer to credentials.
@@ -265,5 +289,55 @@ func TestFloodLeavesPhonesAlone(t *testing.T) {
 	taken, dropped := flooded(s.wait("", func([]Message) bool { return true }))
 	if taken >= dropped || taken < cfg.Burst {
 		t.Errorf("%d taken, %d dropped", taken, dropped)
+	}
+}
+
+// A phone that has credentials reports the quality of a call when it is over.
+func TestQualityReport(t *testing.T) {
+	t.Parallel()
+	s := serve(t, phoneSettings(MD5))
+	// Bob is at another address: to one of Earshot's, linphone sends by way of Earshot.
+	at, err := net.ListenPacket("udp", "127.0.0.2:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob := at.LocalAddr().String()
+	at.Close()
+	s.run("baresip", map[string]string{
+		"accounts": "<sip:bob@127.0.0.2>;regint=0;answermode=auto\n", "contacts": "",
+		"config": "sip_listen " + bob + "\nmodule_path /usr/lib/baresip/modules\nmodule g711.so\nmodule aubridge.so\naudio_source aubridge,x\naudio_player aubridge,x\naudio_alert aubridge,y\nmodule_app account.so\nmodule_app menu.so\n",
+	}, "-f", ".", "-t", "120")
+	alice := s.linphoneWith("udp", "therightone", fmt.Sprintf("quality_reporting_enabled=1\nquality_reporting_collector=sip:collector@127.0.0.1:%d\nquality_reporting_interval=0", s.port("udp")))
+	if got, asked := s.outcome(); got.Status != 200 {
+		t.Fatalf("%d, asked:\n%s", got.Status, asked)
+	}
+	tell := func(command string) {
+		t.Helper()
+		if _, err := io.WriteString(alice.input, command+"\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tell("soundcard use files")
+	tell("call sip:bob@" + bob)
+	s.says(alice, "Media streams established")
+	tell("terminate")
+	var report, answered *telemetry.SIPMessage
+	s.wait("the report is answered", func(seen []Message) bool {
+		for _, m := range seen {
+			p, err := sip.Parse(m.Raw)
+			if err != nil || p.Method != "PUBLISH" {
+				continue
+			}
+			if p.Status == 0 {
+				report = p
+			} else {
+				answered = p
+			}
+		}
+		return answered != nil
+	})
+	vq, err := sip.ParseVQ(sip.Body(report.Raw, sip.MediaVQ))
+	if err != nil || vq.CallId == "" || vq.Local == nil || answered.Status != 200 || !strings.Contains(string(answered.Raw), "SIP-ETag: ") {
+		t.Errorf("%v: %v\n%s", err, vq, answered.Raw)
 	}
 }

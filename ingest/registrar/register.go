@@ -39,7 +39,7 @@ func (r *Registrar) register(q *request, now time.Time) response {
 		return answer(503, "Too Many Bindings", field{"Retry-After", "60"})
 	}
 	a := answer(200, "OK", field{"Date", now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")})
-	gruu := slices.Contains(q.supported, "gruu")
+	gruu := r.cfg.GRUU && slices.Contains(q.supported, "gruu")
 	for _, b := range held {
 		a.fields = append(a.fields, field{"Contact", b.contact(aor, gruu, now)})
 	}
@@ -53,7 +53,7 @@ func (r *Registrar) register(q *request, now time.Time) response {
 	if len(q.path) > 0 && slices.Contains(q.supported, "path") {
 		a.fields = append(a.fields, field{"Path", strings.Join(q.path, ", ")})
 	}
-	a.fields = append(a.fields, field{"Supported", extensions})
+	a.fields = append(a.fields, field{"Supported", strings.Join(r.extensions(), ", ")})
 	return a
 }
 

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +27,7 @@ import (
 type Config struct {
 	MinExpires, DefaultExpires, MaxExpires time.Duration
 	MaxBindings                            int
+	GRUU                                   bool // give addresses that lead to one device to those who ask
 
 	Auth       string   // AuthOff, AuthKnown or AuthRequired
 	Realm      string   // of challenges; credentials hold for one realm
@@ -91,7 +93,6 @@ type Registrar struct {
 const (
 	allowed     = "REGISTER, PUBLISH, NOTIFY, OPTIONS"
 	allowEvents = "vq-rtcpxr"
-	extensions  = "path, outbound, gruu"
 )
 
 // New makes a Registrar. observe is called with every message received or sent,
@@ -241,7 +242,7 @@ func (r *Registrar) decide(q *request, unreadable error, now time.Time) response
 	case !strings.EqualFold(cseqMethod(q.cseq), q.method):
 		return answer(400, "CSeq Names Another Method")
 	}
-	if missing := q.unsupported(); missing != "" && q.method != "CANCEL" {
+	if missing := r.unsupported(q); missing != "" && q.method != "CANCEL" {
 		return answer(420, "Bad Extension", field{"Unsupported", missing})
 	}
 	switch q.method {
@@ -251,7 +252,7 @@ func (r *Registrar) decide(q *request, unreadable error, now time.Time) response
 		return r.report(q, now)
 	case "OPTIONS":
 		return answer(200, "OK", field{"Allow", allowed}, field{"Accept", sip.MediaVQ}, field{"Accept-Encoding", "identity"},
-			field{"Allow-Events", allowEvents}, field{"Supported", extensions})
+			field{"Allow-Events", allowEvents}, field{"Supported", strings.Join(r.extensions(), ", ")})
 	case "CANCEL":
 		// An INVITE is refused at once: there is nothing left to cancel (RFC 3261 §9.2).
 		if r.transactions.find(transactionKey("INVITE", q), now) != nil {
@@ -269,14 +270,20 @@ func cseqMethod(cseq string) string {
 	return fields[len(fields)-1]
 }
 
+// extensions are the option tags of what is supported here.
+func (r *Registrar) extensions() []string {
+	if r.cfg.GRUU {
+		return []string{"path", "outbound", "gruu"}
+	}
+	return []string{"path", "outbound"}
+}
+
 // unsupported are the extensions that a request insists on and that are not
 // here (RFC 3261 §8.2.2.3).
-func (q *request) unsupported() string {
+func (r *Registrar) unsupported(q *request) string {
 	var missing []string
 	for _, tag := range q.require {
-		switch tag {
-		case "path", "outbound", "gruu":
-		default:
+		if !slices.Contains(r.extensions(), tag) {
 			missing = append(missing, tag)
 		}
 	}

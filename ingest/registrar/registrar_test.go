@@ -21,7 +21,7 @@ var (
 // settings that tests begin with.
 func settings(now func() time.Time) Config {
 	return Config{
-		MinExpires: 20 * time.Second, DefaultExpires: 300 * time.Second, MaxExpires: 3600 * time.Second, MaxBindings: 100,
+		MinExpires: 20 * time.Second, DefaultExpires: 300 * time.Second, MaxExpires: 3600 * time.Second, MaxBindings: 100, GRUU: true,
 		Auth: AuthKnown, Realm: "earshot", Algorithms: []string{SHA256, MD5}, NonceFor: 5 * time.Minute,
 		MessageBytes: 64 << 10, Connections: 16, Idle: time.Minute, Now: now,
 	}
@@ -294,6 +294,15 @@ func TestGRUU(t *testing.T) {
 	}
 	if c := r.answer(t, registerRequest("ann", "g", 3, contact)).one("Contact"); strings.Contains(c, "gruu") {
 		t.Errorf("unasked: %s", c)
+	}
+	cfg := settings(nil)
+	cfg.GRUU = false
+	r = newRegistrar(t, cfg)
+	if a := r.answer(t, registerRequest("ann", "g", 1, "Supported: gruu", contact)); a.status != 200 || strings.Contains(a.raw, "gruu") {
+		t.Errorf("none are given: %s", a.raw)
+	}
+	if a := r.answer(t, registerRequest("ann", "g", 2, "Require: gruu", contact)); a.status != 420 || a.one("Unsupported") != "gruu" {
+		t.Errorf("%s", a.raw)
 	}
 }
 
