@@ -29,17 +29,22 @@ type HEPConfig struct {
 	MaxBytes     int       `koanf:"max_bytes" doc:"largest HEP packet taken, in bytes"`
 	ReceiveBytes int       `koanf:"receive_bytes" doc:"kernel receive buffer of UDP sockets (SO_RCVBUF), in bytes"`
 	Connections  int       `koanf:"connections" doc:"most TCP connections at a time"`
+	Allow        []string  `koanf:"allow" doc:"addresses and networks (10.0.0.0/8) that may send; empty: all"`
+	AuthKeys     []string  `koanf:"auth_keys" doc:"authentication keys (chunk 0x0e), of which packets must carry one; empty: none is needed" secret:"true"`
+	Agents       []string  `koanf:"agents" doc:"numbers or names of the agents that may send; empty: all"`
 }
 
 // TLSConfig secures HEP over TCP.
 type TLSConfig struct {
-	Cert string `koanf:"cert" doc:"PEM file of the certificate; empty: TCP without TLS"`
-	Key  string `koanf:"key" doc:"PEM file of the certificate's key"`
+	Cert     string `koanf:"cert" doc:"PEM file of the certificate; empty: TCP without TLS"`
+	Key      string `koanf:"key" doc:"PEM file of the certificate's key"`
+	ClientCA string `koanf:"client_ca" doc:"PEM file of authorities whose certificate an agent must show; empty: it needs none"`
 }
 
 // RTCPConfig sets up the listener for plain RTCP.
 type RTCPConfig struct {
-	Listen string `koanf:"listen" doc:"address for plain RTCP over UDP; empty: none"`
+	Listen string   `koanf:"listen" doc:"address for plain RTCP over UDP; empty: none"`
+	Allow  []string `koanf:"allow" doc:"addresses and networks (10.0.0.0/8) that may send; empty: all"`
 }
 
 // UDPConfig says how the UDP sockets of HEP and RTCP are read.

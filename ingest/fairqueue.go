@@ -57,7 +57,7 @@ type block struct {
 
 const (
 	blockBytes = 8 << 10
-	frameHead = 12
+	frameHead  = 12
 	// turnCredit is what a source may spend in one turn. A datagram costs its
 	// length and packetCost, which stands for the work that length does not tell.
 	turnCredit = 8 << 10

@@ -52,8 +52,10 @@ type Ingester struct {
 	producer   *Producer
 	accounting *Accounting
 	accounts   accounts
-	live       *timeline
-	instance   []byte
+
+	hepAdmission, rtcpAdmission *admission
+	live                        *timeline
+	instance                    []byte
 
 	mu      sync.Mutex
 	replays map[string]*timeline
@@ -123,6 +125,12 @@ func New(cfg Config, deps Deps) (*Ingester, error) {
 }
 
 func (in *Ingester) listen() (err error) {
+	if in.hepAdmission, err = newAdmission("ingest.hep", in.cfg.HEP.Allow, in.cfg.HEP.AuthKeys, in.cfg.HEP.Agents); err != nil {
+		return err
+	}
+	if in.rtcpAdmission, err = newAdmission("ingest.rtcp", in.cfg.RTCP.Allow, nil, nil); err != nil {
+		return err
+	}
 	if in.cfg.HEP.Listen != "" {
 		if in.hepUDP, in.hepTCP, err = listenBoth("ingest.hep.listen", in.cfg.HEP.Listen, in.cfg.HEP.ReceiveBytes, in.cfg.HEP.TLS, in.log); err != nil {
 			return err

@@ -3,11 +3,13 @@ package ingest
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -79,21 +81,44 @@ func listenTCP(setting, address string, secure TLSConfig) (net.Listener, error) 
 	if secure.Cert == "" {
 		return l, nil
 	}
-	cert, err := tls.LoadX509KeyPair(secure.Cert, secure.Key)
+	config, err := loadTLS("ingest.hep.tls", secure.Cert, secure.Key, secure.ClientCA)
 	if err != nil {
 		l.Close()
-		return nil, fmt.Errorf("cannot load ingest.hep.tls: %w", err)
+		return nil, err
 	}
-	return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}), nil
+	return tls.NewListener(l, config), nil
+}
+
+// loadTLS reads what a TLS listener shows and, with authorities of clients, asks for.
+func loadTLS(setting, cert, key, clientCA string) (*tls.Config, error) {
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("cannot load %s: %w", setting, err)
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	if clientCA == "" {
+		return config, nil
+	}
+	pem, err := os.ReadFile(clientCA)
+	if err != nil {
+		return nil, fmt.Errorf("cannot load %s.client_ca: %w", setting, err)
+	}
+	config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+	if !config.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s.client_ca holds no certificate", setting)
+	}
+	return config, nil
 }
 
 func (in *Ingester) runHEPUDP(ctx context.Context) error {
 	ob := in.newObserver(ListenerHEPUDP, in.droppingSink())
+	ob.admission = in.hepAdmission
 	return in.runUDP(ctx, in.hepUDP, ob, ob.hep)
 }
 
 func (in *Ingester) runRTCP(ctx context.Context) error {
 	ob := in.newObserver(ListenerRTCP, in.droppingSink())
+	ob.admission = in.rtcpAdmission
 	local := addrPort(in.rtcpUDP.LocalAddr())
 	return in.runUDP(ctx, in.rtcpUDP, ob, func(b []byte, from *source, receivedUs int64) { ob.rtcp(b, from, local, receivedUs) })
 }
@@ -117,6 +142,13 @@ func (in *Ingester) runHEPTCP(ctx context.Context) error {
 			}
 			continue
 		}
+		if !in.hepAdmission.allows(addrPort(conn.RemoteAddr()).Addr()) {
+			t := in.accounting.Tally(ListenerHEPTCP, "", "")
+			t.Received()
+			t.Rejected(refusedNetwork)
+			conn.Close()
+			continue
+		}
 		select {
 		case places <- struct{}{}:
 		default:
@@ -137,6 +169,7 @@ func (in *Ingester) serveHEP(ctx context.Context, conn net.Conn) {
 	defer conn.Close()
 	from := newSource(addrPort(conn.RemoteAddr()))
 	ob := in.newObserver(ListenerHEPTCP, in.waitingSink(ctx))
+	ob.admission = in.hepAdmission
 	scanner := hep.NewScanner(conn, in.cfg.HEP.MaxBytes)
 	for {
 		b, err := scanner.Next()

@@ -36,6 +36,8 @@ type source struct {
 	origin origin
 	agents map[agentKey]*agent // nil: none are remembered
 	last   *agent              // the one that was heard last
+
+	judged, refused bool // by the networks that may send
 }
 
 func newSource(remote netip.AddrPort) *source {
@@ -56,6 +58,7 @@ type agent struct {
 
 	// What its last packet made of it.
 	authKey []byte
+	refusal string
 	scope   string
 	tally   *Tally
 }
@@ -69,6 +72,8 @@ type observer struct {
 	listener string
 	write    sink
 	agents   int // remembered, of all sources
+	// admission is who may send; nil: everybody.
+	admission *admission
 
 	packet   hep.Packet
 	messages sip.Parser
@@ -87,6 +92,19 @@ type observer struct {
 
 func (in *Ingester) newObserver(listener string, write sink) *observer {
 	return &observer{in: in, listener: listener, write: write}
+}
+
+// refuses counts a datagram of a source that may not send.
+func (ob *observer) refuses(from *source) bool {
+	if !from.judged {
+		from.judged, from.refused = true, ob.admission != nil && !ob.admission.allows(from.remote.Addr())
+	}
+	if from.refused {
+		t := ob.in.accounting.Tally(ob.listener, "", "")
+		t.Received()
+		t.Rejected(refusedNetwork)
+	}
+	return from.refused
 }
 
 // agent gives the sender of a packet.
@@ -190,6 +208,9 @@ func reasonOf(err error) string {
 
 // hep takes one HEP packet as it came from a socket. b may be reused afterwards.
 func (ob *observer) hep(b []byte, from *source, receivedUs int64) {
+	if ob.refuses(from) {
+		return
+	}
 	p := &ob.packet
 	if err := hep.Parse(b, p); err != nil {
 		t := ob.in.accounting.Tally(ob.listener, "", "")
@@ -210,6 +231,14 @@ func (ob *observer) hep(b []byte, from *source, receivedUs int64) {
 		a.authKey = append(a.authKey[:0], p.AuthKey...)
 		a.scope = ob.in.deps.Tenancy.Company(h.witness)
 		a.tally = ob.in.accounting.Tally(ob.listener, a.label, a.scope)
+		if a.refusal = ""; ob.admission != nil {
+			a.refusal = ob.admission.refusal(p)
+		}
+	}
+	if a.refusal != "" {
+		a.tally.Received()
+		a.tally.Rejected(a.refusal)
+		return
 	}
 	h.scope, h.tally = a.scope, a.tally
 	tl, offset := ob.in.stand(a, h.captureUs, receivedUs)
@@ -553,6 +582,9 @@ func (h *heard) media(company string, p MediaPacket, trusted bool) {
 
 // rtcp takes one datagram of plain RTCP.
 func (ob *observer) rtcp(b []byte, from *source, local netip.AddrPort, receivedUs int64) {
+	if ob.refuses(from) {
+		return
+	}
 	a := from.last
 	if a == nil {
 		a = &agent{label: from.remote.Addr().String(), clock: agentClock{lastReceiveUs: receivedUs}}

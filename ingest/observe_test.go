@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +122,30 @@ func TestHEPCorrelationID(t *testing.T) {
 	}
 }
 
+// What is remembered of a message does not change with the packet it came in.
+func TestNothingAliasesAPacket(t *testing.T) {
+	b := newBench(t)
+	text := invite("c", "10.0.0.1", "4000", "a=ssrc:77 cname:x\r\n")
+	for range 2 { // sent again
+		b.hep(hep.TypeSIP, "10.0.0.1:5060", "10.0.0.2:5060", "", text)
+	}
+	b.hep(hep.TypeRTCP, "10.0.0.1:4001", "10.0.0.2:5001", "", "\x80\xc9\x00\x01\x00\x00\x00\x07")
+	b.hep(hep.TypeRTCP, "10.7.7.7:4001", "10.8.8.8:5001", "", "\x80\xc9\x00\x01\x00\x00\x00\x4d")
+	b.hep(hep.TypeRTCP, "10.5.5.5:4001", "10.6.6.6:5001", "", "\x80\xc9\x00\x01\x00\x00\x00\x08") // waits
+	b.hep(hep.TypeSIP, "10.5.5.5:5060", "10.0.0.2:5060", "", invite("d", "10.5.5.5", "4000"))
+	b.hep(hep.TypeRTCPJSON, "10.9.9.9:4001", "10.9.9.8:5001", "given", rtcpJSON)
+	var keys []string
+	for _, r := range b.records {
+		keys = append(keys, r.CallKey)
+		if r.Source.GetAgent() != "1" || r.Company != DefaultCompany {
+			t.Errorf("record %v", r)
+		}
+	}
+	if want := []string{"c", "c", "c", "c", "d", "d", "given"}; !slices.Equal(keys, want) {
+		t.Errorf("calls %q, want %q", keys, want)
+	}
+}
+
 func TestHEPVideoIsNoAudio(t *testing.T) {
 	b := newBench(t)
 	b.hep(hep.TypeSIP, "10.0.0.1:5060", "10.0.0.2:5060", "", invite("c", "10.0.0.1", "4000", "m=video 5000 RTP/AVP 96\r\n"))
@@ -176,18 +201,26 @@ func TestHEPOverTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r := newRig(t, func(c *Config, _ *Deps) { c.HEP.TLS = TLSConfig{Cert: certFile, Key: keyFile} })
+	r := newRig(t, func(c *Config, _ *Deps) { c.HEP.TLS = TLSConfig{Cert: certFile, Key: keyFile, ClientCA: certFile} })
 	roots := x509.NewCertPool()
 	parsed, err := x509.ParseCertificate(cert)
 	if err != nil {
 		t.Fatal(err)
 	}
 	roots.AddCert(parsed)
-	conn, err := tls.Dial("tcp", r.ingester.Addrs().HEPTCP.String(), &tls.Config{RootCAs: roots})
-	if err != nil {
-		t.Fatal(err)
+	dial := func(certs ...tls.Certificate) *tls.Conn {
+		conn, err := tls.Dial("tcp", r.ingester.Addrs().HEPTCP.String(), &tls.Config{RootCAs: roots, Certificates: certs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		return conn
 	}
-	defer conn.Close()
+	// With TLS 1.3 a client learns that its certificate is missing when it reads.
+	if _, err := dial().Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "certificate required") {
+		t.Fatalf("an agent without a certificate: %v", err)
+	}
+	conn := dial(tls.Certificate{Certificate: [][]byte{cert}, PrivateKey: key})
 	for _, p := range callPackets(t, time.Now()) {
 		send(t, conn, hep.Append(nil, &p))
 	}

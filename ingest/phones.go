@@ -2,12 +2,10 @@ package ingest
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"time"
 
 	"github.com/earshot/earshot/ingest/registrar"
@@ -177,23 +175,7 @@ func (c SIPTLSConfig) load() (*tls.Config, error) {
 	if c.Cert == "" || c.Key == "" {
 		return nil, errors.New("ingest.sip.tls.cert and ingest.sip.tls.key are needed for TLS and WSS")
 	}
-	cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
-	if err != nil {
-		return nil, fmt.Errorf("cannot load ingest.sip.tls: %w", err)
-	}
-	secure := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
-	if c.ClientCA == "" {
-		return secure, nil
-	}
-	pem, err := os.ReadFile(c.ClientCA)
-	if err != nil {
-		return nil, fmt.Errorf("cannot load ingest.sip.tls.client_ca: %w", err)
-	}
-	secure.ClientCAs, secure.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-	if !secure.ClientCAs.AppendCertsFromPEM(pem) {
-		return nil, errors.New("ingest.sip.tls.client_ca holds no certificate")
-	}
-	return secure, nil
+	return loadTLS("ingest.sip.tls", c.Cert, c.Key, c.ClientCA)
 }
 
 // sipAddrs names the addresses the registrar is bound to.
