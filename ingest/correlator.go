@@ -470,7 +470,7 @@ func (c *Correlator) bindAddress(s *scope, b *boundCall, address netip.AddrPort,
 	if held := s.addresses[address]; held != nil && !held.call.gone && held.learnedUs == 0 {
 		if held.call == b {
 			if kind == "audio" {
-				held.kind = kind // bundled media: audio is what we are after
+				held.kind = "audio" // bundled media: audio is what we are after
 			}
 			return false
 		}
