@@ -25,7 +25,7 @@ const (
 
 // samples takes the getStats samples of one body: it reads, decodes and encodes
 // them one by one, so that of a body no more is kept than its longest item and
-// what goes to Kafka, about a twentieth of it. It is used again for other bodies.
+// what goes to Kafka, about a tenth of it. It is used again for other bodies.
 type samples struct {
 	in         *Ingester
 	company    string
@@ -420,19 +420,17 @@ func (s *samples) leg(sample *telemetry.WebRTCSample) int {
 	return len(s.legs) - 1
 }
 
-// time completes a record with the time by the clock of its leg. To append to a
+// timed completes a record with the time by the clock of its leg. To append to a
 // protobuf message is to set its fields.
-func (s *samples) time(e *encodedSample) []byte {
+func (s *samples) timed(e *encodedSample) []byte {
 	b := s.encoded[e.start:e.end:min(e.end+reserve, len(s.encoded))]
 	if e.leg < 0 {
 		return b
 	}
 	offset := s.legs[e.leg].offsetUs
-	s.source.Reset()
-	s.source.ClockOffsetUs = offset
 	rest := telemetry.Record{AtUs: e.atUs + offset}
 	if offset != 0 {
-		rest.Source = &s.source
+		rest.Source = &telemetry.Source{ClockOffsetUs: offset}
 	}
 	size := rest.SizeVT()
 	b = b[:len(b)+size]
@@ -479,7 +477,7 @@ func (s *samples) write(ctx context.Context, tally *Tally) error {
 	g := newGathering(len(s.produced))
 	for i := range s.produced {
 		e := &s.produced[i]
-		s.in.producer.wait(ctx, outgoing{key: e.key, record: s.time(e), to: g})
+		s.in.producer.wait(ctx, outgoing{key: e.key, record: s.timed(e), to: g})
 	}
 	if err := g.wait(ctx); err != nil {
 		reason := "kafka"

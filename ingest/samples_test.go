@@ -102,7 +102,7 @@ func BenchmarkSamples(b *testing.B) {
 					b.Fatalf("%d records: %v", len(s.produced), err)
 				}
 				for i := range s.produced {
-					s.time(&s.produced[i])
+					s.timed(&s.produced[i])
 				}
 				s.free()
 			}
@@ -153,7 +153,7 @@ func TestSamplesInPieces(t *testing.T) {
 				var got [][]byte
 				for i := range s.produced {
 					r := &telemetry.Record{}
-					if err := proto.Unmarshal(s.time(&s.produced[i]), r); err != nil {
+					if err := proto.Unmarshal(s.timed(&s.produced[i]), r); err != nil {
 						t.Fatal(err)
 					}
 					r.ReceivedUs, r.AtUs, r.EventId = 0, 0, nil // of the one without a time
@@ -209,6 +209,48 @@ func TestSamplesCounted(t *testing.T) {
 	r.balance(ListenerWebRTC)
 }
 
+// Nothing of one body is left in the next, which is read with the same buffers.
+func TestSamplesUsedAgain(t *testing.T) {
+	in := quietIngester(t)
+	s := &samples{buf: make([]byte, 0, sampleBuffer), legIndex: map[legKey]int{}}
+	read := func(body string) *telemetry.Record {
+		t.Helper()
+		s.begin(in, "acme", in.now())
+		if err := s.readBody(httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))); err != nil || len(s.produced) != 1 {
+			t.Fatalf("%d records, %v", len(s.produced), err)
+		}
+		for i := range s.legs {
+			s.legs[i].offsetUs = in.legs.offset(s.legs[i].key, s.legs[i].newestUs, s.receivedUs, in.cfg.Clock.Tolerance.Microseconds())
+		}
+		r := &telemetry.Record{}
+		if err := proto.Unmarshal(s.timed(&s.produced[0]), r); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	full := `{"call_id":"1","leg_id":"l","user_id":"u","device_id":"d","endpoint":"web","app_version":"1","platform":"p","side":"target","muted":true,"from":"1","to":"2",
+		"at":"2020-01-01T00:00:00Z","stats":` + string(recorded(t)) + `}`
+	if r := read(full); r.Source.GetClockOffsetUs() == 0 || len(r.GetWebrtc().GetInbound()) == 0 || r.GetWebrtc().GetFrom() == nil {
+		t.Fatalf("first %v", r)
+	}
+	r := read(`{"call_id":"2","stats":{"a":{"type":"inbound-rtp"}}}`)
+	want := &telemetry.Record{EventId: r.EventId, Company: "acme", CallKey: "2", Timeline: &telemetry.Timeline{}, AtUs: s.receivedUs, ReceivedUs: s.receivedUs,
+		Source: &telemetry.Source{Kind: telemetry.Source_KIND_HTTP},
+		Body:   &telemetry.Record_Webrtc{Webrtc: &telemetry.WebRTCSample{CallId: "2", LegId: "webrtc", Inbound: []*telemetry.InboundRTP{{Id: "a"}}}}}
+	if !proto.Equal(r, want) {
+		t.Errorf("got  %v\nwant %v", r, want)
+	}
+}
+
+// recorded is a getStats() result of a recorded call.
+func recorded(t *testing.T) []byte {
+	var item struct{ Stats json.RawMessage }
+	if err := json.Unmarshal(recordedSamples(t, 5)[4], &item); err != nil {
+		t.Fatal(err)
+	}
+	return item.Stats
+}
+
 // One body may not hold more than maxItems.
 func TestSamplesBounded(t *testing.T) {
 	_, err := bodyOf(quietIngester(t), sampleBuffer, strings.NewReader(strings.Repeat("{}\n", maxItems+1)), "application/x-ndjson")
@@ -242,7 +284,7 @@ func FuzzSamples(f *testing.F) {
 		}
 		for i := range s.produced {
 			r := &telemetry.Record{}
-			if err := proto.Unmarshal(s.time(&s.produced[i]), r); err != nil || r.AtUs == 0 || r.CallKey == "" {
+			if err := proto.Unmarshal(s.timed(&s.produced[i]), r); err != nil || r.AtUs == 0 || r.CallKey == "" {
 				t.Fatalf("%v %v", r, err)
 			}
 		}
