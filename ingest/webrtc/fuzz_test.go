@@ -22,6 +22,11 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"call_id":"c","stats":{"v":{"type":"inbound-rtp","kind":"video","x":{"y":[1,{}]}},"a":{"jitter":1,"type":"codec","type":"inbound-rtp"}}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var d Decoder
+		for _, before := range []string{specItem, legacyItem} { // of which nothing may be left
+			if _, err := d.Decode([]byte(before)); err != nil {
+				t.Fatal(err)
+			}
+		}
 		got, err := d.Decode(b)
 		want, wantErr := refItem(b)
 		var field, wantField *FieldError
