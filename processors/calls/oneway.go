@@ -8,6 +8,7 @@ const (
 	confidenceReports   = 0.95 // the receiver's reports show it
 	confidenceReceiver  = 0.90 // the receiver's getStats show it
 	confidenceNoStream  = 0.75 // the receiver has no inbound statistics at all
+	confidenceHeaders   = 0.85 // the phones' own counts of the whole call
 	confidenceRemote    = 0.75 // the sender's getStats: nobody acknowledges
 	confidenceSilent    = 0.70 // nothing at all comes from the sender
 	confidenceAlive     = 0.90 // both directions were seen alive
@@ -226,8 +227,11 @@ func (c *call) judge(rules *Rules, d int, endUs int64) finding {
 	for w := witness(0); w < witnesses; w++ {
 		l := x.life[w]
 		enough := l.count >= rules.OneWay.MinReports
-		if w == byReceiver {
+		switch w {
+		case byReceiver:
 			enough = l.aliveUs >= rules.OneWay.MinStats.Microseconds()
+		case byHeader:
+			enough = l.count > 0 // it is about the whole call
 		}
 		// A direction that nobody spoke of for long is not known to live, but
 		// for the time in which nothing was to be heard.

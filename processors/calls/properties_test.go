@@ -146,6 +146,10 @@ func randomRecords(r *rand.Rand, n int) []*telemetry.Record {
 			rec.Body = &telemetry.Record_Sip{Sip: &telemetry.SIPMessage{Src: addr(), Dst: addr(), Method: pick("INVITE", "INVITE", "BYE", "CANCEL", "ACK", "REFER", "UPDATE", "OPTIONS"),
 				Status: []uint32{0, 0, 0, 180, 183, 200, 200, 302, 401, 480, 486, 487, 603}[r.IntN(13)], Cseq: uint32(r.IntN(4)), ViaBranch: pick("b1", "b2", "b3", ""),
 				From: name(), To: name(), Sdp: sdp(), Caller: identity(), Callee: identity(), CallId: pick("c1", "c1", "c2", "c3", "c4"), RequestUri: pick("", "sip:u1@h", "x"), Reasons: []string{pick("", "SIP;cause=200", "Q.850;cause=17")}}}
+			if r.IntN(2) == 0 {
+				rec.GetSip().RtpStats = append(rec.GetSip().RtpStats, nil, &telemetry.RTPStat{PacketsSent: maybeU(), PacketsReceived: maybeU(), PacketsLost: maybeU(), PacketsDiscarded: maybeU(), JitterMs: maybeF(),
+					JitterTimestampUnits: maybeF(), RoundTripMs: maybeF(), MosLq: maybeF(), MosCq: maybeF(), ConcealmentPercent: maybeF()})
+			}
 		case 3, 4, 5, 6:
 			p := &telemetry.RTCPPacket{Src: addr(), Dst: addr(), SenderSsrc: uint32(r.IntN(4)), Encrypted: r.IntN(20) == 0, EndpointReport: r.IntN(5) == 0,
 				IntervalCounters: r.IntN(10) == 0, ReceiverReports: uint32(r.IntN(2))}

@@ -16,9 +16,38 @@ func (h *handler) rtpStats(p int, stats []*telemetry.RTPStat) {
 			continue
 		}
 		c.hasMedia = true
+		if s.PacketsSent != nil {
+			c.dir[p].headerSent, c.dir[p].hasHeaderSent = *s.PacketsSent, true
+			h.judgeHeaders(p)
+		}
+		if s.PacketsReceived != nil {
+			c.dir[1-p].headerReceived, c.dir[1-p].hasHeaderReceived = *s.PacketsReceived, true
+			h.judgeHeaders(1 - p)
+		}
 		if s.PacketsReceived != nil || s.JitterMs != nil || s.JitterTimestampUnits != nil || s.MosLq != nil || s.MosCq != nil {
 			h.statReceived(p, s)
 		}
+	}
+}
+
+// judgeHeaders compares what one end told that it sent with what the other told
+// that it received. Nothing received is one-way audio; nearly everything received
+// means that audio arrived all the time.
+func (h *handler) judgeHeaders(d int) {
+	x := &h.c.dir[d]
+	if !x.hasHeaderSent || !x.hasHeaderReceived || !h.open(d, x.clearUs) {
+		return
+	}
+	untilUs := h.at()
+	if h.c.endedUs != 0 {
+		untilUs = min(untilUs, h.c.endedUs)
+	}
+	switch sent := float64(x.headerSent); {
+	case sent < float64(h.rules.OneWay.MinPacketsSent):
+	case x.headerReceived == 0:
+		h.dead(d, byHeader, death{sinceUs: x.clearUs, untilUs: untilUs, confidence: confidenceHeaders, kind: deadNeverReceived, packets: x.headerSent})
+	case float64(x.headerReceived) >= 0.9*sent:
+		h.alive(d, byHeader, x.clearUs)
 	}
 }
 

@@ -82,3 +82,51 @@ func TestStatisticsHeadersOutOfBounds(t *testing.T) {
 		}
 	}
 }
+
+// TestOneWayByHeaders: with nothing but signalling, the counts of the two phones
+// tell whether audio arrived.
+func TestOneWayByHeaders(t *testing.T) {
+	stat := func(sent, received uint64) *telemetry.RTPStat {
+		return &telemetry.RTPStat{Header: "x-rtp-stat", PacketsSent: &sent, PacketsReceived: &received}
+	}
+	tests := map[string]struct {
+		caller, callee   *telemetry.RTPStat
+		hold             bool
+		seconds          float64
+		state, direction string
+		evidence         string
+	}{
+		"both ways":                {stat(1500, 1480), stat(1500, 1500), false, 30, "none", "", "audio_both_ways"},
+		"nothing reaches B":        {stat(1500, 1480), stat(1500, 0), false, 30, "suspected", "target_to_contact", "never_received"},
+		"nothing reaches A":        {stat(1500, 0), stat(1500, 1499), false, 30, "suspected", "contact_to_target", "never_received"},
+		"B alone tells":            {nil, stat(1500, 0), false, 30, "unknown", "", "not_observed"},
+		"half of it arrives":       {stat(1500, 700), stat(1500, 1500), false, 30, "unknown", "", "not_observed"},
+		"on hold at the end":       {stat(1500, 0), stat(1500, 0), true, 30, "unknown", "", "not_observed"},
+		"too short for conclusion": {stat(100, 0), stat(100, 100), false, 3, "unknown", "", "too_short"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := newScript(t)
+			s.answered()
+			if tt.hold {
+				s.reinvite(10, 0, 2, "inactive", "inactive")
+			}
+			with := func(stat *telemetry.RTPStat) sipOption {
+				if stat == nil {
+					return withStats()
+				}
+				return withStats(stat)
+			}
+			s.sip(tt.seconds, 0, "BYE", 0, withCSeq(90), withBranch("z9hG4bK-bye"), with(tt.caller))
+			s.sip(tt.seconds+0.05, 1, "BYE", 200, withCSeq(90), withBranch("z9hG4bK-bye"), with(tt.callee))
+			c := last(t, s.run(20))
+			found := false
+			for _, e := range c.Verdict.Evidence {
+				found = found || e.Kind == tt.evidence
+			}
+			if o := c.Verdict.OneWayAudio; o.State != tt.state || o.Direction != tt.direction || !found {
+				t.Error(explain(c))
+			}
+		})
+	}
+}

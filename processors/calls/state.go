@@ -287,6 +287,7 @@ const (
 	byRemote                  // getStats of the sender: remote-inbound-rtp
 	byRTCP                    // the receiver's report blocks
 	bySilence                 // nothing comes from the sender
+	byHeader                  // what both phones told in BYE and its 200
 	witnesses
 )
 
@@ -375,6 +376,10 @@ type direction struct {
 	silentUntilUs      int64
 	silentSenderSpeaks bool
 	sourceSamples      [sources]uint32 // samples by the receiver's witness, per kind
+
+	// Packets of the whole call by the statistics headers of its two ends.
+	headerSent, headerReceived       uint64
+	hasHeaderSent, hasHeaderReceived bool
 }
 
 // source is the kind of telemetry that a sample came from.
@@ -452,7 +457,7 @@ func newLeg() leg {
 
 // --- the walk over the fields ---
 
-const stateVersion = 3
+const stateVersion = 4
 
 func (c *call) code(x *coder) {
 	v := uint8(stateVersion)
@@ -720,6 +725,9 @@ func (d *direction) code(x *coder) {
 	x.i64(&d.blockedTotalUs)
 	x.i64(&d.clearUs)
 	for i := range d.life {
+		if x.version < 4 && witness(i) == byHeader {
+			continue
+		}
 		l := &d.life[i]
 		x.u32(&l.count)
 		x.i64(&l.firstUs)
@@ -728,6 +736,9 @@ func (d *direction) code(x *coder) {
 		x.i64(&l.lastFromUs)
 	}
 	for i := range d.death {
+		if x.version < 4 && witness(i) == byHeader {
+			continue
+		}
 		e := &d.death[i]
 		x.i64(&e.sinceUs)
 		x.i64(&e.untilUs)
@@ -750,6 +761,12 @@ func (d *direction) code(x *coder) {
 			continue
 		}
 		x.u32(&d.sourceSamples[i])
+	}
+	if x.version >= 4 {
+		x.u64(&d.headerSent)
+		x.u64(&d.headerReceived)
+		x.flag(&d.hasHeaderSent)
+		x.flag(&d.hasHeaderReceived)
 	}
 }
 

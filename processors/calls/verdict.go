@@ -358,6 +358,10 @@ func (v *verdictOf) explainDeath(d int, f finding) {
 		kind = "stopped"
 		text = fmt.Sprintf("in %d RTCP reports in a row of %s the highest sequence number received from %s did not move, while %d packets were sent: audio stopped arriving %s.%s",
 			e.reports, listener, speaker, e.packets, span, atMonitor)
+	case f.w == byHeader:
+		kind = "never_received"
+		text = fmt.Sprintf("at the end of the call %s told that it had received no packet, and %s that it had sent %d: nothing of it arrived %s.%s",
+			listener, speaker, e.packets, span, atMonitor)
 	case f.w == bySilence:
 		kind, side = "nothing_sent", speaks
 		text = fmt.Sprintf("neither RTP nor RTCP came from %s %s while %s went on sending: %s is silent or its way out is dead.",
@@ -395,6 +399,8 @@ func witnessName(w witness) string {
 		return "the receiver's getStats"
 	case byRemote:
 		return "the sender's remote statistics"
+	case byHeader:
+		return "what the phones told at the end of the call"
 	}
 	return "RTCP"
 }
@@ -836,7 +842,7 @@ func (v *verdictOf) faultSide(out *telemetry.Verdict) string {
 			return f.at.side(d)
 		case f.death.senderQuiet:
 			return c.side(d)
-		case f.death.senderHeard, f.w == byRTCP:
+		case f.death.senderHeard, f.w == byRTCP, f.w == byHeader:
 			return "network"
 		}
 		return "unknown"
