@@ -16,8 +16,9 @@ const (
 	ListenerCapture = "capture"
 )
 
-// otherAgents stands for agents beyond the first maxAgents, so that the number
-// of time series stays bounded whatever calls itself an agent.
+// otherAgents stands for agents of a listener beyond its first maxAgents, so
+// that the number of time series stays bounded whatever calls itself an agent,
+// and none on one listener takes the place of those on another.
 const (
 	otherAgents = "other"
 	maxAgents   = 200
@@ -35,7 +36,7 @@ type Accounting struct {
 
 	mu     sync.RWMutex
 	tallys map[tallyKey]*Tally
-	agents map[tallyKey]bool
+	agents map[string]int // by listener
 }
 
 type tallyKey struct{ listener, agent, company string }
@@ -57,7 +58,7 @@ func NewAccounting(reg prometheus.Registerer) *Accounting {
 		senderDrops: counter("sender_dropped_total", "Samples that browsers gave up because they could not be sent, as the SDK reports.", "company"),
 		repairs:     counter("webrtc_repaired_total", "What was set right or left out in getStats samples that were taken: text that is no UTF-8, numbers that are none, streams that come twice.", "what"),
 		tallys:      map[tallyKey]*Tally{},
-		agents:      map[tallyKey]bool{},
+		agents:      map[string]int{},
 	}
 }
 
@@ -84,13 +85,15 @@ func (a *Accounting) Tally(listener, agent, company string) *Tally {
 	if t := a.tallys[key]; t != nil {
 		return t
 	}
-	if agent != "" && len(a.agents) >= maxAgents && !a.agents[key] {
+	switch {
+	case agent == "":
+	case a.agents[listener] < maxAgents:
+		a.agents[listener]++
+	default:
 		key.agent = otherAgents
 		if t := a.tallys[key]; t != nil {
 			return t
 		}
-	} else if agent != "" {
-		a.agents[key] = true
 	}
 	labels := prometheus.Labels{"listener": key.listener, "agent": key.agent, "company": key.company}
 	t = &Tally{
