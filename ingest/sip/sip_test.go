@@ -286,6 +286,9 @@ func TestBody(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add(invite)
 	f.Add([]byte("SIP/2.0 200 OK\nv:x;branch=1,\n y\nf:\"\\\nt:<\ni:1\nCSeq:1 A\nm:*,<a>;expires=\"\nc:multipart/x;boundary=b\n\n--b\nc:application/sdp\n\nv=0\n--b--"))
+	for _, message := range torture(f, "testdata/rfc4475.txt") {
+		f.Add(message)
+	}
 	var used Parser
 	f.Fuzz(func(t *testing.T, b []byte) {
 		original := bytes.Clone(b)
