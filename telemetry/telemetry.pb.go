@@ -4553,7 +4553,7 @@ type Sample struct {
 	AtUs                     int64                  `protobuf:"varint,1,opt,name=at_us,json=atUs,proto3" json:"at_us,omitempty"`
 	LegId                    string                 `protobuf:"bytes,2,opt,name=leg_id,json=legId,proto3" json:"leg_id,omitempty"`
 	Side                     string                 `protobuf:"bytes,3,opt,name=side,proto3" json:"side,omitempty"`           // the witness: target, contact, server
-	Source                   string                 `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`       // webrtc, rtcp, rtp, rtcp_xr, vq_rtcpxr
+	Source                   string                 `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`       // webrtc, rtcp, rtp, rtcp_xr, vq_rtcpxr, sip (a statistics header)
 	Direction                string                 `protobuf:"bytes,5,opt,name=direction,proto3" json:"direction,omitempty"` // target_to_contact, contact_to_target
 	Ssrc                     uint32                 `protobuf:"varint,6,opt,name=ssrc,proto3" json:"ssrc,omitempty"`
 	Codec                    string                 `protobuf:"bytes,7,opt,name=codec,proto3" json:"codec,omitempty"`
