@@ -52,6 +52,8 @@ type Correlator struct {
 	waitingNow  int // members of room that are not placed
 	goneInClock int // members of clock that are forgotten
 	stats       CorrelatorStats
+
+	announced []announcement // of the SDP at hand
 }
 
 // CorrelatorStats counts what became of media telemetry since the start.
@@ -204,7 +206,8 @@ type announcement struct {
 // announced lists the addresses of an SDP: of RTP, of RTCP and of ICE
 // candidates. Rejected media (port 0), hold by 0.0.0.0 and the discard port of
 // ICE name no address.
-func announced(sdp *telemetry.SDP) (addresses []announcement, ssrcs []uint32) {
+func announced(sdp *telemetry.SDP, into []announcement) (addresses []announcement, ssrcs []uint32) {
+	addresses = into
 	for _, m := range sdp.GetMedia() {
 		if m.Port == 0 {
 			continue
@@ -431,7 +434,8 @@ func (c *Correlator) newCall(s *scope, call Call, name string, nowUs int64) *bou
 }
 
 func (c *Correlator) bind(s *scope, scopeName string, b *boundCall, sdp *telemetry.SDP, nowUs int64) (released []*Held, fresh []*telemetry.Binding) {
-	addresses, ssrcs := announced(sdp)
+	addresses, ssrcs := announced(sdp, c.announced[:0])
+	c.announced = addresses
 	for _, a := range addresses {
 		if !c.bindAddress(s, b, a.address, a.kind) {
 			continue

@@ -84,7 +84,7 @@ func (h *mediaHistory) sip(m *telemetry.SIPMessage, atUs int64) {
 		for _, c := range md.Codecs {
 			clocks[c.PayloadType] = c.ClockRate
 		}
-		addresses, ssrcs := announced(&telemetry.SDP{Media: []*telemetry.Media{md}})
+		addresses, ssrcs := announced(&telemetry.SDP{Media: []*telemetry.Media{md}}, nil)
 		for _, a := range addresses {
 			h.addresses[a.address] = begin(h.addresses[a.address], &mediaSpan{call, atUs, a.kind, clocks})
 		}

@@ -508,7 +508,7 @@ func unwrap(b []byte, outer time.Time) (unit, bool) {
 	switch {
 	case looksJSON(p.Payload) && (p.PayloadType == hep.TypeRTCPJSON || p.PayloadType == hep.TypeRTCP):
 		u.kind = unitRTCPJSON
-	case p.PayloadType == hep.TypeVQ, p.PayloadType == hep.TypeMOS:
+	case (p.PayloadType == hep.TypeVQ || p.PayloadType == hep.TypeMOS) && !sip.IsSIP(p.Payload):
 		u.kind = unitVQ
 	default:
 		u.kind = classify(p.Payload)
@@ -609,7 +609,7 @@ func (f *fileImport) sip(u *unit) error {
 		return nil
 	}
 	m.Src, m.Dst, m.Transport = u.src.String(), u.dst.String(), u.transport
-	resolveParties(f.resolver, f.company, m)
+	resolveParties(f.resolver, f.company, m, &parties{})
 	key, by := f.history.callOf(m.CallId)
 	m.LinkedBy, m.LinkConfidence = by, linkConfidence(by)
 	if isCall(m.Method) {

@@ -85,6 +85,7 @@ type observer struct {
 	rtcpBody telemetry.Record_Rtcp
 	vqBody   telemetry.Record_Vq
 	id       telemetry.EventHash
+	parties  parties
 
 	eventID, addresses, encoded, key []byte
 	ssrcs                            []uint32
@@ -293,10 +294,10 @@ func (h *heard) payload(kind uint8, b []byte) {
 		h.rtpReport(b)
 	case kind == hep.TypeRTCPJSON, kind == hep.TypeRTCP, kind != hep.TypeRTP && rtcp.IsRTCP(b):
 		h.heardRTCP(b)
+	case kind == hep.TypeSIP, sip.IsSIP(b): // collectors send the whole PUBLISH as 35
+		h.sipMessages(b)
 	case kind == hep.TypeVQ:
 		h.vq(b)
-	case kind == hep.TypeSIP, sip.IsSIP(b):
-		h.sipMessages(b)
 	default:
 		h.tally.Received()
 		h.tally.Rejected("payload_type_" + hep.PayloadName(kind))
@@ -387,7 +388,7 @@ func (h *heard) sip(b []byte) {
 	company := h.in.deps.Tenancy.CompanyOfSIP(h.witness, m)
 	m.Src, m.Dst = h.texts()
 	m.Transport, m.ReceivedFrom = h.transport, h.receivedFrom
-	resolveParties(h.in.deps.Resolver, company, m)
+	resolveParties(h.in.deps.Resolver, company, m, &h.parties)
 	h.sipBody.Sip = m
 	h.record.Body = &h.sipBody
 	h.message(Call{company, m.CallId}, m, b)
@@ -429,8 +430,11 @@ func (in *Ingester) shareBindings(bindings []*telemetry.Binding) {
 	}
 }
 
-func resolveParties(r Resolver, company string, m *telemetry.SIPMessage) {
-	m.Caller, m.Callee = party(r, company, m.From), party(r, company, m.To)
+// parties is what a message says about caller and callee.
+type parties [2]telemetry.Identity
+
+func resolveParties(r Resolver, company string, m *telemetry.SIPMessage, said *parties) {
+	m.Caller, m.Callee = party(r, company, m.From, &said[0]), party(r, company, m.To, &said[1])
 }
 
 // vqBody gives the quality report that a request carries (RFC 6035 §4).
@@ -501,7 +505,7 @@ func vqIdentity(r Resolver, company string, vq *telemetry.VQReport) *telemetry.I
 	if user == "" {
 		return nil
 	}
-	return party(r, company, &telemetry.NameAddr{User: user, Host: host})
+	return party(r, company, &telemetry.NameAddr{User: user, Host: host}, &telemetry.Identity{})
 }
 
 // vqMedia ties a report without a Call-ID to the call of its media.

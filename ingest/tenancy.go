@@ -147,8 +147,8 @@ func appendAOR(dst []byte, m *telemetry.SIPMessage) []byte {
 }
 
 // party resolves one side of a SIP message. Where the directory does not know
-// it, what the message says remains.
-func party(r Resolver, company string, a *telemetry.NameAddr) *telemetry.Identity {
+// it, what the message says remains, and is put into said.
+func party(r Resolver, company string, a *telemetry.NameAddr, said *telemetry.Identity) *telemetry.Identity {
 	if a == nil || a.User == "" && a.Host == "" {
 		return nil
 	}
@@ -160,7 +160,9 @@ func party(r Resolver, company string, a *telemetry.NameAddr) *telemetry.Identit
 			return id
 		}
 	}
-	return &telemetry.Identity{Number: a.User, Name: a.Display}
+	said.Reset()
+	said.Number, said.Name = a.User, a.Display
+	return said
 }
 
 // completed resolves what a sender of events or samples said about a party.

@@ -14,7 +14,8 @@ import (
 type Scanner struct {
 	r          io.Reader
 	buf        []byte
-	start, end int // what is buffered and not yet given out
+	start, end int  // what is buffered and not yet given out
+	full       bool // the last read filled the buffer
 	maxBytes   int
 	skipped    int64
 	err        error
@@ -214,8 +215,9 @@ func (s *Scanner) fill(n int) {
 		s.end = copy(s.buf, s.buf[s.start:s.end])
 		s.start = 0
 	}
-	if n > len(s.buf) {
-		grown := make([]byte, min(max(n, 2*len(s.buf)), MaxPacketBytes))
+	// Where a read filled the buffer there was more: a larger one saves reads.
+	if n > len(s.buf) || s.full && len(s.buf) < MaxPacketBytes {
+		grown := make([]byte, min(max(n, 4*len(s.buf)), MaxPacketBytes))
 		copy(grown, s.buf[:s.end])
 		s.buf = grown
 	}
@@ -223,6 +225,7 @@ func (s *Scanner) fill(n int) {
 	for range 100 {
 		m, err := s.r.Read(s.buf[s.end:])
 		s.end += m
+		s.full = s.end == len(s.buf)
 		if err != nil {
 			s.err = err
 		}
