@@ -28,8 +28,9 @@ func importCommand() *cobra.Command {
 	var asJSON, wait bool
 	var company string
 	cmd := &cobra.Command{
-		Use: "import FILE...", Short: "Import captures (pcap, pcapng) and getStats dumps (JSONL)", Args: cobra.MinimumNArgs(1),
-		Long: `Import captures (pcap, pcapng) and getStats dumps (JSONL), plain or gzipped.
+		Use: "import FILE...", Short: "Import captures (pcap, pcapng) and dumps of browsers' statistics", Args: cobra.MinimumNArgs(1),
+		Long: `Import captures (pcap, pcapng, HEP) and browsers' statistics (getStats JSONL, dumps of
+chrome://webrtc-internals, rtcstats and Jitsi), plain or gzipped.
 
 Uses the Earshot that runs on the same data, or starts what it needs. A capture
 keeps its own clock. Importing a file again, or after a kill, changes nothing.`,
