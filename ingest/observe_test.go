@@ -165,6 +165,11 @@ func TestHEPQualityReport(t *testing.T) {
 	if len(b.records) != 3 || b.records[0].CallKey != "vq-call-1" || b.records[2].CallKey != "c" || b.records[2].GetVq() == nil {
 		t.Errorf("records %v", b.records)
 	}
+	// Collectors send the whole request.
+	b.hep(hep.TypeVQ, "10.0.0.1:5060", "10.0.0.2:5060", "", "PUBLISH sip:c@h SIP/2.0\r\nCall-ID: publish\r\nCSeq: 1 PUBLISH\r\nContent-Type: application/vq-rtcpxr\r\n\r\n"+vqBodyText)
+	if len(b.records) != 5 || b.records[3].GetSip().GetMethod() != "PUBLISH" || b.records[4].CallKey != "vq-call-1" || b.records[4].GetVq() == nil {
+		t.Errorf("records %v", b.records[3:])
+	}
 }
 
 // The same observation has the same id, another one has another.
