@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { Earshot, type Options } from '../src/earshot';
 
@@ -137,4 +139,26 @@ test('attachAll watches new connections until it is stopped', async () => {
   earshot.close();
   await vi.advanceTimersByTimeAsync(5000);
   expect((watched as unknown as Connection).polls).toBe(2);
+});
+
+test('a connection that the page forgets is forgotten', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const earshot = new Earshot(options);
+  const alive = await (async () => {
+    const pc = connection();
+    const call = earshot.attach(pc, { callId: '1' });
+    await vi.advanceTimersByTimeAsync(1100);
+    expect(pc.polls).toBe(2);
+    return { pc: new WeakRef(pc), call };
+  })();
+  // References of finished promises go with the next turn of the real event loop.
+  await vi.waitFor(() => {
+    collect();
+    expect(alive.pc.deref() === undefined).toBe(true); // expect must not hold it
+  });
+  const before = samples().length;
+  await vi.advanceTimersByTimeAsync(3000);
+  expect(samples()).toHaveLength(before);
+  alive.call.end();
 });
