@@ -2,7 +2,7 @@ package directory
 
 import (
 	"context"
-	"crypto/md5" //nolint:gosec // RFC 7616 §3.3: what most phones know
+	"crypto/md5" // RFC 7616 §3.3: what most phones know
 	"crypto/rand"
 	"crypto/sha256"
 	"database/sql"

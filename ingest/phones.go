@@ -61,6 +61,18 @@ func defaultSIP() SIPConfig {
 	}
 }
 
+// Check says whether the settings can be used.
+func (c SIPConfig) Check() error {
+	if err := registrar.CheckAuth(c.Auth, c.Algorithms); err != nil {
+		return fmt.Errorf("ingest.sip.auth, ingest.sip.algorithms: %w", err)
+	}
+	if c.TLS.Listen == "" && c.WebSocketTLS.Listen == "" {
+		return nil
+	}
+	_, err := c.TLS.load()
+	return err
+}
+
 // WithoutListeners is what is left for a process that only takes HTTP.
 func (c Config) WithoutListeners() Config {
 	c.HEP.Listen, c.RTCP.Listen = "", ""

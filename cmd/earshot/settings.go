@@ -149,6 +149,9 @@ func configCommand() *cobra.Command {
 				if _, err := ingest.NewTenancy(s.Tenancy.Rules); err != nil {
 					return err
 				}
+				if err := s.Ingest.SIP.Check(); err != nil {
+					return err
+				}
 				_, err = fmt.Fprintln(cmd.OutOrStdout(), "The configuration is right.")
 				return err
 			},

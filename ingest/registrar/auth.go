@@ -1,7 +1,7 @@
 package registrar
 
 import (
-	"crypto/md5" //nolint:gosec // RFC 7616 §3.3: what most phones know
+	"crypto/md5" // RFC 7616 §3.3: what most phones know
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
@@ -56,8 +56,8 @@ type guard struct {
 	count       func(result string)
 }
 
-// checkAuth refuses settings that would leave the door open by mistake.
-func checkAuth(policy string, algorithms []string) error {
+// CheckAuth refuses settings that would leave the door open by mistake.
+func CheckAuth(policy string, algorithms []string) error {
 	if !slices.Contains([]string{AuthOff, AuthKnown, AuthRequired}, policy) {
 		return fmt.Errorf("want %s, %s or %s, not %q", AuthOff, AuthKnown, AuthRequired, policy)
 	}

@@ -98,7 +98,7 @@ const (
 // New makes a Registrar. observe is called with every message received or sent,
 // from several goroutines, and must not keep its bytes.
 func New(cfg Config, listeners Listeners, observe func(Message)) (*Registrar, error) {
-	if err := checkAuth(cfg.Auth, cfg.Algorithms); err != nil {
+	if err := CheckAuth(cfg.Auth, cfg.Algorithms); err != nil {
 		return nil, fmt.Errorf("cannot set up authentication: %w", err)
 	}
 	if cfg.Now == nil {
