@@ -13,7 +13,7 @@ test.each(['earshot.js', 'earshot.script.js'])('%s is under 5 kB', (name) => {
 test('the package holds what its users need and nothing else', () => {
   const packed = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: fileURLToPath(root), stdio: ['ignore', 'pipe', 'ignore'], encoding: 'utf8' })) as { files: { path: string }[] }[];
   expect(packed[0]!.files.map((f) => f.path).sort()).toEqual([
-    'README.md', 'dist/earshot.d.ts', 'dist/earshot.js', 'dist/earshot.script.js',
+    'LICENSE', 'README.md', 'dist/earshot.d.ts', 'dist/earshot.js', 'dist/earshot.script.js',
     'examples/call.js', 'examples/index.html', 'package.json',
   ]);
   expect(JSON.parse(readFileSync(new URL('package.json', root), 'utf8'))).not.toHaveProperty('dependencies');
