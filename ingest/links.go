@@ -76,9 +76,12 @@ type linkKey struct{ company, key string }
 
 // maxHops bounds the hops of a first request that are remembered, maxGuesses the
 // first requests.
+// maxAtOnce is from how many on, with the same numbers at the same host, nothing
+// can be guessed; looking through more would only cost time.
 const (
 	maxHops    = 8
 	maxGuesses = 100_000
+	maxAtOnce  = 8
 )
 
 // linker recognises legs of the same call. Like the Correlator it knows no
@@ -302,6 +305,10 @@ func (k *linker) met(l *leg, key linkKey, src netip.AddrPort, nowUs int64) (foun
 	if e == nil {
 		return nil
 	}
+	if len(e.got) == maxAtOnce {
+		k.ambiguous++
+		return nil
+	}
 	for _, g := range e.got {
 		if g.leg == l || g.leg.gone || g.leg.over || abs(nowUs-g.atUs) > k.cfg.GuessWithin.Microseconds() ||
 			g.leg.sentBy(src) || !same(g.dst, g.src, src) {
@@ -432,7 +439,7 @@ func (k *linker) encounter(l *leg, m *telemetry.SIPMessage, introduced bool, now
 	l.hops = append(l.hops, hop{src, dst})
 	if introduced {
 		e := k.remember(linkKey{l.company, sent}, nowUs)
-		e.sent = append(e.sent, guess{l, nowUs, src, dst})
+		e.sent = append(e.sent[max(len(e.sent)-maxAtOnce+1, 0):], guess{l, nowUs, src, dst})
 		fresh = append(fresh, "sent"+sent+"|"+src.String())
 	}
 	fresh = append(fresh, "got"+got+"|"+dst.String()+"|"+src.String())
@@ -456,6 +463,9 @@ func (k *linker) remember(key linkKey, nowUs int64) *encounter {
 // was seen first, the two are recognised now.
 func (k *linker) got(l *leg, key linkKey, src, dst netip.AddrPort, nowUs int64, clashes []clash) []clash {
 	e := k.remember(key, nowUs)
+	if len(e.got) == maxAtOnce {
+		e.got = append(e.got[:0], e.got[1:]...)
+	}
 	e.got = append(e.got, guess{l, nowUs, src, dst})
 	var candidate *leg
 	for _, s := range e.sent {
@@ -486,7 +496,7 @@ func (k *linker) learn(l *leg, keys []string, atUs int64) (clashes []clash) {
 			}
 			at := linkKey{l.company, key}
 			e := k.remember(at, atUs)
-			e.sent = append(e.sent, guess{leg: l, atUs: atUs, src: src})
+			e.sent = append(e.sent[max(len(e.sent)-maxAtOnce+1, 0):], guess{leg: l, atUs: atUs, src: src})
 			if other := k.met(l, at, src, atUs); other != nil && other.group.root() != l.group.root() {
 				clashes = append(clashes, clash{other, LinkedByGuess})
 			}

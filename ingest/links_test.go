@@ -446,3 +446,31 @@ func FuzzSessionID(f *testing.F) {
 		}
 	})
 }
+
+// What another ingester says is taken or left, whatever it is.
+func FuzzLearnedLinks(f *testing.F) {
+	f.Add("default", "a", "b", LinkedBySession, "s:"+uuidA+",", "gotg:10.0.0.2|1|2|10.0.0.2:5060|10.0.0.1:5060")
+	f.Add("default", "b", "", "nonsense", "sentg:10.0.0.2|1|2|10.0.0.2:5060", "c:a")
+	f.Add("", "", "x", "", "gotg:||", "h:x-cid:")
+	f.Fuzz(func(t *testing.T, company, callKey, callID, by, key1, key2 string) {
+		c := newTestCorrelator()
+		c.SIP("default", sipCall("a"), legInvite(0, "a", withSession(uuidA), withNumbers("1", "2")), at(0))
+		c.SIP("default", sipCall("b"), legInvite(1, "b", withNumbers("1", "2")), at(0.1))
+		shared := &telemetry.Binding{Company: company, Scope: "default", CallKey: callKey, CallId: callID, LinkedBy: by, LinkKeys: []string{key1, key2}, AtUs: at(0.2)}
+		for range 2 {
+			for _, h := range c.Learn(shared, at(0.2)) {
+				if h.Company != "default" && h.Company != company {
+					t.Fatalf("a record of %q", h.Company)
+				}
+			}
+		}
+		if seen := c.SIP("default", sipCall("a"), message("a", "BYE", 0, nil), at(1)); seen.Call.Key != "a" {
+			t.Fatalf("the call changed to %q", seen.Call.Key)
+		}
+		c.Advance(at(10_000))
+		c.Advance(at(100_000))
+		if len(c.links.index) != 0 || len(c.scopes["default"].calls) != 0 {
+			t.Fatal("not forgotten")
+		}
+	})
+}
