@@ -2,17 +2,8 @@ package ingest
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
-	"math/big"
-	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -186,33 +177,8 @@ func TestEventIDs(t *testing.T) {
 }
 
 func TestHEPOverTLS(t *testing.T) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for name, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: cert}, keyFile: {Type: "PRIVATE KEY", Bytes: keyDER}} {
-		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	pair, roots, certFile, keyFile := certificate(t)
 	r := newRig(t, func(c *Config, _ *Deps) { c.HEP.TLS = TLSConfig{Cert: certFile, Key: keyFile, ClientCA: certFile} })
-	roots := x509.NewCertPool()
-	parsed, err := x509.ParseCertificate(cert)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots.AddCert(parsed)
 	dial := func(certs ...tls.Certificate) *tls.Conn {
 		conn, err := tls.Dial("tcp", r.ingester.Addrs().HEPTCP.String(), &tls.Config{RootCAs: roots, Certificates: certs})
 		if err != nil {
@@ -225,7 +191,7 @@ func TestHEPOverTLS(t *testing.T) {
 	if _, err := dial().Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "certificate required") {
 		t.Fatalf("an agent without a certificate: %v", err)
 	}
-	conn := dial(tls.Certificate{Certificate: [][]byte{cert}, PrivateKey: key})
+	conn := dial(pair)
 	for _, p := range callPackets(t, time.Now()) {
 		send(t, conn, hep.Append(nil, &p))
 	}
