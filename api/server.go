@@ -410,7 +410,9 @@ func (s *server) observe(c *gin.Context) {
 		method = "other" // clients must not be able to make series
 	}
 	s.requests.WithLabelValues(route, method, strconv.Itoa(c.Writer.Status())).Inc()
-	s.seconds.WithLabelValues(route).Observe(took.Seconds())
+	if !stays(c) {
+		s.seconds.WithLabelValues(route).Observe(took.Seconds())
+	}
 	// The portal asks every other second: what went well is in the metrics.
 	level := slog.LevelDebug
 	if c.Writer.Status() >= http.StatusInternalServerError {
@@ -418,6 +420,12 @@ func (s *server) observe(c *gin.Context) {
 	}
 	s.log.Log(c.Request.Context(), level, "request", "request_id", requestID(c.Request.Context()), "method", method, "route", route,
 		"status", c.Writer.Status(), "bytes", max(c.Writer.Size(), 0), "took_ms", float64(took.Microseconds())/1000)
+}
+
+// stays tells whether a request lives as long as its client likes: a WebSocket
+// or a stream of events, whose length says nothing about how fast Earshot answers.
+func stays(c *gin.Context) bool {
+	return c.GetHeader("Upgrade") != "" || strings.HasPrefix(c.Writer.Header().Get("Content-Type"), "text/event-stream")
 }
 
 // recover turns a panic into an answer that says where to look.
