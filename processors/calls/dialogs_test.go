@@ -433,3 +433,96 @@ func TestDialogsAreBounded(t *testing.T) {
 		t.Errorf("%d messages, %d legs", messages, legs)
 	}
 }
+
+// A hold that only the agent's leg shows keeps both parts quiet.
+func TestHoldOnOneLeg(t *testing.T) {
+	l := through(t)
+	a, b := l.legs[0], l.legs[1]
+	for at := 5.0; at <= 60; at += 5 {
+		if at == 20 {
+			b.reinvite(19, 1, 2, "sendonly", "recvonly")
+		}
+		if at < 20 {
+			talkAt(a, at)
+			talkAt(b, at)
+			continue
+		}
+		b.rtcp(at, reporting{packets: 250}, reporting{silent: true})
+		a.rtcp(at, reporting{packets: 250}, reporting{silent: true})
+	}
+	l.hangUp(65)
+	v := finalOf(t, l.run(200)).Verdict
+	if v.OneWayAudio.State != "none" {
+		t.Errorf("verdict %v", v.OneWayAudio)
+	}
+	held := false
+	for _, e := range v.Evidence {
+		held = held || e.Kind == "hold" && e.Side == "target" && e.Leg == "callee-2"
+	}
+	if !held {
+		t.Errorf("evidence %v", v.Evidence)
+	}
+}
+
+// The caller is passed on from one agent to another: both legs are parts of the
+// way, one after the other.
+func TestPassedOn(t *testing.T) {
+	l := newLegs(t, 3)
+	a, b, c := l.legs[0], l.legs[1], l.legs[2]
+	a.sip(0, 0, "INVITE", 0, withSDP(a.sdp(0, "sendrecv")))
+	b.sip(0.1, 0, "INVITE", 0, withSDP(b.sdp(0, "sendrecv")))
+	b.sip(0.9, 1, "INVITE", 200, withSDP(b.sdp(1, "sendrecv")))
+	a.sip(1, 1, "INVITE", 200, withSDP(a.sdp(1, "sendrecv")))
+	a.talk(5, 60)
+	b.talk(5, 25)
+	c.sip(28, 0, "INVITE", 0, withSDP(c.sdp(0, "sendrecv")))
+	c.sip(29, 1, "INVITE", 200, withSDP(c.sdp(1, "sendrecv")))
+	b.bye(29.5, 0)
+	c.talk(33, 60)
+	a.bye(65, 0)
+	c.bye(65.1, 0)
+	out := l.run(200)
+	call := finalOf(t, out)
+	if call.Verdict.OneWayAudio.State != "none" || len(call.Legs) != 6 || len(rejected(out)) != 0 {
+		t.Errorf("call %v", call)
+	}
+	// One agent's part and the caller's, not all three.
+	if p50 := call.Verdict.Delay.RttMs.GetP50(); p50 < 155 || p50 > 165 {
+		t.Errorf("round trip %v", call.Verdict.Delay.RttMs)
+	}
+	if call.EndedUs != startUs+65_000_000 {
+		t.Errorf("ended %v", call.End)
+	}
+}
+
+// Three dialogs in a row: what is between two servers is theirs.
+func TestChainOfDialogs(t *testing.T) {
+	l := newLegs(t, 3)
+	for i, s := range l.legs {
+		s.sip(float64(i)/10, 0, "INVITE", 0, withSDP(s.sdp(0, "sendrecv")))
+	}
+	for i := len(l.legs) - 1; i >= 0; i-- {
+		s := l.legs[i]
+		s.sip(2-float64(i)/10, 1, "INVITE", 200, withSDP(s.sdp(1, "sendrecv")))
+		s.talk(5+float64(i)/10, 40)
+		s.bye(45+float64(i)/10, 0)
+	}
+	records := l.records()
+	for _, r := range records { // the third leg begins where the second ends
+		if m := r.GetSip(); m != nil && m.CallId == "call-3" {
+			replace := strings.NewReplacer("10.0.0.2:5060", "10.0.1.1:5060")
+			m.Src, m.Dst = replace.Replace(m.Src), replace.Replace(m.Dst)
+		}
+	}
+	c := finalOf(t, live(t, calls.New(calls.DefaultRules()), records, 200))
+	var sides []string
+	for _, leg := range c.Legs {
+		sides = append(sides, leg.Side)
+	}
+	if !slices.Equal(sides, []string{"contact", "server", "server", "server", "server", "target"}) || c.Verdict.OneWayAudio.State != "none" {
+		t.Errorf("sides %v, verdict %v", sides, c.Verdict.OneWayAudio)
+	}
+	if p50 := c.Verdict.Delay.RttMs.GetP50(); p50 < 235 || p50 > 245 {
+		t.Errorf("round trip %v", c.Verdict.Delay.RttMs)
+	}
+}

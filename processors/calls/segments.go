@@ -68,6 +68,7 @@ func (v *verdictOf) ofSegments(out *telemetry.Verdict) {
 		s.jitter(&jitter)
 		worseJitter(out.Jitter, &jitter)
 		s.lossVerdict(out.Loss)
+		s.context()
 		if mos := s.mos(); mos != nil && (out.Mos == nil || mos.Avg < out.Mos.Avg) {
 			out.Mos = mos
 		}
@@ -109,7 +110,7 @@ func (v *verdictOf) addDelay(out, part *telemetry.Delay, s *verdictOf) {
 		if part.RttMs.P95 > out.RttMs.P95 {
 			out.Band, out.RttMs, out.Share = part.Band, part.RttMs, part.Share
 		}
-	case s.c.endedUs != 0 && v.laterSegment(s):
+	case v.replaced(s):
 		// The caller was passed on: one part came after the other.
 	default:
 		r := out.RttMs
@@ -121,10 +122,11 @@ func (v *verdictOf) addDelay(out, part *telemetry.Delay, s *verdictOf) {
 	}
 }
 
-// laterSegment says whether another part of the way took the place of s.
-func (v *verdictOf) laterSegment(s *verdictOf) bool {
+// replaced says whether another part of the way took the place of s: one that
+// was answered later and went on without it. Parts in a row end together.
+func (v *verdictOf) replaced(s *verdictOf) bool {
 	for _, other := range v.segments {
-		if other != s && other.c.connectedUs >= s.c.endedUs {
+		if other.c.connectedUs > s.c.connectedUs && s.c.endedUs != 0 && other.endUs > s.c.endedUs+5*second {
 			return true
 		}
 	}

@@ -758,7 +758,7 @@ func (v *verdictOf) context() {
 	for d := range c.dir {
 		p := &c.party[d]
 		if p.everHeld {
-			v.say("hold", -1, c.side(d), p.heldUs, nil, "%s put the call on hold at %s: the time on hold is left out.", v.who(d), clock(p.heldUs))
+			v.say("hold", -1, v.side(d), p.heldUs, nil, "%s put the call on hold at %s: the time on hold is left out.", v.who(d), clock(p.heldUs))
 		}
 		if p.everMuted {
 			v.say("muted", d, c.side(d), p.mutedUs, nil, "%s was muted for a time from %s, as its app reports.", v.who(d), clock(p.mutedUs))

@@ -229,6 +229,7 @@ export interface Call {
   rejections?: CallRejection[] | null;
   ratings?: Rating[] | null;
   sip_call_ids?: string[] | null;
+  linked_calls?: { call_id: string; linked_by: string; link_confidence: number }[] | null;
   links?: Record<string, string>;
 }
 

@@ -157,6 +157,10 @@ function Summary({ company, call }: { company: string; call: Call }) {
           ...((call.sip_call_ids ?? [])
             .filter((s) => s !== call.id)
             .map((s, i) => [i === 0 ? 'SIP Call-ID' : `SIP Call-ID ${i + 1}`, <Id key={s} text={s} what="SIP Call-ID" />]) as [string, React.ReactNode][]),
+          ...((call.linked_calls ?? []).map((l) => [
+            l.linked_by === 'guess' ? 'Other leg (a guess)' : 'Other leg',
+            <Link key={l.call_id} to="/c/$company/calls/$call" params={{ company, call: l.call_id }} className="short-id" title={l.call_id}>{l.call_id}</Link>,
+          ]) as [string, React.ReactNode][]),
           ['User ID', call.target.user_id ? <Id key="u" text={call.target.user_id} what="user id" /> : null],
         ]}
       />
