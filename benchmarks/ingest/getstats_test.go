@@ -189,7 +189,10 @@ func BenchmarkGetStats(b *testing.B) {
 		earshotTook := func(what string, n int, do func()) {
 			took(what, "Earshot", n, e.pids(), func() {
 				before := e.counts(b)
+				profiled := make(chan error, 1)
+				go func() { profiled <- benchmarks.Profile(e.up.Run.Admin, "profile?seconds=3", numberedFile(*profile, len(rows))) }()
 				do()
+				require.NoError(b, <-profiled)
 				apptest.Eventually(b, time.Minute, "Kafka has every sample", func() error {
 					c := e.counts(b).minus(before)
 					if c.kept < float64(n) {
@@ -258,6 +261,14 @@ that file when the connection ends. CPU is of the receiver's processes. The peer
 		b.Log("\n" + body)
 		require.NoError(b, benchmarks.Write("GETSTATS.md", "Ingest: CPU per getStats sample, from socket to Kafka", "make bench", body))
 	}
+}
+
+// numberedFile is the file of one row's profile; empty where none is asked for.
+func numberedFile(name string, row int) string {
+	if name == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s.%d", name, row)
 }
 
 func total(messages []string) (n int) {

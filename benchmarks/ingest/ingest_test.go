@@ -22,7 +22,7 @@ var (
 	rate    = flag.Float64("rate", 120_000, "packets per second over UDP")
 	seconds = flag.Float64("seconds", 8, "length of each measurement over UDP")
 	flatOut = flag.Int("tcp", 1_500_000, "packets over TCP, flat out")
-	profile = flag.String("profile", "", "file for a CPU profile of Earshot while it takes HEP over UDP")
+	profile = flag.String("profile", "", "file for a CPU profile of Earshot while it takes HEP over UDP; with a number behind it, of each row of getStats")
 )
 
 // figure is one measurement.
