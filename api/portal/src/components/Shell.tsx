@@ -1,6 +1,6 @@
 import { useQuery } from '@tanstack/react-query';
-import { type ErrorComponentProps, Link, Outlet, useParams } from '@tanstack/react-router';
-import { type FormEvent, useState } from 'react';
+import { type ErrorComponentProps, Link, Outlet, useLocation, useParams } from '@tanstack/react-router';
+import { type FormEvent, useEffect, useRef, useState } from 'react';
 import { api, ApiError } from '../api';
 import { timeZone } from '../format';
 import { session, useSignedOut } from '../session';
@@ -34,15 +34,7 @@ export function Root() {
         {company ? <CompanyName company={company} /> : null}
         {company ? <Search company={company} /> : null}
       </header>
-      {company ? (
-        <nav className="sections" aria-label="Company">
-          {sections.map((s) => (
-            <Link key={s.to} to={s.to} params={{ company }} activeOptions={{ exact: s.exact, includeSearch: false }} activeProps={{ 'aria-current': 'page' }}>
-              {s.label}
-            </Link>
-          ))}
-        </nav>
-      ) : null}
+      {company ? <Sections company={company} /> : null}
       <main id="main" tabIndex={-1}>
         <Outlet />
       </main>
@@ -52,6 +44,25 @@ export function Root() {
         <a href="/api/docs">API</a>
       </footer>
     </>
+  );
+}
+
+function Sections({ company }: { company: string }) {
+  const nav = useRef<HTMLElement>(null);
+  const path = useLocation({ select: (l) => l.pathname });
+  // On a narrow screen the sections scroll sideways: the one that is open should be seen.
+  useEffect(() => {
+    const open = nav.current?.querySelector<HTMLElement>('[aria-current]');
+    if (nav.current && open) nav.current.scrollLeft = open.offsetLeft - nav.current.offsetLeft - 16;
+  }, [path]);
+  return (
+    <nav className="sections" aria-label="Company" ref={nav}>
+      {sections.map((s) => (
+        <Link key={s.to} to={s.to} params={{ company }} activeOptions={{ exact: s.exact, includeSearch: false }} activeProps={{ 'aria-current': 'page' }}>
+          {s.label}
+        </Link>
+      ))}
+    </nav>
   );
 }
 
