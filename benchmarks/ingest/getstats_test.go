@@ -190,7 +190,9 @@ func BenchmarkGetStats(b *testing.B) {
 			took(what, "Earshot", n, e.pids(), func() {
 				before := e.counts(b)
 				profiled := make(chan error, 1)
-				go func() { profiled <- benchmarks.Profile(e.up.Run.Admin, "profile?seconds=3", numberedFile(*profile, len(rows))) }()
+				go func() {
+					profiled <- benchmarks.Profile(e.up.Run.Admin, "profile?seconds=3", numberedFile(*profile, len(rows)))
+				}()
 				do()
 				require.NoError(b, <-profiled)
 				apptest.Eventually(b, time.Minute, "Kafka has every sample", func() error {
@@ -213,7 +215,9 @@ func BenchmarkGetStats(b *testing.B) {
 		sessions := *samples / perSession
 		changes := fmt.Sprintf("rtcstats 5, changes only, %d B", total(messages)/len(messages))
 		earshotTook(changes, sessions*perSession, func() {
-			sockets(b, func(i int) string { return fmt.Sprintf("ws://%s/ingest/v1/rtcstats/changes-%d?%s", e.up.Run.API, i, key) }, protocol, sessions, messages)
+			sockets(b, func(i int) string {
+				return fmt.Sprintf("ws://%s/ingest/v1/rtcstats/changes-%d?%s", e.up.Run.API, i, key)
+			}, protocol, sessions, messages)
 		})
 		if *rtcstatsServer != "" {
 			c := startCollector(b)
