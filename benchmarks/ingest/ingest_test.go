@@ -19,10 +19,12 @@ import (
 )
 
 var (
-	rate    = flag.Float64("rate", 120_000, "packets per second over UDP")
-	seconds = flag.Float64("seconds", 8, "length of each measurement over UDP")
-	flatOut = flag.Int("tcp", 1_500_000, "packets over TCP, flat out")
-	profile = flag.String("profile", "", "file for a CPU profile of Earshot while it takes HEP over UDP; with a number behind it, of each row of getStats")
+	rate     = flag.Float64("rate", 120_000, "packets per second over UDP")
+	seconds  = flag.Float64("seconds", 8, "length of each measurement over UDP")
+	flatOut  = flag.Int("tcp", 1_500_000, "packets over TCP, flat out")
+	profile  = flag.String("profile", "", "file for a CPU profile of Earshot during the row of -profiled; with a number behind it, of each row of getStats")
+	profiled = flag.String("profiled", "1 SIP (UDP)", "part of the name of the row to profile")
+	only     = flag.String("only", "", "measure only rows with this in their name; nothing is written then")
 )
 
 // figure is one measurement.
@@ -73,18 +75,21 @@ func BenchmarkIngest(b *testing.B) {
 		pin(b, e.up.Run.Engines.Kafka.PID, 1)
 		var figures []figure
 		for _, kind := range kinds {
+			if !strings.Contains(kind.name, *only) {
+				continue
+			}
 			for _, s := range subjects {
 				if s.addr(kind.listener) == "" {
 					continue
 				}
-				profiled := make(chan error, 1)
-				if s == subject(e) && kind.listener == "hep_udp" && strings.Contains(kind.name, ":") {
-					go func() { profiled <- benchmarks.Profile(e.up.Run.Admin, "profile?seconds=6", *profile) }()
+				done := make(chan error, 1)
+				if s == subject(e) && strings.Contains(kind.name, *profiled) {
+					go func() { done <- benchmarks.Profile(e.up.Run.Admin, "profile?seconds=6", *profile) }()
 				} else {
-					profiled <- nil
+					done <- nil
 				}
 				f := measure(b, s, kind.name, kind.listener, kind.before, kind.t, e.up.Run.Engines.Kafka.PID)
-				require.NoError(b, <-profiled)
+				require.NoError(b, <-done)
 				b.Logf("%-36s %-26s %7.0f ns, %6.0f/s, lost %.0f of %d (uncounted %.0f, kernel %d)", f.kind, f.subject, f.perNs, f.rate, f.lost(), f.sent, f.uncounted(), f.drops)
 				if s == subject(e) {
 					require.Zero(b, f.uncounted(), "every packet is received or counted as dropped by the kernel")
@@ -93,7 +98,9 @@ func BenchmarkIngest(b *testing.B) {
 				figures = append(figures, f)
 			}
 		}
-		report(b, figures)
+		if *only == "" {
+			report(b, figures)
+		}
 	}
 }
 
