@@ -1,12 +1,12 @@
 package ingest
 
 import (
-	"bytes"
 	"encoding/binary"
 	"io"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/earshot/earshot/ingest/rtcstats"
-	"github.com/earshot/earshot/ingest/webrtc"
 	"github.com/earshot/earshot/telemetry"
 )
 
@@ -37,11 +37,8 @@ func (f *fileImport) rtcstats(r io.Reader) error {
 		}
 		sample := &telemetry.WebRTCSample{CallId: key, LegId: line.PC, Side: "target", Endpoint: "web", UserId: who.UserId, DeviceId: who.DeviceId,
 			Muted: line.Muted, HasMuted: line.HasMuted}
-		statistics := &webrtc.Stats{} // the record belongs to whom it is handed to
-		if err := statistics.Read(bytes.Clone(line.Report)); err != nil {
-			return nil // statistics of no kind that browsers have
-		}
-		at := statistics.Sample(sample)
+		at := line.Statistics.Sample(sample)
+		sample = proto.Clone(sample).(*telemetry.WebRTCSample) // the record belongs to whom it is handed to
 		if at == 0 {
 			at = line.AtUs
 		}

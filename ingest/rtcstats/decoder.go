@@ -1,12 +1,17 @@
 package rtcstats
 
 import (
+	"bytes"
 	"errors"
 	"math"
+	"strconv"
 	"strings"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/earshot/earshot/ingest/webrtc"
 )
 
 // Errors of Decoder. Reason gives the word that they are counted under.
@@ -17,8 +22,6 @@ var (
 	ErrShape = errors.New("rtcstats: message has not the shape of its protocol")
 	// ErrDuplicate is a message that was decoded before a cut.
 	ErrDuplicate = errors.New("rtcstats: message was received before")
-
-	errStateFull = errors.New("rtcstats: statistics are larger than what is kept of one sender")
 )
 
 // Reason is the word for an error of this package in counters.
@@ -72,9 +75,8 @@ type Event struct {
 	// long others waited for the connection: its delay is the network's.
 	Prompt bool
 
-	// Of Stats: what getStats() gave, as a JSON object of RTCStats by id, valid
-	// until the next message.
-	Report []byte
+	// Of Stats: what getStats() gave, valid until the next message.
+	Statistics *webrtc.Stats
 	// Full says that some of it found no room.
 	Full bool
 	// Muted is whether the page has disabled all its microphone tracks on this
@@ -104,11 +106,12 @@ type Decoder struct {
 	peers   map[string]*peer
 	clock   uint64          // counts messages, for the age of peers
 	enabled map[string]bool // microphone tracks by id, where the page set them
-	out     []byte
+	value   []byte
 }
 
 type peer struct {
-	base   base
+	id     string
+	stats  webrtc.Stats
 	used   uint64
 	tracks []string // ids of the audio tracks that it sends
 }
@@ -124,7 +127,7 @@ func NewDecoder(dialect Dialect, limits Limits) *Decoder {
 // Close gives back what the Decoder has of the common budget.
 func (d *Decoder) Close() {
 	for id, p := range d.peers {
-		p.base.free(&d.room)
+		p.stats.Free(&d.room)
 		delete(d.peers, id)
 	}
 }
@@ -164,6 +167,9 @@ func parse(message []byte) (gjson.Result, error) {
 // Decode reads one message: an array as a WebSocket brings it, or a line of a
 // dump. On an error the state is what it was.
 func (d *Decoder) Decode(message []byte) (Event, error) {
+	if e, ok := d.polled(message); ok {
+		return e, nil
+	}
 	m, err := parse(message)
 	if err != nil {
 		return Event{}, err
@@ -219,6 +225,76 @@ func (d *Decoder) DecodeJitsi(message []byte, seen int64) (Event, error) {
 	return e, err
 }
 
+// polled reads, in one pass, the message that comes each second and is as a
+// client writes it: [method, peer connection, statistics, time].
+func (d *Decoder) polled(message []byte) (Event, bool) {
+	rest, ok := cutGetStats(message)
+	if !ok {
+		return Event{}, false
+	}
+	pc, rest, ok := bytes.Cut(rest, []byte(`",{`))
+	tail := bytes.LastIndexByte(rest, ',')
+	if !ok || len(pc) > maxName || tail < 0 || !plain(pc) {
+		return Event{}, false
+	}
+	ms, isArray := bytes.CutSuffix(rest[tail+1:], []byte("]"))
+	number, err := strconv.ParseFloat(alias(ms), 64)
+	if !isArray || err != nil || !decimal(ms) {
+		return Event{}, false
+	}
+	e, before := Event{Method: "getStats", PC: alias(pc)}, d.lastMs
+	if !d.time(&e, number) {
+		return Event{}, false
+	}
+	d.clock++
+	start := len(message) - len(rest) - 1 // the brace
+	if d.stats(&e, message[start:len(message)-len(rest)+tail]) != nil {
+		d.lastMs = before
+		return Event{}, false
+	}
+	return e, true
+}
+
+// alias is b as a string, which changes when b does.
+func alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// cutGetStats passes over the method and the quote before the peer connection.
+func cutGetStats(message []byte) ([]byte, bool) {
+	for _, begins := range [...]string{`[1,"`, `["g","`, `["getStats","`, `["getstats","`} {
+		if len(message) > len(begins) && string(message[:len(begins)]) == begins {
+			return message[len(begins):], true
+		}
+	}
+	return nil, false
+}
+
+// plain says whether text stands in JSON as it is.
+func plain(text []byte) bool {
+	for _, c := range text {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
+// decimal says whether a number is one of JSON without an exponent; of the
+// others strconv knows more than JSON does.
+func decimal(text []byte) bool {
+	digits, _ := bytes.CutPrefix(text, []byte("-"))
+	whole, fraction, point := bytes.Cut(digits, []byte("."))
+	return allDigits(whole) && (len(whole) == 1 || whole[0] != '0') && (!point || allDigits(fraction))
+}
+
+func allDigits(text []byte) bool {
+	for _, c := range text {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(text) > 0
+}
+
 func (d *Decoder) entry(m gjson.Result) (Event, error) {
 	if !m.IsArray() {
 		return Event{}, ErrShape
@@ -252,7 +328,7 @@ func (d *Decoder) fields(f []gjson.Result) (Event, error) {
 		e.Method = "getStats"
 	}
 	e.PC = f[1].Str
-	last := f[len(f)-1]
+	last, before := f[len(f)-1], d.lastMs
 	if last.Type != gjson.Number || !d.time(&e, last.Num) {
 		return Event{}, ErrShape
 	}
@@ -262,7 +338,10 @@ func (d *Decoder) fields(f []gjson.Result) (Event, error) {
 		value, extra = f[2], f[3:len(f)-1]
 	}
 	d.clock++
-	d.dispatch(&e, value, extra)
+	if err := d.dispatch(&e, value, extra); err != nil {
+		d.lastMs = before
+		return Event{}, err
+	}
 	return e, nil
 }
 
@@ -284,16 +363,17 @@ func (d *Decoder) time(e *Event, ms float64) bool {
 	return true
 }
 
-func (d *Decoder) dispatch(e *Event, value gjson.Result, extra []gjson.Result) {
+func (d *Decoder) dispatch(e *Event, value gjson.Result, extra []gjson.Result) error {
 	switch e.Method {
 	case "getStats":
 		if value.IsObject() {
-			d.stats(e, value)
+			d.value = append(d.value[:0], value.Raw...)
+			return d.stats(e, d.value)
 		}
 	case "create":
 		if e.PC == "" && d.dialect == Numbered {
 			e.Prompt = true // the page connects in the same moment
-			return
+			return nil
 		}
 		if e.PC != "" {
 			d.forget(e.PC)
@@ -325,19 +405,18 @@ func (d *Decoder) dispatch(e *Event, value gjson.Result, extra []gjson.Result) {
 	case ":rating", ":userRating":
 		rating(e, value)
 	}
+	return nil
 }
 
-func (d *Decoder) stats(e *Event, delta gjson.Result) {
+// stats takes the changes of a getStats().
+func (d *Decoder) stats(e *Event, delta []byte) error {
 	p := d.peer(e.PC)
-	var full error
-	switch d.dialect {
-	case Numbered:
-		full = p.base.numbers(delta, &d.room)
-	default:
-		full = p.base.names(delta, d.dialect == Jitsi, &d.room)
+	e.PC = p.id
+	full, err := p.stats.Apply(delta, changes[d.dialect], &d.room)
+	if err != nil {
+		return ErrJSON
 	}
-	d.out = p.base.append(d.out[:0])
-	e.Kind, e.Report, e.Full = Stats, d.out, full != nil
+	e.Kind, e.Statistics, e.Full = Stats, &p.stats, full
 	for _, track := range p.tracks {
 		if on, ok := d.enabled[track]; ok {
 			e.HasMuted = true
@@ -347,6 +426,7 @@ func (d *Decoder) stats(e *Event, delta gjson.Result) {
 			}
 		}
 	}
+	return nil
 }
 
 // peer finds or makes a peer connection.
@@ -362,8 +442,8 @@ func (d *Decoder) peer(id string) *peer {
 			}
 			d.forget(oldest)
 		}
-		p = &peer{}
-		d.peers[strings.Clone(id)] = p
+		p = &peer{id: strings.Clone(id)}
+		d.peers[p.id] = p
 	}
 	p.used = d.clock
 	return p
@@ -371,7 +451,7 @@ func (d *Decoder) peer(id string) *peer {
 
 func (d *Decoder) forget(id string) {
 	if p := d.peers[id]; p != nil {
-		p.base.free(&d.room)
+		p.stats.Free(&d.room)
 		delete(d.peers, id)
 	}
 }

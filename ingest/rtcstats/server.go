@@ -22,7 +22,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 
-	"github.com/earshot/earshot/ingest/webrtc"
 	"github.com/earshot/earshot/telemetry"
 )
 
@@ -408,7 +407,6 @@ type connection struct {
 	reading atomic.Bool
 	goodbye bool
 	buf     bytes.Buffer
-	stats   webrtc.Stats
 }
 
 // Jitsi's closing codes.
@@ -560,9 +558,8 @@ func (c *connection) message(session *session, message []byte, received time.Tim
 	switch e.Kind {
 	case Stats:
 		o.Sample = session.sample(&e)
-		err := c.stats.Read(e.Report)
-		at := c.stats.Sample(o.Sample)
-		if err != nil || Empty(o.Sample) {
+		at := e.Statistics.Sample(o.Sample)
+		if Empty(o.Sample) {
 			pass("no_statistics")
 			return
 		}

@@ -63,20 +63,35 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// A set of changes gives what a whole set gives.
-func FuzzMerge(f *testing.F) {
-	f.Add([]byte(`{"a":{"type":"inbound-rtp","packetsReceived":1}}`), []byte(`{"a":{"packetsReceived":2,"jitter":null},"b":{"type":"codec"}}`))
-	f.Add([]byte(`{"a":{"packetsReceived":1},"v":{"kind":"video"}}`), []byte(`{"a":{"type":"inbound-rtp"},"v":{"type":"inbound-rtp","jitter":1}}`))
-	f.Add([]byte(`[{"id":"a","type":"track","kind":"audio","audioLevel":1}]`), []byte(`[["a",{"audioLevel":"0.5"}]]`))
-	f.Fuzz(func(t *testing.T, first, second []byte) {
+// unbounded is room without end, counted.
+type unbounded int
+
+func (u *unbounded) Take(n int) bool { *u += unbounded(n); return true }
+func (u *unbounded) Give(n int)      { *u -= unbounded(n) }
+
+// Changes leave nothing that could not be, and what is kept is counted.
+func FuzzApply(f *testing.F) {
+	numbers := NumberedChanges([]string{1: "inbound-rtp", 2: "codec"}, []string{1: "packetsReceived", 2: "codecId", 4: "kind"})
+	f.Add([]byte(`{"a":{"type":"inbound-rtp","packetsReceived":1}}`), []byte(`{"a":{"packetsReceived":2,"jitter":null},"b":{"type":"codec"}}`), uint8(0))
+	f.Add([]byte(`{"a":{"packetsReceived":1},"v":{"kind":"video"}}`), []byte(`{"a":{"type":"inbound-rtp"},"v":{"type":"inbound-rtp","jitter":1}}`), uint8(1))
+	f.Add([]byte(`{"a":{"type":1,"1":3,"2":"b"},"b":{"type":2},"t":1795362426063}`), []byte(`{"b":null,"a":{"2":"cc","t":1795362426000}}`), uint8(2))
+	f.Fuzz(func(t *testing.T, first, second []byte, how uint8) {
 		var changes Stats
+		var used unbounded
 		for _, b := range [][]byte{first, second} {
 			b = append([]byte(nil), b...)
-			err := changes.Merge(b)
+			_, err := changes.Apply(b, []*Changes{{}, {Sweep: true}, numbers}[how%3], &used)
 			if valid := json.Valid(b); err == nil && !valid {
 				t.Fatalf("accepted %q", b)
 			}
 			clear(b) // it may change
+			size := 0
+			for i := range changes.list {
+				size += changes.list[i].size()
+			}
+			if size != changes.Used() || size != int(used) {
+				t.Fatalf("%d bytes are kept, %d and %d are counted", size, changes.Used(), used)
+			}
 		}
 		sample := &telemetry.WebRTCSample{}
 		changes.Sample(sample)

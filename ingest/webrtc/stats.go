@@ -2,7 +2,6 @@ package webrtc
 
 import (
 	"math"
-	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -324,10 +323,12 @@ type stat struct {
 	kind  mediaKind
 	texts [texts]string
 	nums  [nums]float64
+
+	change change
 }
 
 func (st *stat) reset(id string) {
-	st.id, st.atUs, st.has, st.flags, st.typ, st.kind = id, 0, 0, 0, typeUnknown, kindUnsaid
+	st.id, st.atUs, st.has, st.flags, st.typ, st.kind, st.change = id, 0, 0, 0, typeUnknown, kindUnsaid, change{}
 	clear(st.texts[:])
 }
 
@@ -359,12 +360,26 @@ type Stats struct {
 
 	list  []stat
 	index map[string]int // of list, where it is worth it; nil while it is not made
-	owned bool           // strings are copies
 	arena []byte         // unescaped strings
 	out   output
+
+	// Of changes; see Apply.
+	owned      bool // strings are copied
+	how        *Changes
+	room       Room
+	used       int    // of the room
+	round      uint32 // counts the changes
+	cursor     int    // of list, where the next object is looked for first
+	commonUs   int64  // the timestamp of all
+	hasCommon  bool
+	removed    bool // some objects are
+	full       bool
+	saved      []savedStat // what changed objects were before
+	before     int         // len(list) before
+	usedBefore int
 }
 
-// Reset forgets everything.
+// Reset forgets everything. It is not for a Stats that takes changes: see Free.
 func (s *Stats) Reset() {
 	s.list = s.list[:0]
 	if len(s.index) > 0 {
@@ -375,42 +390,25 @@ func (s *Stats) Reset() {
 // Read takes a whole getStats() result: an object of RTCStats by id, an array
 // of RTCStats, or an array of [id, RTCStats]. The Stats, and what is made from
 // them, refer to b.
-func (s *Stats) Read(b []byte) error { return s.whole(b, false) }
-
-// Merge takes what changed: members replace those of the object with the same
-// id, null removes a member. b may change afterwards.
-func (s *Stats) Merge(b []byte) error { return s.whole(b, true) }
-
-func (s *Stats) whole(b []byte, merge bool) error {
-	if !merge {
-		s.Reset()
-	}
+func (s *Stats) Read(b []byte) error {
+	s.Reset()
 	s.arena = s.arena[:0]
-	i, err := s.read(b, space(b, 0), 0, merge)
+	i, err := s.read(b, space(b, 0), 0)
 	if err == nil {
-		if i = space(b, i); i < len(b) {
-			err = errSyntax
-		}
+		i, err = s.end(b, i)
 	}
 	return itemError(err, i, len(b))
-}
-
-// Delete removes the object with an id.
-func (s *Stats) Delete(id string) {
-	if st := s.byID(id); st != nil {
-		st.typ, st.kind = typeIgnored, kindUnsaid
-	}
 }
 
 // Len is the number of objects.
 func (s *Stats) Len() int { return len(s.list) }
 
 // read takes statistics at b[i], within depth objects or arrays.
-func (s *Stats) read(b []byte, i, depth int, merge bool) (_ int, err error) {
+func (s *Stats) read(b []byte, i, depth int) (_ int, err error) {
 	if i >= len(b) {
 		return i, errSyntax
 	}
-	s.owned = merge
+	s.owned = false
 	switch b[i] {
 	case '{':
 		return s.readObject(b, i, depth)
@@ -552,9 +550,6 @@ func (s *Stats) object(b []byte, i, depth int, id string) (_ int, err error) {
 	if depth >= maxDepth {
 		return i, errDepth
 	}
-	if s.owned {
-		return s.merge(b, i, depth, id)
-	}
 	st := s.add(id)
 	if i, err = s.members(b, i, depth, st); err != nil {
 		return i, err
@@ -568,38 +563,6 @@ func (s *Stats) object(b []byte, i, depth int, id string) (_ int, err error) {
 }
 
 var errReports = &FieldError{"stats", "too many reports"}
-
-// merge takes one object of a delta. Objects that are not used are kept too:
-// what comes of them next will not say what they are.
-func (s *Stats) merge(b []byte, i, depth int, id string) (_ int, err error) {
-	if id == "" { // an array: the id is inside
-		var found stat
-		end, err := s.members(b, i, depth, &found)
-		if err != nil || found.id == "" {
-			return end, err
-		}
-		id = found.id
-	}
-	st := s.byID(id)
-	if st == nil {
-		if len(s.list) >= MaxReports {
-			return i, errReports
-		}
-		st = s.add(strings.Clone(id))
-		if len(s.index) > 0 {
-			s.index[st.id] = len(s.list) - 1
-		}
-	}
-	if st.ignored() {
-		// It was deleted, or nobody wants it; a new type makes it another one.
-		st.reset(st.id)
-		if i, err = s.members(b, i, depth, st); st.typ == typeUnknown {
-			st.typ = typeIgnored
-		}
-		return i, err
-	}
-	return s.members(b, i, depth, st)
-}
 
 // members reads an object into st. The first type and the first kind count:
 // once they say that the object is of no use, the rest is passed over. Of any
@@ -662,12 +625,11 @@ func (s *Stats) member(b []byte, i, depth int, st *stat, m *member) (_ int, err 
 		return i, err
 	case memberText:
 		v, i, err := s.textValue(b, i, depth)
-		if s.owned && v != st.texts[m.index] {
-			v = strings.Clone(v)
-		} else if s.owned {
-			return i, err
+		if s.owned {
+			s.setText(st, m.index, v)
+		} else {
+			st.texts[m.index] = v
 		}
-		st.texts[m.index] = v
 		return i, err
 	case memberFlag:
 		v, _, i, err := boolean(b, i, depth)

@@ -332,7 +332,7 @@ func (d *Decoder) readStats(b []byte, i int) (_ int, err error) {
 	d.hasStats = true
 	d.stats.Reset()
 	start := i
-	i, err = d.stats.read(b, i, 1, false)
+	i, err = d.stats.read(b, i, 1)
 	if field, ok := err.(*FieldError); ok {
 		d.refuse(field.Field, field.Detail)
 		return skip(b, start, 1)

@@ -170,8 +170,9 @@ func TestOtherBrowsers(t *testing.T) {
 }
 
 // Changes make the same of a session as whole statistics do.
-func TestMergeRecorded(t *testing.T) {
+func TestApplyRecorded(t *testing.T) {
 	var session, whole Stats
+	var used unbounded
 	known := map[string]bool{}
 	for n, report := range recorded(t, "w2_loss_jitter", "A") {
 		var objects map[string]map[string]json.RawMessage
@@ -190,8 +191,8 @@ func TestMergeRecorded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := session.Merge(changes); err != nil {
-			t.Fatal(err)
+		if full, err := session.Apply(changes, &Changes{}, &used); full || err != nil {
+			t.Fatal(full, err)
 		}
 		clear(changes) // it is not needed any more
 		if err := whole.Read(report); err != nil {
