@@ -13,7 +13,7 @@ const registerText = "REGISTER sip:example.test SIP/2.0\r\nVia: SIP/2.0/UDP 10.0
 	"Contact: <sip:ann@10.0.0.1:5060>;+sip.instance=\"<urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6>\";reg-id=1\r\nUser-Agent: test/1.0\r\nExpires: 300\r\nContent-Length: 0\r\n\r\n"
 
 // packer is what follows the observer but for Kafka: records go into batches.
-type packer struct{ batch, key []byte }
+type packer struct{ batch []byte }
 
 func (p *packer) write(o outgoing) {
 	if len(p.batch)+len(o.record) > packBytes {

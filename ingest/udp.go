@@ -151,6 +151,3 @@ func (l *udpLoop) failed(err error) {
 	// An ICMP error on an unconnected socket and the like: it lives on.
 	l.in.log.Debug("cannot read a datagram", "address", l.conn.LocalAddr().String(), "error", err)
 }
-
-// unmapped gives an address as it is written, IPv4 as IPv4.
-func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }

@@ -36,3 +36,6 @@ func (r *batchReader) size() int { return 1 }
 
 // datagram gives the one that was read last, valid until the next read.
 func (r *batchReader) datagram(int) ([]byte, netip.AddrPort) { return r.buffer[:r.n], r.remote }
+
+// unmapped gives an address as it is written, IPv4 as IPv4.
+func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }

@@ -36,7 +36,6 @@ type figure struct {
 	perNs  float64
 	broker float64
 	rate   float64
-	sums   bool
 }
 
 func (f figure) lost() float64 { return float64(f.sent) - f.kept }
