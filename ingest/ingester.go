@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -374,6 +375,10 @@ func (in *Ingester) upkeep(ctx context.Context, nowUs int64, write sink) {
 	}
 }
 
+// bindingsWait is how long bindings of others may gather. RTCP that needs one
+// waits longer; waking up for each would cost more than the binding.
+const bindingsWait = 100 * time.Millisecond
+
 // runBindings learns the bindings of other ingesters, and after a restart those
 // of the process before.
 func (in *Ingester) runBindings(ctx context.Context) error {
@@ -381,7 +386,8 @@ func (in *Ingester) runBindings(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	client, err := kgo.NewClient(append(opts, kgo.ConsumeTopics(telemetry.TopicBindings), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...)
+	client, err := kgo.NewClient(append(opts, kgo.ConsumeTopics(telemetry.TopicBindings), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchMinBytes(1<<20), kgo.FetchMaxWait(bindingsWait))...)
 	if err != nil {
 		return fmt.Errorf("cannot make a Kafka client: %w", err)
 	}
@@ -400,17 +406,17 @@ func (in *Ingester) runBindings(ctx context.Context) error {
 }
 
 func (in *Ingester) learn(k *kgo.Record, write sink) {
-	for _, h := range k.Headers {
-		if h.Key == "ingester" && string(h.Value) == string(in.instance) {
-			return
-		}
-	}
-	b := &telemetry.Binding{}
-	now := in.now().UnixMicro()
-	if proto.Unmarshal(k.Value, b) != nil || b.Timeline != "" || b.AtUs < now-in.cfg.Bindings.Idle.Microseconds() {
+	if bytes.Equal(k.Key, in.instance) {
 		return
 	}
-	in.live.learn(b, now, write)
+	now := in.now().UnixMicro()
+	for encoded, err := range telemetry.Unpack(k.Value) {
+		b := &telemetry.Binding{}
+		if err != nil || proto.Unmarshal(encoded, b) != nil || b.Timeline != "" || b.AtUs < now-in.cfg.Bindings.Idle.Microseconds() {
+			continue
+		}
+		in.live.learn(b, now, write)
+	}
 }
 
 func addrPort(a net.Addr) netip.AddrPort {

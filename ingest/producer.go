@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,7 +42,13 @@ type Producer struct {
 	room   room
 	topics [2]topicPacks // telemetry, registrations
 	free   []*pack       // to be used again
-	timer  *time.Timer   // packs what lingers
+
+	shared      *pack  // bindings for the other ingesters
+	sharedBy    []byte // this ingester
+	sharedBytes int    // of bindings that Kafka has not acknowledged
+	binding     []byte
+
+	timer  *time.Timer // packs what lingers
 	armed  bool
 	asked  time.Time     // when the partitions were asked for
 	known  chan struct{} // closed once the partitions are known
@@ -129,7 +136,7 @@ func NewProducer(kafka bus.Config, buffer BufferConfig, reg prometheus.Registere
 		return nil, fmt.Errorf("cannot make a Kafka client: %w", err)
 	}
 	p := &Producer{client: client, admin: kadm.NewClient(client), linger: buffer.Linger,
-		room: room{maxRecords: buffer.Records, maxBytes: buffer.Bytes}, known: make(chan struct{})}
+		room: room{maxRecords: buffer.Records, maxBytes: buffer.Bytes}, shared: &pack{}, known: make(chan struct{})}
 	p.ctx, p.close = context.WithCancel(context.Background())
 	p.topics[0].name, p.topics[1].name = telemetry.TopicTelemetry, telemetry.TopicRegistrations
 	p.timer = time.AfterFunc(time.Hour, p.lingered)
@@ -360,6 +367,11 @@ func (p *Producer) pack(t *topicPacks, partition int32, record []byte, a ack) {
 		p.send(t, partition)
 		return
 	}
+	p.arm()
+}
+
+// arm has everything sent once it has lingered.
+func (p *Producer) arm() {
 	if !p.armed {
 		p.armed = true
 		p.timer.Reset(p.linger)
@@ -389,6 +401,7 @@ func (p *Producer) sendAll() {
 			p.send(&p.topics[i], int32(n))
 		}
 	}
+	p.sendShared()
 }
 
 // send gives a pack to the client, which keeps the order of a partition. The end
@@ -613,25 +626,52 @@ func (p *Producer) Everywhere(ctx context.Context, r *telemetry.Record) error {
 	return m.wait(ctx)
 }
 
-// bindingSubject is what a binding is of: an address, or a Call-ID.
-func bindingSubject(b *telemetry.Binding) string {
-	if b.Address != "" {
-		return b.Address
+// maxShared bounds the bytes of bindings that wait for Kafka.
+const maxShared = 4 << 20
+
+// share writes bindings for the other ingesters, many in one Kafka record. They
+// are help, not telemetry: what finds no room is left out. The key is the
+// ingester that knows them: they reach the others in order, and itself can tell
+// that they are its own.
+func (p *Producer) share(instance []byte, bindings []*telemetry.Binding) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, b := range bindings {
+		if p.sharedBytes+len(p.shared.value) > maxShared {
+			return
+		}
+		size := b.SizeVT()
+		p.binding = slices.Grow(p.binding[:0], size)[:size]
+		if n, err := b.MarshalToSizedBufferVT(p.binding); err != nil || n != size {
+			panic(fmt.Sprintf("ingest: a binding of %d bytes is encoded in %d: %v", size, n, err)) // generated code contradicts itself
+		}
+		if k := p.shared; len(k.value) > 0 && len(k.value)+size > packBytes {
+			p.sendShared()
+		}
+		p.shared.value = telemetry.AppendToBatch(p.shared.value, p.binding)
+		p.sharedBy = instance
 	}
-	return "call " + b.CallId
+	if p.linger <= 0 {
+		p.sendShared()
+		return
+	}
+	p.arm()
 }
 
-// share writes bindings for the other ingesters. They are help, not telemetry:
-// what finds no room is left out.
-func (p *Producer) share(instance []byte, bindings []*telemetry.Binding) {
-	for _, b := range bindings {
-		value, err := marshal(b)
-		if err != nil {
-			continue
-		}
-		p.client.TryProduce(context.Background(), &kgo.Record{Topic: telemetry.TopicBindings, Key: telemetry.Key(b.Scope, bindingSubject(b)),
-			Value: value, Headers: []kgo.RecordHeader{{Key: "ingester", Value: instance}}}, nil)
+func (p *Producer) sendShared() {
+	k := p.shared
+	if len(k.value) == 0 {
+		return
 	}
+	p.shared = p.newPack()
+	size := len(k.value)
+	p.sharedBytes += size
+	p.client.TryProduce(context.Background(), &kgo.Record{Topic: telemetry.TopicBindings, Key: p.sharedBy, Value: k.value}, func(_ *kgo.Record, err error) {
+		p.mu.Lock()
+		p.sharedBytes -= size
+		p.mu.Unlock()
+		p.sent(k, err)
+	})
 }
 
 // murmur2 is the hash by which Kafka's clients place keys, without its sign bit.

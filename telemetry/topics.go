@@ -17,7 +17,7 @@ const (
 	TopicRegistrations = "earshot.registrations.v1" // Batch, by company + address-of-record
 	TopicOutcomes      = "earshot.outcomes.v1"      // Outcome, key as its input
 	TopicCheckpoints   = "earshot.checkpoints.v1"   // CheckpointEntry, compacted
-	TopicBindings      = "earshot.bindings.v1"      // Binding, compacted
+	TopicBindings      = "earshot.bindings.v2"      // Batch of Binding, by ingester; kept for a day
 	TopicDeadLetter    = "earshot.deadletter.v1"    // the raw input, reason in headers
 )
 

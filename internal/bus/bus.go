@@ -112,13 +112,15 @@ func EnsureTopics(ctx context.Context, c Config) error {
 	defer client.Close()
 	adm := kadm.NewClient(client)
 	compact, forever := "compact", "-1"
+	// Older bindings help nobody. No key replaces another's: each is the ingester's.
+	day := "86400000"
 	for topic, configs := range map[string]map[string]*string{
 		telemetry.TopicTelemetry:     nil,
 		telemetry.TopicRegistrations: nil,
 		telemetry.TopicOutcomes:      nil,
 		telemetry.TopicDeadLetter:    {"retention.ms": &forever},
 		telemetry.TopicCheckpoints:   {"cleanup.policy": &compact},
-		telemetry.TopicBindings:      {"cleanup.policy": &compact},
+		telemetry.TopicBindings:      {"retention.ms": &day},
 	} {
 		_, err := adm.CreateTopic(ctx, c.Partitions, c.Replication, configs, topic)
 		if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
