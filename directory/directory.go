@@ -72,6 +72,7 @@ type Directory struct {
 	db       *sql.DB
 	postgres bool
 	now      func() time.Time
+	recent   recentKeys
 }
 
 // Open connects to the database that cfg names and brings its schema up to
