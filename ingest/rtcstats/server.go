@@ -1,6 +1,7 @@
 package rtcstats
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -28,14 +30,14 @@ import (
 // Route is where the Server is mounted; what stands after it names the call.
 const Route = "/ingest/v1/rtcstats"
 
-// Observation is what a message gave: a sample or an event.
+// Observation is what a message gave: a sample or an event, which last until
+// Produce returns.
 type Observation struct {
 	Company  string
 	Sample   *telemetry.WebRTCSample // or
 	Event    *telemetry.CallEvent
 	AtUs     int64 // Unix microseconds, by the clock of this machine
 	OffsetUs int64 // what AtUs differs from the sender's clock
-	Message  []byte
 	Received time.Time
 }
 
@@ -253,7 +255,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, "protocol", http.StatusBadRequest, "the WebSocket subprotocol must be rtcstats#5.x, 1.x, 2.x or 3.x_STANDARD, _LEGACY, _JVB")
 		return
 	}
-	c := &connection{server: s, dialect: dialect, opened: s.deps.Now(), over: make(chan struct{}),
+	c := &connection{server: s, dialect: dialect, opened: s.deps.Now(), over: make(chan struct{}), methods: map[string]prometheus.Counter{},
 		limiter: rate.NewLimiter(rate.Limit(s.cfg.MessagesPerSecond), s.cfg.MessagesBurst), window: make(chan struct{}, s.cfg.InFlight)}
 	if !s.enter(c) {
 		w.Header().Set("Retry-After", "10")
@@ -261,7 +263,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.leave(c)
-	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+	ws, err := websocket.Accept(wideReads{w}, r, &websocket.AcceptOptions{
 		Subprotocols: []string{name},
 		// Pages of any origin may connect: each has to show a token, and cookies are not looked at.
 		InsecureSkipVerify: true,
@@ -284,6 +286,37 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.opened.Dec()
 	c.counts = s.deps.Counts(grant.company)
 	c.run(grant, r.URL.Query().Get("statsSessionId"))
+}
+
+// readBytes is what is read at a time. A message with a whole report has 15 kB,
+// and a reader of 4 kB, which net/http gives, takes three system calls for it.
+const readBytes = 16 << 10
+
+// wideReads gives a connection that is taken over a larger reader.
+type wideReads struct{ http.ResponseWriter }
+
+// Unwrap lets the WebSocket library find what else the writer can do.
+func (w wideReads) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeaderNow passes on what gin needs to be told before a connection is taken over.
+func (w wideReads) WriteHeaderNow() {
+	if g, ok := w.ResponseWriter.(interface{ WriteHeaderNow() }); ok {
+		g.WriteHeaderNow()
+	}
+}
+
+// Hijack implements http.Hijacker.
+func (w wideReads) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffered, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
+	wide := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(bytes.Clone(early)), conn), readBytes)
+	if _, err := wide.Peek(len(early)); err != nil {
+		return nil, nil, err
+	}
+	return conn, bufio.NewReadWriter(wide, buffered.Writer), nil
 }
 
 func (s *Server) refuse(w http.ResponseWriter, reason string, status int, text string) {
@@ -407,6 +440,7 @@ type connection struct {
 	reading atomic.Bool
 	goodbye bool
 	buf     bytes.Buffer
+	methods map[string]prometheus.Counter
 }
 
 // Jitsi's closing codes.
@@ -544,7 +578,7 @@ func (c *connection) message(session *session, message []byte, received time.Tim
 		c.counts.Rejected(Reason(err))
 		return
 	}
-	s.messages.WithLabelValues(c.dialect.String(), e.Label()).Inc()
+	c.counter(&e).Inc()
 	if e.Full {
 		s.messages.WithLabelValues(c.dialect.String(), "state_full").Inc()
 	}
@@ -554,7 +588,7 @@ func (c *connection) message(session *session, message []byte, received time.Tim
 			session.passed(e.Seq)
 		}
 	}
-	o := Observation{Company: session.grant.company, Message: message, Received: received}
+	o := Observation{Company: session.grant.company, Received: received}
 	switch e.Kind {
 	case Stats:
 		o.Sample = session.sample(&e)
@@ -605,6 +639,19 @@ func (c *connection) message(session *session, message []byte, received time.Tim
 			session.settled(e.Seq)
 		}
 	})
+}
+
+// counter counts the messages of a method.
+func (c *connection) counter(e *Event) prometheus.Counter {
+	if n, ok := c.methods[e.Method]; ok {
+		return n
+	}
+	label := e.Label()
+	n := c.server.messages.WithLabelValues(c.dialect.String(), label)
+	if label == e.Method { // there are but so many of these
+		c.methods[strings.Clone(label)] = n
+	}
+	return n
 }
 
 // Empty says whether a report held nothing about audio: before media flows.

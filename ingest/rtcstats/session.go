@@ -31,6 +31,10 @@ type session struct {
 	device string
 	meet   string // as the sender says it
 
+	legPC, legID string // the leg of the newest sample
+	made         telemetry.WebRTCSample
+	who          telemetry.Identity
+
 	mu     sync.Mutex
 	seen   int64       // highest sequence number decoded
 	acked  int64       // all up to this one are in Kafka or need not be
@@ -130,17 +134,22 @@ func (s *session) leg(pc string) string {
 	if pc == "" {
 		return s.id
 	}
-	return s.id + "/" + pc
+	if s.legPC != pc {
+		s.legPC, s.legID = strings.Clone(pc), s.id+"/"+pc
+	}
+	return s.legID
 }
 
-// sample is a new sample of the sender, without statistics.
+// sample is a new sample of the sender, without statistics. It is valid until the
+// next one.
 func (s *session) sample(e *Event) *telemetry.WebRTCSample {
-	sample := &telemetry.WebRTCSample{
-		CallId: s.call(), LegId: s.leg(strings.Clone(e.PC)), UserId: s.user, DeviceId: s.device, Endpoint: "web",
-		Muted: e.Muted, HasMuted: e.HasMuted,
-	}
+	sample := &s.made
+	sample.CallId, sample.LegId, sample.UserId, sample.DeviceId, sample.Endpoint = s.call(), s.leg(e.PC), s.user, s.device, "web"
+	sample.Muted, sample.HasMuted, sample.Identity = e.Muted, e.HasMuted, nil
 	if s.user != "" || s.device != "" || s.name != "" {
-		sample.Identity = &telemetry.Identity{UserId: s.user, DeviceId: s.device, Name: s.name}
+		s.who.Reset() // whoever completes it writes into it
+		s.who.UserId, s.who.DeviceId, s.who.Name = s.user, s.device, s.name
+		sample.Identity = &s.who
 	}
 	return sample
 }
