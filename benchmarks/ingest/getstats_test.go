@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -285,6 +286,9 @@ func total(messages []string) (n int) {
 // post sends n samples as ten to a body.
 func post(b testing.TB, e *earshot, reports [][]byte, n int) {
 	const batch = 10
+	// As browsers do, each sender stays with its connection.
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}
+	defer client.CloseIdleConnections()
 	jobs := make(chan int)
 	var workers sync.WaitGroup
 	for range 8 {
@@ -303,7 +307,7 @@ func post(b testing.TB, e *earshot, reports [][]byte, n int) {
 				}
 				req.Header.Set("Authorization", "Bearer "+e.up.Key)
 				req.Header.Set("Content-Type", "application/x-ndjson")
-				res, err := http.DefaultClient.Do(req)
+				res, err := client.Do(req)
 				if err != nil {
 					b.Error(err)
 					continue
@@ -311,6 +315,7 @@ func post(b testing.TB, e *earshot, reports [][]byte, n int) {
 				if res.StatusCode != http.StatusAccepted {
 					b.Errorf("POST: %s", res.Status)
 				}
+				_, _ = io.Copy(io.Discard, res.Body)
 				res.Body.Close()
 			}
 		})
