@@ -29,7 +29,7 @@ type SIPConfig struct {
 	MaxExpires     time.Duration `koanf:"max_expires" doc:"longest registration granted"`
 	MaxBindings    int           `koanf:"max_bindings" doc:"most bindings kept; more are answered 503"`
 
-	GRUU bool `koanf:"gruu" doc:"give phones that ask for it an address of their own (RFC 5627)"`
+	GRUU bool `koanf:"gruu" doc:"give phones that ask for it an address of their own (RFC 5627); they name it in calls, which Earshot does not route"`
 
 	MessageBytes int           `koanf:"message_bytes" doc:"largest message taken over a connection, in bytes"`
 	Connections  int           `koanf:"connections" doc:"most connections at a time, a quarter of them from one address"`
@@ -55,7 +55,7 @@ func defaultSIP() SIPConfig {
 	return SIPConfig{
 		Listen: "127.0.0.1:5060",
 		Auth:   registrar.AuthKnown, Realm: "earshot", Algorithms: []string{registrar.MD5}, NonceFor: 5 * time.Minute,
-		MinExpires: 20 * time.Second, DefaultExpires: 300 * time.Second, MaxExpires: 3600 * time.Second, MaxBindings: 1_000_000, GRUU: true,
+		MinExpires: 20 * time.Second, DefaultExpires: 300 * time.Second, MaxExpires: 3600 * time.Second, MaxBindings: 1_000_000,
 		// A connection lives from one registration to the next.
 		MessageBytes: 64 << 10, Connections: 10_000, Idle: 65 * time.Minute, Rate: 100, Burst: 500,
 	}

@@ -150,4 +150,7 @@ func TestPhoneSettings(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	if defaultSIP().GRUU {
+		t.Error("phones are given addresses that lead nowhere unless a PBX knows them")
+	}
 }

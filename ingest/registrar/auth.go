@@ -115,11 +115,11 @@ func (g *guard) admit(q *request, company, aor string, now time.Time) (response,
 
 // given is the answer to a challenge of ours, nil without one.
 func (g *guard) given(q *request) (*digest.Credentials, error) {
-	for _, value := range q.authorization {
-		if !digest.IsDigest(value) {
+	for _, h := range q.GetHeaders("Authorization") {
+		if !digest.IsDigest(h.Value()) {
 			continue
 		}
-		c, err := digest.ParseCredentials(value)
+		c, err := digest.ParseCredentials(h.Value())
 		if err != nil {
 			return nil, err
 		}
@@ -179,7 +179,7 @@ func (g *guard) verify(q *request, given *digest.Credentials, usable []Credentia
 	default:
 		return false
 	}
-	ha2 := hash(q.method + ":" + given.URI)
+	ha2 := hash(q.Method.String() + ":" + given.URI)
 	right := 0
 	for _, c := range usable {
 		want := hash(ha1(c) + ":" + between + ":" + ha2)

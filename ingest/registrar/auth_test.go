@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	sipgo "github.com/emiago/sipgo/sip"
 	"github.com/icholy/digest"
 
 	"github.com/earshot/earshot/telemetry"
@@ -251,8 +252,11 @@ func FuzzAuthorization(f *testing.F) {
 		cfg := settings(nil)
 		cfg.Credentials = book{"ann@example.test": {credential("ann", "earshot", "right")}}
 		r := newRegistrar(t, cfg)
-		q := readRequest([]byte(registerRequest("ann", "c", 1)), udp)
-		q.authorization = []string{value}
+		q, err := readRequest([]byte(registerRequest("ann", "c", 1)), udp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.AppendHeader(sipgo.NewHeader("Authorization", value))
 		q.m = &telemetry.SIPMessage{RequestUri: "sip:example.test"}
 		if a, ok := r.guard.admit(q, "", "ann@example.test", time.Now()); ok || a.status != 400 && a.status != 401 && a.status != 403 {
 			t.Fatalf("%+v", a)

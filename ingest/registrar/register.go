@@ -2,13 +2,14 @@ package registrar
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/earshot/earshot/ingest/sip"
+	sipgo "github.com/emiago/sipgo/sip"
 )
 
 const (
@@ -23,6 +24,8 @@ func (r *Registrar) register(q *request, now time.Time) response {
 	if q.m.To.GetHost() == "" {
 		return answer(400, "To Names No Address")
 	}
+	// Whose address it is says the decoder, not sipgo, which leaves escapes in a
+	// user's name: nobody is to be let in under one name and shown under another.
 	aor := strings.Clone(q.m.To.User + "@" + strings.ToLower(q.m.To.Host))
 	if refusal, ok := r.guard.admit(q, r.cfg.Company(q.flow.peer.Addr(), q.m), aor, now); !ok {
 		return refusal
@@ -39,7 +42,7 @@ func (r *Registrar) register(q *request, now time.Time) response {
 		return answer(503, "Too Many Bindings", field{"Retry-After", "60"})
 	}
 	a := answer(200, "OK", field{"Date", now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")})
-	gruu := r.cfg.GRUU && slices.Contains(q.supported, "gruu")
+	gruu := r.cfg.GRUU && slices.Contains(q.tags("Supported"), "gruu")
 	for _, b := range held {
 		a.fields = append(a.fields, field{"Contact", b.contact(aor, gruu, now)})
 	}
@@ -50,8 +53,8 @@ func (r *Registrar) register(q *request, now time.Time) response {
 		}
 		a.fields = append(a.fields, field{"Require", "outbound"}, field{"Flow-Timer", seconds(timer)})
 	}
-	if len(q.path) > 0 && slices.Contains(q.supported, "path") {
-		a.fields = append(a.fields, field{"Path", strings.Join(q.path, ", ")})
+	if path := q.values("Path"); len(path) > 0 && slices.Contains(q.tags("Supported"), "path") {
+		a.fields = append(a.fields, field{"Path", strings.Join(path, ", ")})
 	}
 	a.fields = append(a.fields, field{"Supported", strings.Join(r.extensions(), ", ")})
 	return a
@@ -59,39 +62,45 @@ func (r *Registrar) register(q *request, now time.Time) response {
 
 // wanted reads what a REGISTER is to change.
 func (r *Registrar) wanted(q *request, aor string, now time.Time) (u update, refusal response, ok bool) {
-	u = update{aor: aor, callID: strings.Clone(q.m.CallId), cseq: q.m.Cseq}
-	outbound := slices.Contains(q.supported, "outbound")
+	u = update{aor: aor, callID: q.CallID().Value(), cseq: q.CSeq().SeqNo}
+	outbound := slices.Contains(q.tags("Supported"), "outbound")
+	expires, stated := interval(q.one("Expires"))
+	if !stated {
+		expires = r.cfg.DefaultExpires
+	}
 	flows := 0
-	for i, c := range q.m.Contacts {
-		if c.Uri == "*" {
-			if q.m.ExpiresS != 0 || len(q.m.Contacts) != 1 {
+	contacts := q.GetHeaders("Contact")
+	for _, h := range contacts {
+		c, typed := h.(*sipgo.ContactHeader)
+		if !typed {
+			continue
+		}
+		if c.Address.Wildcard {
+			if !stated || expires != 0 || len(contacts) != 1 {
 				return u, answer(400, "Wildcard Needs Expires 0"), false
 			}
 			u.all = true
 			continue
 		}
+		instance, _ := param(c.Params, "+sip.instance")
 		b := binding{
-			uri: strings.Clone(c.Uri), instance: strings.Clone(c.Instance), callID: u.callID, cseq: u.cseq,
+			uri: c.Address.String(), instance: strings.Clone(strings.Trim(instance, "<>")), callID: u.callID, cseq: u.cseq,
 			source: q.flow.peer.Addr(),
 		}
-		if len(q.contacts) == len(q.m.Contacts) {
-			if b.q, ok = preference(q.contacts[i]); !ok {
-				return u, answer(400, "Contact Preference Malformed"), false
-			}
+		if b.q, ok = preference(c.Params); !ok {
+			return u, answer(400, "Contact Preference Malformed"), false
 		}
 		// Without an instance there is no device whose flow it could be (RFC 5626 §6).
-		if outbound && c.RegId != "" && c.Instance != "" {
-			if n, err := strconv.ParseUint(c.RegId, 10, 31); err != nil || n == 0 {
+		if regID, _ := param(c.Params, "reg-id"); outbound && regID != "" && b.instance != "" {
+			if n, err := strconv.ParseUint(regID, 10, 31); err != nil || n == 0 {
 				return u, answer(400, "Reg-Id Malformed"), false
 			}
-			b.regID = strings.Clone(c.RegId)
+			b.regID = strings.Clone(regID)
 		}
-		wanted := r.cfg.DefaultExpires
-		for _, s := range []int64{c.ExpiresS, q.m.ExpiresS} {
-			if s >= 0 {
-				wanted = time.Duration(min(s, 1<<31)) * time.Second
-				break
-			}
+		wanted := expires
+		own, _ := param(c.Params, "expires")
+		if s, ok := interval(own); ok {
+			wanted = s
 		}
 		switch {
 		case wanted == 0:
@@ -104,7 +113,7 @@ func (r *Registrar) wanted(q *request, aor string, now time.Time) (u update, ref
 			if flows++; flows > 1 {
 				return u, answer(400, "One Flow Per Request"), false
 			}
-			if q.hops() > 1 && !firstHopKeepsFlows(q.path) {
+			if len(q.values("Via")) > 1 && !firstHopKeepsFlows(q.values("Path")) {
 				return u, answer(439, "First Hop Lacks Outbound Support"), false
 			}
 			u.flows = true
@@ -137,13 +146,22 @@ func firstHopKeepsFlows(path []string) bool {
 }
 
 // preference is the q of a contact (RFC 3261 §20.10), empty without one.
-func preference(contact string) (q string, ok bool) {
-	q, found := sip.Param(contact, "q")
+func preference(of sipgo.HeaderParams) (q string, ok bool) {
+	q, found := param(of, "q")
 	if !found {
 		return "", true
 	}
 	v, err := strconv.ParseFloat(q, 64)
-	return q, err == nil && v >= 0 && v <= 1 && len(q) <= 5 && strings.Trim(q, "0123456789.") == ""
+	return strings.Clone(q), err == nil && v >= 0 && v <= 1 && len(q) <= 5 && strings.Trim(q, "0123456789.") == ""
+}
+
+// interval is a number of seconds (RFC 3261 §20.19), at most 2³¹ of them.
+func interval(text string) (time.Duration, bool) {
+	s, err := strconv.ParseUint(text, 10, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0, false
+	}
+	return time.Duration(min(s, 1<<31)) * time.Second, true
 }
 
 // contact is a binding in a 200, with its instance and flow (RFC 5626 §6) and,

@@ -6,7 +6,6 @@ package registrar
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -199,24 +198,24 @@ func (r *Registrar) take(raw []byte, from flow) (out []byte, to netip.AddrPort) 
 	if err == nil && m.Status != 0 {
 		return nil, to // an answer, to nothing that was asked
 	}
-	q := readRequest(raw, from)
-	if q.method == "ACK" || strings.HasPrefix(strings.ToUpper(q.method), "SIP/") || len(q.vias) == 0 {
+	q, unfit := readRequest(raw, from)
+	if q == nil || q.IsAck() || q.one("Via") == "" {
 		return nil, to
 	}
 	to = q.destination()
 	if err == nil {
-		q.m = m
+		q.m, err = m, unfit
 	}
 	key := ""
 	if !from.stream() {
-		key = transactionKey(q.method, q)
+		key = transactionKey(q.Method, q)
 		if out = r.transactions.find(key, now); out != nil {
 			return out, to
 		}
 	}
 	a := r.decide(q, err, now)
-	r.metrics.answers.WithLabelValues(knownMethod(q.method), strconv.Itoa(a.status)).Inc()
-	out = a.bytes(q, strings.ToLower(rand.Text()[:16]))
+	r.metrics.answers.WithLabelValues(knownMethod(q.Method.String()), strconv.Itoa(a.status)).Inc()
+	out = a.bytes(q)
 	if key != "" {
 		r.transactions.keep(key, out, now)
 	}
@@ -235,17 +234,23 @@ func (r *Registrar) decide(q *request, unreadable error, now time.Time) response
 		return answer(505, "Version Not Supported")
 	case errors.Is(unreadable, sip.ErrCSeq):
 		return answer(400, "CSeq Malformed")
-	case unreadable != nil, q.callID == "", q.cseq == "":
+	case errors.Is(unreadable, sip.ErrMissing):
 		return answer(400, "Call-ID Or CSeq Missing")
-	case q.from == "", q.to == "":
-		return answer(400, "From Or To Missing")
-	case !strings.EqualFold(cseqMethod(q.cseq), q.method):
+	case unreadable != nil:
+		return answer(400, "Request Malformed")
+	case q.CallID() == nil, q.CSeq() == nil:
+		return answer(400, "Call-ID Or CSeq Malformed")
+	case q.From() == nil, q.To() == nil:
+		return answer(400, "From Or To Missing Or Malformed")
+	case q.Via() == nil:
+		return answer(400, "Via Malformed")
+	case strings.TrimSpace(q.CSeq().MethodName.String()) != q.Method.String():
 		return answer(400, "CSeq Names Another Method")
 	}
-	if missing := r.unsupported(q); missing != "" && q.method != "CANCEL" {
+	if missing := r.unsupported(q); missing != "" && !q.IsCancel() {
 		return answer(420, "Bad Extension", field{"Unsupported", missing})
 	}
-	switch q.method {
+	switch q.Method {
 	case "REGISTER":
 		return r.register(q, now)
 	case "PUBLISH", "NOTIFY":
@@ -265,11 +270,6 @@ func (r *Registrar) decide(q *request, unreadable error, now time.Time) response
 	return answer(501, "Not Implemented", field{"Allow", allowed})
 }
 
-func cseqMethod(cseq string) string {
-	fields := strings.Fields(cseq)
-	return fields[len(fields)-1]
-}
-
 // extensions are the option tags of what is supported here.
 func (r *Registrar) extensions() []string {
 	if r.cfg.GRUU {
@@ -282,7 +282,7 @@ func (r *Registrar) extensions() []string {
 // here (RFC 3261 §8.2.2.3).
 func (r *Registrar) unsupported(q *request) string {
 	var missing []string
-	for _, tag := range q.require {
+	for _, tag := range q.tags("Require") {
 		if !slices.Contains(r.extensions(), tag) {
 			missing = append(missing, tag)
 		}

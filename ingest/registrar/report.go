@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	sipgo "github.com/emiago/sipgo/sip"
+
 	"github.com/earshot/earshot/ingest/sip"
 )
 
@@ -17,10 +19,11 @@ const publishedFor = 3600 * time.Second
 // report takes PUBLISH and NOTIFY of quality reports (RFC 6035 §4). The
 // observer has read the body; what it could not read is its to count.
 func (r *Registrar) report(q *request, now time.Time) response {
+	event, encoding := token(q.one("Event")), token(q.one("Content-Encoding"))
 	switch {
-	case q.method == "NOTIFY" && q.event == "keep-alive": // a habit of Sipura and its heirs
+	case q.Method == sipgo.NOTIFY && event == "keep-alive": // a habit of Sipura and its heirs
 		return answer(200, "OK")
-	case q.event != allowEvents:
+	case event != allowEvents:
 		return answer(489, "Bad Event", field{"Allow-Events", allowEvents})
 	}
 	// A report may come from where its phone is registered. Many phones have no
@@ -31,14 +34,14 @@ func (r *Registrar) report(q *request, now time.Time) response {
 			return refusal
 		}
 	}
-	if q.encoding != "" && q.encoding != "identity" {
+	if encoding != "" && encoding != "identity" {
 		return answer(415, "Unsupported Media Type", field{"Accept-Encoding", "identity"})
 	}
 	body := sip.Body(q.raw, sip.MediaVQ)
-	if body == nil && q.contentType != "" {
+	if body == nil && q.ContentType() != nil {
 		return answer(415, "Unsupported Media Type", field{"Accept", sip.MediaVQ})
 	}
-	if q.method == "NOTIFY" {
+	if q.Method == sipgo.NOTIFY {
 		return answer(200, "OK")
 	}
 	return r.publish(q, aor, body, now)
@@ -48,15 +51,16 @@ func (r *Registrar) report(q *request, now time.Time) response {
 // asks for it, so an entity-tag is all that is left of it: when it ends and a
 // MAC over that and whose it is, which needs no memory.
 func (r *Registrar) publish(q *request, aor string, body []byte, now time.Time) response {
-	if q.ifMatch != "" && !r.tagHolds(q.ifMatch, aor, now) {
+	held := q.one("SIP-If-Match")
+	if held != "" && !r.tagHolds(held, aor, now) {
 		return answer(412, "Conditional Request Failed")
 	}
-	if q.ifMatch == "" && body == nil {
+	if held == "" && body == nil {
 		return answer(400, "Nothing Published")
 	}
 	granted := publishedFor
-	if s := q.m.ExpiresS; s >= 0 {
-		granted = time.Duration(min(s, int64(publishedFor/time.Second))) * time.Second
+	if asked, ok := interval(q.one("Expires")); ok {
+		granted = min(asked, publishedFor)
 	}
 	return answer(200, "OK", field{"SIP-ETag", r.tag(aor, now.Add(granted))}, field{"Expires", seconds(granted)})
 }

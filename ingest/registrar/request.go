@@ -1,9 +1,14 @@
 package registrar
 
 import (
+	"errors"
+	"log/slog"
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
+
+	sipgo "github.com/emiago/sipgo/sip"
 
 	"github.com/earshot/earshot/ingest/sip"
 	"github.com/earshot/earshot/telemetry"
@@ -18,53 +23,114 @@ type flow struct {
 // stream reports whether the flow is a connection.
 func (f flow) stream() bool { return f.transport != "udp" }
 
-// request is what of a SIP request decides about its answer. Its strings are
-// pieces of what was received.
+// request is a SIP request and how it came.
 type request struct {
+	*sipgo.Request
 	flow flow
 	raw  []byte
 	m    *telemetry.SIPMessage // nil where the request cannot be read
-
-	method string
-	// Header fields as they go back into the answer (RFC 3261 §8.2.6.2).
-	vias                   []string
-	from, to, callID, cseq string
-
-	contacts           []string
-	authorization      []string
-	require, supported []string // option tags
-	path               []string
-	event              string // without parameters, in lower case
-	ifMatch            string // SIP-If-Match (RFC 3903)
-	contentType        string // without parameters, in lower case
-	encoding           string
 }
 
-// compact names of header fields that matter here (RFC 3261 §7.3.3).
-var compact = map[string]string{
-	"v": "via", "f": "from", "t": "to", "i": "call-id", "m": "contact", "k": "supported", "o": "event", "c": "content-type", "e": "content-encoding",
+const (
+	// maxFields bounds the header fields of a request, through all of which
+	// sipgo goes for each that is asked for.
+	maxFields = 256
+	// maxParts bounds the values and parameters of one header field and of the
+	// request's URI: sipgo looks for each parameter among all before it.
+	maxParts = 128
+)
+
+// errTooMany is a request that would take long to read.
+var errTooMany = errors.New("registrar: too many header fields or parameters")
+
+// fields are the header fields that are read or go back into the answer. But for
+// Contact they are kept as they came, as what goes back has to be what came:
+// sipgo's own forms lose parameters with white space around them (RFC 4475
+// §3.1.1.1) and the port in front of one. Accessors read them all the same.
+var fields = sipgo.HeadersParser{
+	"via": kept("Via"), "v": kept("Via"), "from": kept("From"), "f": kept("From"), "to": kept("To"), "t": kept("To"),
+	"call-id": kept("Call-ID"), "i": kept("Call-ID"), "cseq": kept("CSeq"), "record-route": kept("Record-Route"), "path": kept("Path"),
+	// Compact names that sipgo does not know.
+	"k": kept("Supported"), "o": kept("Event"), "e": kept("Content-Encoding"),
+	"contact": contacts, "m": contacts,
 }
 
-// maxFields bounds the header fields that are looked at.
-const maxFields = 256
+var parser = func() *sipgo.Parser {
+	sipgo.SetDefaultLogger(slog.New(slog.DiscardHandler)) // what strangers send is counted
+	p := sipgo.NewParser(sipgo.WithHeadersParsers(fields))
+	p.MaxMessageLength = math.MaxInt // transports have bounds of their own
+	return p
+}()
 
-func readRequest(raw []byte, from flow) *request {
-	q := &request{flow: from, raw: raw}
-	if fields := strings.Fields(firstLine(raw)); len(fields) > 0 {
-		q.method = fields[0]
+// kept keeps a header field as it came, but within its line.
+func kept(name string) sipgo.HeaderParser {
+	return func(_ []byte, value string) (sipgo.Header, error) {
+		if parts(value) > maxParts {
+			return nil, errTooMany
+		}
+		return sipgo.NewHeader(name, lineBreaks.Replace(value)), nil
 	}
+}
+
+func contacts(name []byte, value string) (sipgo.Header, error) {
+	if parts(value) > maxParts {
+		return nil, errTooMany
+	}
+	return sipgo.DefaultHeadersParser()["contact"](name, lineBreaks.Replace(value))
+}
+
+// lineBreaks keeps what a request brought within its line.
+var lineBreaks = strings.NewReplacer("\r", " ", "\n", " ", "\x00", " ")
+
+// parts is no less than the number of values and parameters in a text.
+func parts(s string) int {
+	return strings.Count(s, ";") + strings.Count(s, "&") + strings.Count(s, ",")
+}
+
+// readRequest reads a request; nil is none. With an error it has no more than
+// what its answer needs.
+func readRequest(raw []byte, from flow) (*request, error) {
+	method, rest, _ := strings.Cut(firstLine(raw), " ")
+	if strings.HasPrefix(strings.ToUpper(method), "SIP/") { // sipgo takes "SIP/2.0 200 SIP" for a request
+		return nil, nil
+	}
+	q, err := &request{flow: from, raw: raw}, errTooMany
+	if parts(rest) <= maxParts {
+		var m sipgo.Message
+		m, _, err = parser.ParseHeaders(raw, true)
+		q.Request, _ = m.(*sipgo.Request)
+	}
+	switch {
+	case err == nil && q.Request == nil:
+		return nil, nil
+	case err == nil && len(q.Headers()) > maxFields:
+		err = errTooMany
+	}
+	if err != nil {
+		q.Request = leftover(raw)
+	}
+	q.Method = sipgo.RequestMethod(method) // as it came: sipgo's is in upper case (RFC 3261 §7.1)
+	q.cutTopVia()
+	return q, err
+}
+
+// leftover is what answers need of a request that sipgo cannot read.
+func leftover(raw []byte) *sipgo.Request {
+	m := sipgo.NewRequest("", sipgo.Uri{})
 	left := maxFields
 	for name, value := range sip.Headers(raw) {
 		if left--; left < 0 {
 			break
 		}
-		name = strings.ToLower(name)
-		if long, ok := compact[name]; ok {
-			name = long
+		read, ok := fields[strings.ToLower(name)]
+		if !ok {
+			continue
 		}
-		q.see(name, strings.Clone(value)) // raw may be used again
+		if h, err := read(nil, strings.Clone(value)); err == nil {
+			m.AppendHeader(h)
+		}
 	}
-	return q
+	return m
 }
 
 func firstLine(raw []byte) string {
@@ -72,42 +138,47 @@ func firstLine(raw []byte) string {
 	return line
 }
 
-func (q *request) see(name, value string) {
-	once := func(field *string, value string) {
-		if *field == "" {
-			*field = value
+// cutTopVia gives the top Via value a header field of its own (RFC 3261
+// §7.3.1), as sipgo's accessor reads the whole of one.
+func (q *request) cutTopVia() {
+	via, top := q.one("Via"), ""
+	sip.Values(via, func(one string) {
+		if top == "" {
+			top = one
 		}
+	})
+	_, rest, _ := strings.Cut(via, top)
+	if rest = strings.TrimLeft(rest, ", \t"); rest == "" {
+		return
 	}
-	switch name {
-	case "via":
-		q.vias = append(q.vias, value)
-	case "from":
-		once(&q.from, value)
-	case "to":
-		once(&q.to, value)
-	case "call-id":
-		once(&q.callID, value)
-	case "cseq":
-		once(&q.cseq, value)
-	case "contact":
-		sip.Values(value, func(one string) { q.contacts = append(q.contacts, one) })
-	case "authorization":
-		q.authorization = append(q.authorization, value)
-	case "require":
-		sip.Values(value, func(one string) { q.require = append(q.require, strings.ToLower(one)) })
-	case "supported":
-		sip.Values(value, func(one string) { q.supported = append(q.supported, strings.ToLower(one)) })
-	case "path":
-		sip.Values(value, func(one string) { q.path = append(q.path, one) })
-	case "event":
-		once(&q.event, token(value))
-	case "sip-if-match":
-		once(&q.ifMatch, value)
-	case "content-type":
-		once(&q.contentType, token(value))
-	case "content-encoding":
-		once(&q.encoding, token(value))
+	q.RemoveHeader("Via")
+	q.PrependHeader(sipgo.NewHeader("Via", top), sipgo.NewHeader("Via", rest))
+}
+
+// one is the first header field of a name, empty without one.
+func (q *request) one(name string) string {
+	if h := q.GetHeader(name); h != nil {
+		return h.Value()
 	}
+	return ""
+}
+
+// values are all values of a header field that is a list.
+func (q *request) values(name string) []string {
+	var all []string
+	for _, h := range q.GetHeaders(name) {
+		sip.Values(h.Value(), func(one string) { all = append(all, one) })
+	}
+	return all
+}
+
+// tags are the option tags in a header field.
+func (q *request) tags(name string) []string {
+	all := q.values(name)
+	for i, tag := range all {
+		all[i] = strings.ToLower(tag)
+	}
+	return all
 }
 
 // token is the part of a value before its parameters.
@@ -116,31 +187,15 @@ func token(value string) string {
 	return strings.ToLower(strings.TrimSpace(t))
 }
 
-// hops is the number of Via values.
-func (q *request) hops() int {
-	n := 0
-	for _, v := range q.vias {
-		sip.Values(v, func(string) { n++ })
-	}
-	return n
-}
-
-// topVia is the first Via value and what follows it in its header field.
-func (q *request) topVia() (top, rest string) {
-	if len(q.vias) == 0 {
-		return "", ""
-	}
-	sip.Values(q.vias[0], func(one string) {
-		switch {
-		case top == "":
-			top = one
-		case rest == "":
-			rest = one
-		default:
-			rest += ", " + one
+// param is a parameter, unquoted, whatever the case of its name and the white
+// space around it, which sipgo leaves alone.
+func param(of sipgo.HeaderParams, name string) (string, bool) {
+	for _, p := range of {
+		if strings.EqualFold(strings.TrimSpace(p.K), name) {
+			return strings.Trim(strings.TrimSpace(p.V), `"`), true
 		}
-	})
-	return top, rest
+	}
+	return "", false
 }
 
 // response is an answer without what every answer has.
@@ -159,57 +214,45 @@ func answer(status int, reason string, fields ...field) response {
 // serverName is what answers say in Server.
 const serverName = "Earshot"
 
-// bytes writes the response (RFC 3261 §8.2.6). tag is To's where it has none.
-func (a response) bytes(q *request, tag string) []byte {
-	var b strings.Builder
-	line := func(name, value string) {
-		b.WriteString(name)
-		b.WriteString(": ")
-		b.WriteString(lineBreaks.Replace(value))
-		b.WriteString("\r\n")
+// bytes writes the response (RFC 3261 §8.2.6).
+func (a response) bytes(q *request) []byte {
+	res := sipgo.NewResponseFromRequest(q.Request, a.status, a.reason, nil)
+	res.SipVersion = "SIP/2.0" // whatever the request's is
+	put := func(name, value string) {
+		if h := sipgo.NewHeader(name, lineBreaks.Replace(value)); res.GetHeader(name) != nil {
+			res.ReplaceHeader(h)
+		} else {
+			res.AppendHeader(h)
+		}
 	}
-	b.WriteString("SIP/2.0 " + strconv.Itoa(a.status) + " " + a.reason + "\r\n")
-	for i, v := range q.vias {
-		if i == 0 {
-			top, rest := q.topVia()
-			if v = received(top, q.flow.peer); rest != "" {
-				v += ", " + rest
+	tag := ""
+	if to := q.To(); to != nil {
+		if _, has := param(to.Params, "tag"); !has {
+			tag, _ = res.To().Params.Get("tag") // sipgo chose one
+		}
+	}
+	put("Via", q.received())
+	for _, name := range []string{"From", "To", "Call-ID", "CSeq"} {
+		if value := q.one(name); value != "" {
+			if name == "To" && tag != "" {
+				value += ";tag=" + tag
 			}
+			put(name, value)
 		}
-		line("Via", v)
 	}
-	if q.from != "" {
-		line("From", q.from)
+	for _, f := range append(a.fields, field{"Server", serverName}) {
+		res.AppendHeader(sipgo.NewHeader(f.name, lineBreaks.Replace(f.value)))
 	}
-	if to := q.to; to != "" {
-		if _, has := sip.Param(to, "tag"); !has && a.status > 100 {
-			to += ";tag=" + tag
-		}
-		line("To", to)
-	}
-	if q.callID != "" {
-		line("Call-ID", q.callID)
-	}
-	if q.cseq != "" {
-		line("CSeq", q.cseq)
-	}
-	for _, f := range a.fields {
-		line(f.name, f.value)
-	}
-	line("Server", serverName)
-	b.WriteString("Content-Length: 0\r\n\r\n")
-	return []byte(b.String())
+	return []byte(res.String())
 }
 
-// lineBreaks keeps what a request brought within its line.
-var lineBreaks = strings.NewReplacer("\r", " ", "\n", " ", "\x00", " ")
-
-// received notes in a Via where the request really came from (RFC 3261
-// §18.2.1, RFC 3581 §4).
-func received(via string, peer netip.AddrPort) string {
+// received is the top Via with where the request really came from (RFC 3261
+// §18.2.1, RFC 3581 §4). Of these sipgo knows the second alone.
+func (q *request) received() string {
+	peer := q.flow.peer
 	var out strings.Builder
-	asked, known := false, false
-	for i, part := range strings.Split(via, ";") {
+	asked := false
+	for i, part := range strings.Split(q.one("Via"), ";") {
 		name, _, _ := strings.Cut(strings.TrimSpace(part), "=")
 		switch name = strings.ToLower(strings.TrimSpace(name)); {
 		case i > 0 && name == "received":
@@ -217,48 +260,45 @@ func received(via string, peer netip.AddrPort) string {
 		case i > 0 && name == "rport":
 			asked = true
 			part = "rport=" + strconv.Itoa(int(peer.Port()))
-		case i == 0:
-			known = sentBy(via).Addr() == peer.Addr()
 		}
 		if i > 0 {
 			out.WriteByte(';')
 		}
 		out.WriteString(part)
 	}
-	if asked || !known {
+	if asked || q.sentBy().Addr() != peer.Addr() {
 		out.WriteString(";received=" + peer.Addr().String())
 	}
 	return out.String()
 }
 
-// sentBy is the address in a Via; invalid where it is a name.
-func sentBy(via string) netip.AddrPort {
-	head, _, _ := strings.Cut(via, ";")
-	fields := strings.Fields(head)
-	if len(fields) < 2 {
+// sentBy is the address in the top Via; invalid where it is a name.
+func (q *request) sentBy() netip.AddrPort {
+	via := q.Via()
+	if via == nil {
 		return netip.AddrPort{}
 	}
-	host := fields[len(fields)-1]
-	if ap, err := netip.ParseAddrPort(host); err == nil {
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	}
-	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	if err != nil {
+	addr, err := netip.ParseAddr(via.Host)
+	if err != nil || via.Port < 0 || via.Port > math.MaxUint16 {
 		return netip.AddrPort{}
 	}
-	return netip.AddrPortFrom(addr.Unmap(), 5060)
+	port := via.Port
+	if port == 0 {
+		port = 5060
+	}
+	return netip.AddrPortFrom(addr.Unmap(), uint16(port))
 }
 
 // destination is where a datagram's answer goes: back to where it came from
 // where the phone asks for it (RFC 3581) or its Via names another address, as
 // behind a NAT that nobody told it of; else to the port in Via (RFC 3261 §18.2.2).
 func (q *request) destination() netip.AddrPort {
-	via, _ := q.topVia()
-	if _, rport := sip.Param(via, "rport"); rport {
+	by := q.sentBy()
+	if by.Addr() != q.flow.peer.Addr() {
 		return q.flow.peer
 	}
-	if by := sentBy(via); by.Addr() == q.flow.peer.Addr() && by.Port() != 0 {
-		return by
+	if _, rport := param(q.Via().Params, "rport"); rport {
+		return q.flow.peer
 	}
-	return q.flow.peer
+	return by
 }

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	sipgo "github.com/emiago/sipgo/sip"
 )
 
 const (
@@ -34,10 +36,9 @@ func newTransactions() *transactions { return &transactions{answers: map[string]
 
 // transactionKey tells requests apart (RFC 3261 §17.2.3; also of phones that
 // choose no unique branch). A CANCEL belongs to the INVITE it is about.
-func transactionKey(method string, q *request) string {
-	via, _ := q.topVia()
-	number, _, _ := strings.Cut(q.cseq, " ")
-	return strings.Join([]string{method, via, q.callID, number, q.flow.peer.String()}, "\x00")
+func transactionKey(method sipgo.RequestMethod, q *request) string {
+	number, _, _ := strings.Cut(q.one("CSeq"), " ")
+	return strings.Join([]string{method.String(), q.one("Via"), q.one("Call-ID"), number, q.flow.peer.String()}, "\x00")
 }
 
 func (t *transactions) find(key string, now time.Time) []byte {

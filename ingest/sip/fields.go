@@ -10,11 +10,3 @@ func Values(value string, f func(one string)) {
 		}
 	}
 }
-
-// Param gives a parameter of a header value, unquoted: of a name-addr those
-// after the angle brackets, of others those after the first semicolon.
-func Param(value, name string) (string, bool) {
-	s := new(scratch)
-	_, _, params := splitNameAddr(value, s)
-	return param(params, name, s)
-}
