@@ -103,6 +103,10 @@ type boundCall struct {
 	gone      bool
 	leg       leg   // of those with a name
 	group     group // where it is the first leg
+
+	// Room for the addresses of most calls: RTP and RTCP of two sides.
+	firstAddresses [4]netip.AddrPort
+	firstBindings  [4]binding
 }
 
 type binding struct {
@@ -296,14 +300,17 @@ func (c *Correlator) SIP(scopeName string, call Call, m *telemetry.SIPMessage, n
 	introduced := b == nil
 	if introduced {
 		b = c.newCall(s, call, m.CallId, nowUs)
-		if other, by := c.links.find(&b.leg, m, nowUs); other != nil {
+	}
+	said := c.links.read(&b.leg, m, introduced)
+	if introduced {
+		if other, by := c.links.find(&b.leg, &said, nowUs); other != nil {
 			c.joinCall(b, other, by)
 		}
 	}
 	b.usedUs = nowUs
 	if b.Company == call.Company {
 		seen.Call, seen.LinkedBy = b.Call, b.leg.by
-		keys, clashes := c.links.note(&b.leg, m, introduced, nowUs)
+		keys, clashes := c.links.note(&b.leg, m, &said, nowUs)
 		if len(keys) > 0 || introduced && b.leg.by != "" {
 			seen.Fresh = append(seen.Fresh, &telemetry.Binding{Company: b.Company, CallKey: b.Key, CallId: b.name, AtUs: nowUs, Scope: scopeName,
 				LinkedBy: b.leg.by, LinkKeys: keys})
@@ -411,8 +418,14 @@ func (c *Correlator) posted(company, name string, nowUs int64) *boundCall {
 
 func (c *Correlator) newCall(s *scope, call Call, name string, nowUs int64) *boundCall {
 	// What a message says lives as long as the packet it came in.
-	call.Key, name = strings.Clone(call.Key), strings.Clone(name)
+	same := call.Key == name
+	if call.Key = strings.Clone(call.Key); same {
+		name = call.Key
+	} else {
+		name = strings.Clone(name)
+	}
 	b := &boundCall{Call: call, scope: s, name: name, sinceUs: nowUs, usedUs: nowUs, checkedUs: nowUs}
+	b.addresses = b.firstAddresses[:0]
 	if name != "" {
 		s.calls[name] = b
 		if c.scopes[call.Company] != s {
@@ -483,9 +496,25 @@ func (c *Correlator) bindAddress(s *scope, b *boundCall, address netip.AddrPort,
 		}
 		before = held.call
 	}
-	s.addresses[address] = &binding{call: b, kind: strings.Clone(kind), before: before}
+	bound := &binding{}
+	if n := len(b.addresses); n < len(b.firstBindings) {
+		bound = &b.firstBindings[n]
+	}
+	*bound = binding{call: b, kind: mediaKind(kind), before: before}
+	s.addresses[address] = bound
 	b.addresses = append(b.addresses, address)
 	return true
+}
+
+// mediaKind is a copy of the kind of media, or the word itself.
+func mediaKind(kind string) string {
+	switch kind {
+	case "audio":
+		return "audio"
+	case "video":
+		return "video"
+	}
+	return strings.Clone(kind)
 }
 
 func (c *Correlator) release(out []*Held, waiters []*waiter, call *boundCall) []*Held {

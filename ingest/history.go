@@ -62,13 +62,16 @@ func (h *mediaHistory) sip(m *telemetry.SIPMessage, atUs int64) {
 		call = &historicCall{leg: leg{company: h.company, id: id}}
 		call.leg.group = &group{key: id, legs: 1, first: &call.leg, order: len(h.calls)}
 		h.calls[id] = call
-		if other, by := h.links.find(&call.leg, m, atUs); other != nil {
+	}
+	said := h.links.read(&call.leg, m, introduced)
+	if introduced {
+		if other, by := h.links.find(&call.leg, &said, atUs); other != nil {
 			h.links.join(&call.leg, other, by)
 		}
 	}
 	// Of a whole capture nothing is too late: what later messages tell counts
 	// from the beginning. The call that began first gives its name.
-	_, clashes := h.links.note(&call.leg, m, introduced, atUs)
+	_, clashes := h.links.note(&call.leg, m, &said, atUs)
 	for _, other := range clashes {
 		h.links.merge(other.leg, &call.leg, other.by)
 	}

@@ -97,6 +97,9 @@ type linker struct {
 	// lookup gives the leg of a Call-ID.
 	lookup func(company, callID string) *leg
 
+	headerSizes   uint32 // a bit for each length of a configured header's name
+	numbers, text []byte // scratch of read
+
 	linked    [len(linkReasons)]uint64
 	late      uint64 // recognised when both had records
 	ambiguous uint64 // guesses not made, there being several candidates
@@ -123,7 +126,11 @@ func newLinker(cfg CorrelationConfig, lookup func(company, callID string) *leg) 
 		headers[i] = strings.ToLower(strings.TrimSpace(h))
 	}
 	cfg.Headers = headers
-	return &linker{cfg: cfg, index: map[linkKey]*leg{}, guesses: map[linkKey]*encounter{}, lookup: lookup}
+	k := &linker{cfg: cfg, index: map[linkKey]*leg{}, guesses: map[linkKey]*encounter{}, lookup: lookup}
+	for _, h := range headers {
+		k.headerSizes |= 1 << (len(h) % 32)
+	}
+	return k
 }
 
 // sessionUUIDs reads a Session-ID (RFC 7989 §5) or its older form without the
@@ -182,6 +189,9 @@ func (k *linker) headerKeys(raw []byte) (keys []string) {
 		return nil
 	}
 	for name, value := range sip.Headers(raw) {
+		if k.headerSizes>>(len(name)%32)&1 == 0 {
+			continue // most are told by their length
+		}
 		i := slices.IndexFunc(k.cfg.Headers, func(h string) bool { return strings.EqualFold(h, name) })
 		if i < 0 {
 			continue
@@ -207,44 +217,95 @@ func first(m *telemetry.SIPMessage) bool {
 	return m.Method == "INVITE" && m.Status == 0 && m.GetTo().GetTag() == ""
 }
 
-// numberKey makes the same of a number however it is written: its last nine
-// digits; of shorter ones and of names all.
-func numberKey(user string) string {
-	user, _, _ = strings.Cut(user, ";")
-	digits := make([]byte, 0, 16)
+// appendNumberKey makes the same of a number however it is written: its last
+// nine digits; of shorter ones and of names all.
+func appendNumberKey(dst []byte, user string) []byte {
+	if i := strings.IndexByte(user, ';'); i >= 0 {
+		user = user[:i]
+	}
+	at := len(dst)
 	for i := range len(user) {
 		switch b := user[i]; {
 		case b >= '0' && b <= '9':
-			digits = append(digits, b)
+			dst = append(dst, b)
 		case strings.IndexByte("+-.() ", b) < 0:
-			return strings.ToLower(user)
+			return append(dst[:at], strings.ToLower(user)...)
 		}
 	}
-	if len(digits) > 9 {
-		digits = digits[len(digits)-9:]
+	if extra := len(dst) - at - 9; extra > 0 {
+		dst = append(dst[:at], dst[at+extra:]...)
 	}
-	return string(digits)
+	return dst
 }
 
-// guessKeys are the keys under which a first request is remembered at the host
-// that got it and looked for at the host that sent it; empty where it tells
-// nobody. Only where a host speaks to itself do ports tell programs apart.
-func guessKeys(m *telemetry.SIPMessage) (got, sent string, src, dst netip.AddrPort) {
-	from, to := numberKey(m.GetFrom().GetUser()), numberKey(m.GetTo().GetUser())
-	switch from {
-	case "", "anonymous", "unknown", "restricted", "unavailable", "asterisk":
-		return "", "", src, dst
+// clues are what a message says that other legs may say too.
+type clues struct {
+	session string   // key; empty: none, or one that the leg had before
+	headers []string // keys
+
+	// got and sent are for other ingesters, gotKey and sentKey the part of them
+	// under which a first request is remembered at the host that got it and looked
+	// for at the host that sent it; empty where it tells nobody, or nothing new.
+	got, sent, gotKey, sentKey string
+	src, dst                   netip.AddrPort
+}
+
+// read gives the clues of a message of a leg. Headers and who sent it only count
+// in the first one.
+func (k *linker) read(l *leg, m *telemetry.SIPMessage, introduced bool) (c clues) {
+	if k.cfg.SessionID && l.newSession(m.SessionId) {
+		c.session = sessionKey(m.SessionId)
 	}
-	if to == "" {
-		return "", "", src, dst
+	if introduced {
+		c.headers = k.headerKeys(m.Raw)
 	}
+	if k.cfg.Guess && first(m) {
+		k.readGuess(l, m, introduced, &c)
+	}
+	return c
+}
+
+func (l *leg) newSession(id string) bool {
+	return id != "" && id != l.sessions[0] && id != l.sessions[1]
+}
+
+// readGuess reads from where and to where a first request went, and its numbers.
+// Only where a host speaks to itself do ports tell programs apart.
+func (k *linker) readGuess(l *leg, m *telemetry.SIPMessage, introduced bool, c *clues) {
 	src, errSrc := netip.ParseAddrPort(m.Src)
 	dst, errDst := netip.ParseAddrPort(m.Dst)
-	if errSrc != nil || errDst != nil {
-		return "", "", src, dst
+	if errSrc != nil || errDst != nil || len(l.hops) == maxHops || slices.Contains(l.hops, hop{src, dst}) {
+		return
 	}
-	numbers := "|" + from + "|" + to
-	return "g:" + dst.Addr().Unmap().String() + numbers, "g:" + src.Addr().Unmap().String() + numbers, src, dst
+	b := append(k.numbers[:0], '|')
+	b = appendNumberKey(b, m.GetFrom().GetUser())
+	switch string(b[1:]) {
+	case "", "anonymous", "unknown", "restricted", "unavailable", "asterisk":
+		return
+	}
+	b = append(b, '|')
+	to := len(b)
+	b = appendNumberKey(b, m.GetTo().GetUser())
+	k.numbers = b
+	if len(b) == to {
+		return
+	}
+	c.src, c.dst = src, dst
+	t := append(k.text[:0], "gotg:"...)
+	t = append(dst.Addr().Unmap().AppendTo(t), b...)
+	end := len(t)
+	t = src.AppendTo(append(dst.AppendTo(append(t, '|')), '|'))
+	c.got = string(t)
+	c.gotKey = c.got[len("got"):end]
+	if introduced {
+		t = append(t[:0], "sentg:"...)
+		t = append(src.Addr().Unmap().AppendTo(t), b...)
+		end = len(t)
+		t = src.AppendTo(append(t, '|'))
+		c.sent = string(t)
+		c.sentKey = c.sent[len("sent"):end]
+	}
+	k.text = t
 }
 
 // same says whether the program that got a request at one address may be the
@@ -257,13 +318,11 @@ func same(got, sender, sent netip.AddrPort) bool {
 }
 
 // find gives the leg whose call a new leg belongs to, by its first message.
-func (k *linker) find(l *leg, m *telemetry.SIPMessage, nowUs int64) (other *leg, by string) {
-	if k.cfg.SessionID {
-		if other := k.held(l, sessionKey(m.SessionId)); other != nil {
-			return other, LinkedBySession
-		}
+func (k *linker) find(l *leg, c *clues, nowUs int64) (other *leg, by string) {
+	if other := k.held(l, c.session); other != nil {
+		return other, LinkedBySession
 	}
-	for _, key := range k.headerKeys(m.Raw) {
+	for _, key := range c.headers {
 		if id, ok := strings.CutPrefix(key, "c:"); ok {
 			if other := k.lookup(l.company, id); other != nil && other != l && !other.gone {
 				return other, LinkedByHeader
@@ -274,17 +333,28 @@ func (k *linker) find(l *leg, m *telemetry.SIPMessage, nowUs int64) (other *leg,
 			return other, LinkedByHeader
 		}
 	}
-	if other := k.held(l, "c:"+l.id); other != nil {
+	if other := k.named(l); other != nil {
 		return other, LinkedByHeader
 	}
-	if k.cfg.Guess && first(m) {
-		if _, sent, src, _ := guessKeys(m); sent != "" {
-			if other := k.met(l, linkKey{l.company, sent}, src, nowUs); other != nil {
-				return other, LinkedByGuess
-			}
+	if c.sent != "" {
+		if other := k.met(l, linkKey{l.company, c.sentKey}, c.src, nowUs); other != nil {
+			return other, LinkedByGuess
 		}
 	}
 	return nil, ""
+}
+
+// named gives the leg that named this one in a header.
+func (k *linker) named(l *leg) *leg {
+	if len(k.index) == 0 {
+		return nil
+	}
+	k.text = append(append(k.text[:0], "c:"...), l.id...)
+	other := k.index[linkKey{l.company, aliasText(k.text)}]
+	if other == nil || other == l || other.gone {
+		return nil
+	}
+	return other
 }
 
 func (k *linker) held(l *leg, key string) *leg {
@@ -376,21 +446,19 @@ type clash struct {
 // note remembers what a message of a leg says that other legs may say too. It
 // returns what of it is new, for other ingesters, and the legs of other calls
 // that had said it before.
-func (k *linker) note(l *leg, m *telemetry.SIPMessage, introduced bool, nowUs int64) (fresh []string, clashes []clash) {
-	if k.cfg.SessionID && m.SessionId != "" && m.SessionId != l.sessions[0] && m.SessionId != l.sessions[1] {
+func (k *linker) note(l *leg, m *telemetry.SIPMessage, c *clues, nowUs int64) (fresh []string, clashes []clash) {
+	if k.cfg.SessionID && l.newSession(m.SessionId) {
 		l.sessions[l.nextSession] = strings.Clone(m.SessionId)
 		l.nextSession = 1 - l.nextSession
-		if key := sessionKey(m.SessionId); key != "" {
-			fresh, clashes = k.hold(l, key, fresh, clashes)
+		if c.session != "" {
+			fresh, clashes = k.hold(l, c.session, fresh, clashes)
 		}
 	}
-	if introduced {
-		for _, key := range k.headerKeys(m.Raw) {
-			fresh, clashes = k.hold(l, key, fresh, clashes)
-		}
+	for _, key := range c.headers {
+		fresh, clashes = k.hold(l, key, fresh, clashes)
 	}
-	if k.cfg.Guess && first(m) {
-		fresh, clashes = k.encounter(l, m, introduced, nowUs, fresh, clashes)
+	if c.got != "" {
+		fresh, clashes = k.encounter(l, c, nowUs, fresh, clashes)
 	}
 	return fresh, clashes
 }
@@ -431,19 +499,15 @@ func reasonOfKey(key string) string {
 
 // encounter takes note of a first request at the host that sent it and at the
 // one that got it.
-func (k *linker) encounter(l *leg, m *telemetry.SIPMessage, introduced bool, nowUs int64, fresh []string, clashes []clash) ([]string, []clash) {
-	got, sent, src, dst := guessKeys(m)
-	if got == "" || len(l.hops) == maxHops || slices.Contains(l.hops, hop{src, dst}) {
-		return fresh, clashes
+func (k *linker) encounter(l *leg, c *clues, nowUs int64, fresh []string, clashes []clash) ([]string, []clash) {
+	l.hops = append(l.hops, hop{c.src, c.dst})
+	if c.sent != "" {
+		e := k.remember(linkKey{l.company, c.sentKey}, nowUs)
+		e.sent = append(e.sent[max(len(e.sent)-maxAtOnce+1, 0):], guess{l, nowUs, c.src, c.dst})
+		fresh = append(slices.Grow(fresh, 2), c.sent)
 	}
-	l.hops = append(l.hops, hop{src, dst})
-	if introduced {
-		e := k.remember(linkKey{l.company, sent}, nowUs)
-		e.sent = append(e.sent[max(len(e.sent)-maxAtOnce+1, 0):], guess{l, nowUs, src, dst})
-		fresh = append(fresh, "sent"+sent+"|"+src.String())
-	}
-	fresh = append(fresh, "got"+got+"|"+dst.String()+"|"+src.String())
-	return fresh, k.got(l, linkKey{l.company, got}, src, dst, nowUs, clashes)
+	fresh = append(fresh, c.got)
+	return fresh, k.got(l, linkKey{l.company, c.gotKey}, c.src, c.dst, nowUs, clashes)
 }
 
 func (k *linker) remember(key linkKey, nowUs int64) *encounter {

@@ -67,18 +67,20 @@ func TestSessionID(t *testing.T) {
 	}
 }
 
+func number(user string) string { return string(appendNumberKey(nil, user)) }
+
 func TestNumbersAreTheSame(t *testing.T) {
 	for _, same := range [][]string{
 		{"+13125550100", "13125550100", "3125550100", "(312) 555-0100", "+13125550100;phone-context=x"},
 		{"100"}, {"5550100"}, {"Alice", "alice"}, {""}, {"+1#00"},
 	} {
 		for _, n := range same {
-			if numberKey(n) != numberKey(same[0]) {
+			if number(n) != number(same[0]) {
 				t.Errorf("%q and %q differ", n, same[0])
 			}
 		}
 	}
-	if numberKey("100") == numberKey("1100") || numberKey("5550100") == numberKey("3125550100") {
+	if number("100") == number("1100") || number("5550100") == number("3125550100") {
 		t.Error("different numbers are the same")
 	}
 }
