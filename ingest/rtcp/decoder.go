@@ -22,8 +22,9 @@ type Decoder struct {
 	metrics slab[telemetry.XRMetrics]
 	byes    []uint32
 
-	doc document // of DecodeJSON
-	key [maxKey]byte
+	doc       document // of DecodeJSON
+	touchedXR bool     // one of the three blocks of doc may hold something
+	key       [maxKey]byte
 }
 
 // slab is a list of messages of which the first n are in use.

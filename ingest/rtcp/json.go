@@ -341,8 +341,8 @@ const maxKey = 40
 
 // scan reads the document in one pass.
 func (d *Decoder) scan(b []byte) bool {
+	d.emptyDocument()
 	doc := &d.doc
-	*doc = document{blocks: doc.blocks[:0]}
 	s := scanner{b: b}
 	if !s.open('{') {
 		return false
@@ -361,6 +361,18 @@ func (d *Decoder) scan(b []byte) bool {
 		}
 	}
 	return !s.bad && s.atEnd()
+}
+
+// emptyDocument empties the scratch. Its largest part is seldom used.
+func (d *Decoder) emptyDocument() {
+	doc := &d.doc
+	if d.touchedXR {
+		d.touchedXR = false
+		doc.xr, doc.voip, doc.extended = xrBlock{}, xrBlock{}, xrBlock{}
+	}
+	doc.ssrc, doc.typ, doc.sdesSSRC, doc.sender, doc.blocks = value{}, value{}, value{}, senderInfo{}, doc.blocks[:0]
+	doc.hasSender, doc.hasXR, doc.hasVoIP, doc.hasExtended = false, false, false, false
+	doc.members, doc.countAt, doc.blocksAt = 0, 0, 0
 }
 
 // lower gives a name in lower case, and whether that is another one.
@@ -403,10 +415,13 @@ func (d *Decoder) member(s *scanner, key string) bool {
 	case "sender_information":
 		d.object(s, &doc.sender, &doc.hasSender)
 	case "report_blocks_xr":
+		d.touchedXR = true
 		d.object(s, &doc.xr, &doc.hasXR)
 	case "voip_metrics":
+		d.touchedXR = true
 		d.object(s, &doc.voip, &doc.hasVoIP)
 	case "extended_report_information":
+		d.touchedXR = true
 		d.object(s, &doc.extended, &doc.hasExtended)
 	default:
 		return false

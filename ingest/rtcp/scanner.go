@@ -54,6 +54,15 @@ func (s *scanner) open(bracket byte) bool {
 
 // nextMember goes to the next member or element, false behind the last one.
 func (s *scanner) nextMember(closing byte) bool {
+	if at := s.b[s.i:]; len(at) > 1 && at[0] == ',' && at[1] == '"' && !s.first {
+		s.i++
+		return true
+	}
+	return s.nextSpaced(closing)
+}
+
+// nextSpaced is nextMember however it is written.
+func (s *scanner) nextSpaced(closing byte) bool {
 	c := s.peek()
 	switch {
 	case c == closing:
@@ -85,6 +94,10 @@ func (s *scanner) key() (string, bool) {
 		return "", s.failed()
 	}
 	key, ok := s.text()
+	if s.i < len(s.b) && s.b[s.i] == ':' {
+		s.i++
+		return key, ok
+	}
 	if !ok || s.peek() != ':' {
 		return "", s.failed()
 	}
@@ -92,29 +105,43 @@ func (s *scanner) key() (string, bool) {
 	return key, true
 }
 
+// isPlain tells the bytes that stand for themselves in a string.
+var isPlain = func() (plain [256]bool) {
+	for c := ' '; c < 256; c++ {
+		plain[c] = c != '"' && c != '\\'
+	}
+	return plain
+}()
+
 // text reads a string, without the quotes and with its escapes.
 func (s *scanner) text() (string, bool) {
 	b := s.b
 	start := s.i + 1
-	for i := start; i < len(b); i++ {
-		switch c := b[i]; {
-		case c == '"':
+	i := start
+	for {
+		for i < len(b) && isPlain[b[i]] {
+			i++
+		}
+		if i >= len(b) {
+			return "", s.failed()
+		}
+		switch b[i] {
+		case '"':
 			s.i = i + 1
 			if i == start {
 				return "", true
 			}
 			return unsafe.String(&b[start], i-start), true
-		case c < ' ':
-			return "", s.failed()
-		case c == '\\':
+		case '\\':
 			n := escape(b[i:])
 			if n == 0 {
 				return "", s.failed()
 			}
-			i += n - 1
+			i += n
+		default:
+			return "", s.failed()
 		}
 	}
-	return "", s.failed()
 }
 
 // escape gives the length of the escape at the beginning of b, 0 if it is none.
