@@ -103,7 +103,7 @@ func DefaultConfig() Config {
 		SIP:      defaultSIP(),
 		HTTP:     HTTPConfig{BodyBytes: 8 << 20, PlainBytes: 32 << 20, ItemBytes: 1 << 20, AckTimeout: 10 * time.Second, Sockets: 10_000},
 		RTCStats: rtcstats.DefaultConfig(),
-		UDP:      UDPConfig{Batch: 64, Pause: time.Millisecond, SourceBytes: 16 << 20, QueueBytes: 64 << 20, Sources: 65_536},
+		UDP:      UDPConfig{Batch: 64, Pause: 2 * time.Millisecond, SourceBytes: 16 << 20, QueueBytes: 64 << 20, Sources: 65_536},
 		Waiting:  WaitingConfig{For: 30 * time.Second, Records: 50_000},
 		Bindings: BindingsConfig{Calls: 1_000_000, AfterCall: 3 * time.Minute, Idle: 4 * time.Hour, Share: true},
 		Clock:    ClockConfig{Tolerance: 2 * time.Second, Replay: 10 * time.Minute, Silence: 10 * time.Second},

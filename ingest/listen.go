@@ -171,6 +171,7 @@ func (in *Ingester) serveHEP(ctx context.Context, conn net.Conn) {
 	ob := in.newObserver(ListenerHEPTCP, in.waitingSink(ctx))
 	ob.admission = in.hepAdmission
 	scanner := hep.NewScanner(conn, in.cfg.HEP.MaxBytes)
+	var reads, receivedUs int64
 	for {
 		b, err := scanner.Next()
 		if err != nil {
@@ -184,6 +185,9 @@ func (in *Ingester) serveHEP(ctx context.Context, conn net.Conn) {
 			}
 			return
 		}
-		ob.hep(b, from, in.now().UnixMicro())
+		if n := scanner.Reads(); n != reads { // what came together came at one time
+			reads, receivedUs = n, in.now().UnixMicro()
+		}
+		ob.hep(b, from, receivedUs)
 	}
 }

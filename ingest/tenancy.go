@@ -160,8 +160,7 @@ func party(r Resolver, company string, a *telemetry.NameAddr, said *telemetry.Id
 			return id
 		}
 	}
-	said.Reset()
-	said.Number, said.Name = a.User, a.Display
+	said.Number, said.Name = a.User, a.Display // all that is ever set of it
 	return said
 }
 

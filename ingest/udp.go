@@ -10,7 +10,7 @@ import (
 
 // serveTurn is how many datagrams are served before the socket is looked at
 // again, so that the kernel's buffer, which all sources share, stays empty.
-const serveTurn = 64
+const serveTurn = 192
 
 // drainTurn is how many are taken from the socket before some are served.
 const drainTurn = 1024

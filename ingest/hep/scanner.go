@@ -18,6 +18,7 @@ type Scanner struct {
 	full       bool // the last read filled the buffer
 	maxBytes   int
 	skipped    int64
+	reads      int64
 	err        error
 
 	member     member
@@ -169,6 +170,9 @@ func (s *Scanner) firstChunkFits(n int) bool {
 // Skipped is the number of bytes that belonged to no packet.
 func (s *Scanner) Skipped() int64 { return s.skipped }
 
+// Reads is how often the scanner has read from the stream.
+func (s *Scanner) Reads() int64 { return s.reads }
+
 func (s *Scanner) skip(n int) {
 	s.start += n
 	s.skipped += int64(n)
@@ -224,6 +228,7 @@ func (s *Scanner) fill(n int) {
 	// A reader may give nothing without an error, but not for ever.
 	for range 100 {
 		m, err := s.r.Read(s.buf[s.end:])
+		s.reads++
 		s.end += m
 		s.full = s.end == len(s.buf)
 		if err != nil {
