@@ -455,6 +455,9 @@ func (c *connection) run(g grant, id string) {
 	defer s.detach(c, session)
 	ctx, cancel := context.WithCancel(s.end)
 	defer cancel()
+	// Once for the connection: a read that has a context would watch it anew for
+	// every part of every message.
+	defer context.AfterFunc(s.end, func() { c.ws.CloseNow() })()
 	go c.keep(ctx, session)
 	// A read whose context ends would take the connection with it, without a word.
 	stopped := make(chan struct{})
@@ -479,7 +482,7 @@ func (c *connection) run(g grant, id string) {
 	var failed error
 	for failed == nil {
 		if failed = c.limiter.Wait(s.live); failed == nil {
-			failed = c.read(ctx, session)
+			failed = c.read(session)
 		}
 	}
 	switch {
@@ -541,9 +544,9 @@ func (c *connection) keep(ctx context.Context, session *session) {
 }
 
 // read takes one message off the connection.
-func (c *connection) read(ctx context.Context, session *session) error {
+func (c *connection) read(session *session) error {
 	c.reading.Store(true)
-	kind, r, err := c.ws.Reader(ctx)
+	kind, r, err := c.ws.Reader(context.Background())
 	if err == nil {
 		c.buf.Reset()
 		_, err = io.Copy(&c.buf, r)
