@@ -54,6 +54,7 @@ type Correlator struct {
 	stats       CorrelatorStats
 
 	announced []announcement // of the SDP at hand
+	text      []byte         // scratch
 }
 
 // CorrelatorStats counts what became of media telemetry since the start.
@@ -320,8 +321,7 @@ func (c *Correlator) SIP(scopeName string, call Call, m *telemetry.SIPMessage, n
 		}
 	}
 	if m.Sdp != nil {
-		released, fresh := c.bind(s, scopeName, b, m.Sdp, nowUs)
-		seen.Released, seen.Fresh = append(seen.Released, released...), append(seen.Fresh, fresh...)
+		c.bind(s, scopeName, b, m.Sdp, nowUs, &seen)
 	}
 	if m.Method == "INVITE" && m.Status >= 200 && m.Status < 300 {
 		b.answered = true
@@ -446,22 +446,32 @@ func (c *Correlator) newCall(s *scope, call Call, name string, nowUs int64) *bou
 	return b
 }
 
-func (c *Correlator) bind(s *scope, scopeName string, b *boundCall, sdp *telemetry.SDP, nowUs int64) (released []*Held, fresh []*telemetry.Binding) {
+// bind takes note of where an SDP wants media, and adds to seen what that changes.
+func (c *Correlator) bind(s *scope, scopeName string, b *boundCall, sdp *telemetry.SDP, nowUs int64, seen *Sighting) {
 	addresses, ssrcs := announced(sdp, c.announced[:0])
 	c.announced = addresses
-	for _, a := range addresses {
+	var fresh []telemetry.Binding // made at once
+	for i, a := range addresses {
 		if !c.bindAddress(s, b, a.address, a.kind) {
 			continue
 		}
-		binding := &telemetry.Binding{Company: b.Company, Address: a.address.String(), CallKey: b.Key, AtUs: nowUs,
-			ClockRate: a.clock, Scope: scopeName, Kind: a.kind}
+		if len(fresh) == 0 {
+			fresh = make([]telemetry.Binding, len(addresses)-i)
+			seen.Fresh = slices.Grow(seen.Fresh, len(fresh))
+		}
+		binding := &fresh[0]
+		fresh = fresh[1:]
+		c.text = a.address.AppendTo(c.text[:0])
+		binding.Company, binding.Address, binding.CallKey, binding.AtUs = b.Company, string(c.text), b.Key, nowUs
+		binding.ClockRate, binding.Scope, binding.Kind = a.clock, scopeName, a.kind
 		if b.name != b.Key {
 			binding.CallId, binding.LinkedBy = b.name, b.leg.by
 		}
-		fresh = append(fresh, binding)
-		list := s.waitAddr[a.address]
-		delete(s.waitAddr, a.address)
-		released = c.release(released, list, b)
+		seen.Fresh = append(seen.Fresh, binding)
+		if list := s.waitAddr[a.address]; list != nil {
+			delete(s.waitAddr, a.address)
+			seen.Released = c.release(seen.Released, list, b)
+		}
 	}
 	for _, ssrc := range ssrcs {
 		if ssrc == 0 || s.ssrcs[ssrc] == b {
@@ -472,11 +482,11 @@ func (c *Correlator) bind(s *scope, scopeName string, b *boundCall, sdp *telemet
 		}
 		s.ssrcs[ssrc] = b
 		b.ssrcs = append(b.ssrcs, ssrc)
-		list := s.waitSSRC[ssrc]
-		delete(s.waitSSRC, ssrc)
-		released = c.release(released, list, b)
+		if list := s.waitSSRC[ssrc]; list != nil {
+			delete(s.waitSSRC, ssrc)
+			seen.Released = c.release(seen.Released, list, b)
+		}
 	}
-	return released, fresh
 }
 
 // bindAddress reports whether the binding is new. Ports are reused: the call

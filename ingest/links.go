@@ -49,6 +49,7 @@ type leg struct {
 	hops        []hop // on which its first request was seen
 	over, gone  bool
 	alias       bool // the platform's id, no leg of its own
+	firstHop    [1]hop
 }
 
 type hop struct{ src, dst netip.AddrPort }
@@ -107,7 +108,10 @@ type linker struct {
 }
 
 // encounter is what one host got and sent about the same two numbers.
-type encounter struct{ got, sent []guess }
+type encounter struct {
+	got, sent []guess
+	room      [1]guess // of whichever came first, most often the only one
+}
 
 type guess struct {
 	leg      *leg
@@ -500,9 +504,15 @@ func reasonOfKey(key string) string {
 // encounter takes note of a first request at the host that sent it and at the
 // one that got it.
 func (k *linker) encounter(l *leg, c *clues, nowUs int64, fresh []string, clashes []clash) ([]string, []clash) {
+	if l.hops == nil {
+		l.hops = l.firstHop[:0]
+	}
 	l.hops = append(l.hops, hop{c.src, c.dst})
 	if c.sent != "" {
 		e := k.remember(linkKey{l.company, c.sentKey}, nowUs)
+		if e.got == nil && e.sent == nil {
+			e.sent = e.room[:0]
+		}
 		e.sent = append(e.sent[max(len(e.sent)-maxAtOnce+1, 0):], guess{l, nowUs, c.src, c.dst})
 		fresh = append(slices.Grow(fresh, 2), c.sent)
 	}
@@ -527,6 +537,9 @@ func (k *linker) remember(key linkKey, nowUs int64) *encounter {
 // was seen first, the two are recognised now.
 func (k *linker) got(l *leg, key linkKey, src, dst netip.AddrPort, nowUs int64, clashes []clash) []clash {
 	e := k.remember(key, nowUs)
+	if e.got == nil && e.sent == nil {
+		e.got = e.room[:0]
+	}
 	if len(e.got) == maxAtOnce {
 		e.got = append(e.got[:0], e.got[1:]...)
 	}
