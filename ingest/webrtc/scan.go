@@ -38,9 +38,11 @@ const (
 // be passed over in a string: a quote, a backslash, a control or a byte of a
 // longer UTF-8 sequence. Only the lowest mark is exact.
 func special(x uint64) uint64 {
-	quote := x ^ '"'*lowBits
-	slash := x ^ '\\'*lowBits
-	return ((quote-lowBits)&^quote | (slash-lowBits)&^slash | (x-' '*lowBits)&^x | x) & highBits
+	// Turning one bit round puts the quote beside the controls, below the rest. What
+	// else these subtractions mark is marked by x itself, or stands behind a mark.
+	low := (x ^ 2*lowBits) - ('"'-1)*lowBits
+	slash := (x ^ '\\'*lowBits) - lowBits
+	return (low | slash | x) & highBits
 }
 
 // notDigits marks the bytes that are no digits, in their high bits.

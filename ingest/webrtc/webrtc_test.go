@@ -3,6 +3,7 @@ package webrtc
 import (
 	"encoding/json"
 	"errors"
+	"math/bits"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -227,6 +228,30 @@ func TestDecodeRefuses(t *testing.T) {
 		var fe *FieldError
 		if !errors.As(err, &fe) || !errors.Is(err, ErrItem) || fe.Field != field {
 			t.Errorf("%s: %v, want field %q", in, err, field)
+		}
+	}
+}
+
+// In every place of a word every byte is judged rightly, whatever stands behind it.
+func TestSpecial(t *testing.T) {
+	for place := range 8 {
+		for c := range 256 {
+			for _, behind := range []byte{'a', 0, '"', '\\', 0xff} {
+				word := []byte("aaaaaaaa")
+				word[place] = byte(c)
+				for i := place + 1; i < 8; i++ {
+					word[i] = behind
+				}
+				want := place
+				if c >= ' ' && c < 0x80 && c != '"' && c != '\\' {
+					if want = place + 1; behind == 'a' {
+						want = 8
+					}
+				}
+				if got := bits.TrailingZeros64(special(load(word, 0))) >> 3; got != want {
+					t.Fatalf("%q: %d, want %d", word, got, want)
+				}
+			}
 		}
 	}
 }
