@@ -98,7 +98,7 @@ type BufferConfig struct {
 // DefaultConfig listens on loopback.
 func DefaultConfig() Config {
 	return Config{
-		HEP:      HEPConfig{Listen: "127.0.0.1:9060", MaxBytes: 65535, ReceiveBytes: 4 << 20, Connections: 1024},
+		HEP:      HEPConfig{Listen: "127.0.0.1:9060", MaxBytes: 65535, ReceiveBytes: 16 << 20, Connections: 1024},
 		RTCP:     RTCPConfig{Listen: "127.0.0.1:5005"},
 		SIP:      defaultSIP(),
 		HTTP:     HTTPConfig{BodyBytes: 8 << 20, PlainBytes: 32 << 20, ItemBytes: 1 << 20, AckTimeout: 10 * time.Second, Sockets: 10_000},

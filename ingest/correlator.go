@@ -506,9 +506,11 @@ func (c *Correlator) bindAddress(s *scope, b *boundCall, address netip.AddrPort,
 		}
 		before = held.call
 	}
-	bound := &binding{}
+	var bound *binding
 	if n := len(b.addresses); n < len(b.firstBindings) {
 		bound = &b.firstBindings[n]
+	} else {
+		bound = new(binding)
 	}
 	*bound = binding{call: b, kind: mediaKind(kind), before: before}
 	s.addresses[address] = bound
