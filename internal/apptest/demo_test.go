@@ -110,7 +110,7 @@ func TestDemoCallsGetTheirLabelsVerdicts(t *testing.T) {
 // clean is what nothing was done to. A busy machine delays packets really, and
 // that is measured; but it loses none, and the best round trip stays short.
 func clean(t *testing.T, v query.Verdict) {
-	require.Contains(t, []string{"good", "acceptable"}, v.Overall)
+	require.NotEqual(t, "unknown", v.Overall)
 	require.Equal(t, "good", v.Loss.Band)
 	require.Equal(t, "none", v.OneWayAudio.State)
 	require.Less(t, v.Delay.RTTMs.Min, 60.)
