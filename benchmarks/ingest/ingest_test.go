@@ -89,7 +89,8 @@ func BenchmarkIngest(b *testing.B) {
 				}
 				f := measure(b, s, kind.name, kind.listener, kind.before, kind.t, e.up.Run.Engines.Kafka.PID)
 				require.NoError(b, <-done)
-				b.Logf("%-36s %-26s %7.0f ns, %6.0f/s, lost %.0f of %d (uncounted %.0f, kernel %d)", f.kind, f.subject, f.perNs, f.rate, f.lost(), f.sent, f.uncounted(), f.drops)
+				b.Logf("%-36s %-26s %7.0f ns, %6.0f/s, lost %.0f of %d (uncounted %.0f, kernel %d, dropped later %.0f), broker %.0f ns",
+					f.kind, f.subject, f.perNs, f.rate, f.lost(), f.sent, f.uncounted(), f.drops, f.dropped, f.broker)
 				if s == subject(e) {
 					require.Zero(b, f.uncounted(), "every packet is received or counted as dropped by the kernel")
 					require.Equal(b, f.received, f.kept+f.rejected+f.dropped, "received = produced + rejected + dropped")
