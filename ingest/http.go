@@ -93,8 +93,15 @@ func writeProblem(w http.ResponseWriter, p *problem) {
 	_ = json.NewEncoder(w).Encode(p) // the caller is gone: nobody to tell
 }
 
-// postEvents serves POST /ingest/v1/events.
-func (in *Ingester) postEvents() http.Handler {
+// unreadable is the error of a body that cannot be taken apart at all.
+type unreadable struct{ error }
+
+func (u unreadable) Unwrap() error { return u.error }
+
+// posting serves the POST of a listener. take gives what became of the items of
+// the body; an error that is not unreadable says that nothing was taken, and that
+// it should be sent again.
+func (in *Ingester) posting(listener string, take func(r *http.Request, company string, tally *Tally) (Receipt, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		company, ok := in.deps.Authenticate(r)
 		if !ok {
@@ -102,16 +109,11 @@ func (in *Ingester) postEvents() http.Handler {
 			writeProblem(w, &problem{Status: http.StatusUnauthorized, Detail: "an API key that may post telemetry is needed"})
 			return
 		}
-		received := in.now()
-		tally := in.accounting.Tally(ListenerEvents, "", company)
-		body, err := in.body(r)
-		if err == nil {
-			var items [][]byte
-			if items, err = split(body, r.Header.Get("Content-Type"), in.cfg.HTTP.ItemBytes); err == nil {
-				receipt, err := in.takeEvents(r.Context(), tally, company, items, received)
-				answer(w, receipt, err)
-				return
-			}
+		tally := in.accounting.Tally(listener, "", company)
+		receipt, err := take(r, company, tally)
+		if !errors.As(err, &unreadable{}) {
+			answer(w, receipt, err)
+			return
 		}
 		// A body that cannot be taken apart is one observation.
 		tally.Received()
@@ -121,6 +123,22 @@ func (in *Ingester) postEvents() http.Handler {
 			p = &problem{Status: http.StatusBadRequest, Detail: err.Error()}
 		}
 		writeProblem(w, p)
+	})
+}
+
+// postEvents serves POST /ingest/v1/events.
+func (in *Ingester) postEvents() http.Handler {
+	return in.posting(ListenerEvents, func(r *http.Request, company string, tally *Tally) (Receipt, error) {
+		received := in.now()
+		body, err := in.body(r)
+		if err != nil {
+			return Receipt{}, unreadable{err}
+		}
+		items, err := split(body, r.Header.Get("Content-Type"), in.cfg.HTTP.ItemBytes)
+		if err != nil {
+			return Receipt{}, unreadable{err}
+		}
+		return in.takeEvents(r.Context(), tally, company, items, received)
 	})
 }
 

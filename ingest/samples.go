@@ -79,32 +79,16 @@ var sampleBodies = sync.Pool{New: func() any {
 
 // postSamples serves POST /ingest/v1/webrtc.
 func (in *Ingester) postSamples() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		company, ok := in.deps.Authenticate(r)
-		if !ok {
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			writeProblem(w, &problem{Status: http.StatusUnauthorized, Detail: "an API key that may post telemetry is needed"})
-			return
-		}
-		tally := in.accounting.Tally(ListenerWebRTC, "", company)
+	return in.posting(ListenerWebRTC, func(r *http.Request, company string, tally *Tally) (Receipt, error) {
 		s := sampleBodies.Get().(*samples)
 		defer s.free()
 		s.begin(in, company, in.now())
-		err := s.readBody(r)
-		if err == nil {
-			s.count(tally)
-			err = s.write(r.Context(), tally)
-			answer(w, s.receipt, err)
-			return
+		if err := s.readBody(r); err != nil {
+			return Receipt{}, unreadable{err}
 		}
-		// A body that cannot be taken apart is one observation.
-		tally.Received()
-		tally.Rejected("http_body")
-		var p *problem
-		if !errors.As(err, &p) {
-			p = &problem{Status: http.StatusBadRequest, Detail: err.Error()}
-		}
-		writeProblem(w, p)
+		s.count(tally)
+		err := s.write(r.Context(), tally)
+		return s.receipt, err
 	})
 }
 
