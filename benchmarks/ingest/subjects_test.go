@@ -35,10 +35,11 @@ type subject interface {
 	counts(b testing.TB) counts
 }
 
-type counts struct{ received, kept, rejected, dropped, kernel float64 }
+// waiting is RTCP whose set-up was lost: it waits its time.
+type counts struct{ received, kept, rejected, dropped, kernel, waiting float64 }
 
 func (c counts) minus(o counts) counts {
-	return counts{c.received - o.received, c.kept - o.kept, c.rejected - o.rejected, c.dropped - o.dropped, c.kernel - o.kernel}
+	return counts{c.received - o.received, c.kept - o.kept, c.rejected - o.rejected, c.dropped - o.dropped, c.kernel - o.kernel, c.waiting - o.waiting}
 }
 
 // metrics sums the samples of a Prometheus page by family.
@@ -78,7 +79,7 @@ func (e *earshot) addr(kind string) string {
 func (e *earshot) counts(b testing.TB) counts {
 	m := metrics(b, "http://"+e.up.Run.Admin+"/metrics")
 	return counts{m["earshot_ingest_received_total"], m["earshot_ingest_produced_total"], m["earshot_ingest_rejected_total"],
-		m["earshot_ingest_dropped_total"], m["earshot_ingest_kernel_dropped_total"]}
+		m["earshot_ingest_dropped_total"], m["earshot_ingest_kernel_dropped_total"], m["earshot_ingest_waiting_records"]}
 }
 
 // peer is heplify-server with its Prometheus output and nothing else.
