@@ -107,7 +107,7 @@ func DefaultConfig() Config {
 		Waiting:  WaitingConfig{For: 30 * time.Second, Records: 50_000},
 		Bindings: BindingsConfig{Calls: 1_000_000, AfterCall: 3 * time.Minute, Idle: 4 * time.Hour, Share: true},
 		Clock:    ClockConfig{Tolerance: 2 * time.Second, Replay: 10 * time.Minute, Silence: 10 * time.Second},
-		Buffer:   BufferConfig{Records: 500_000, Bytes: 128 << 20, Linger: 5 * time.Millisecond, Drain: 10 * time.Second},
+		Buffer:   BufferConfig{Records: 500_000, Bytes: 128 << 20, Linger: 10 * time.Millisecond, Drain: 10 * time.Second},
 
 		Correlation: defaultCorrelation(),
 	}
