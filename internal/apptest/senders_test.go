@@ -74,7 +74,7 @@ func udpPort(t *testing.T) string {
 // listens waits until a program has bound a UDP port.
 func listens(t *testing.T, addr string, output fmt.Stringer) {
 	t.Helper()
-	Eventually(t, 20*time.Second, "a program listens on "+addr, func() error {
+	Eventually(t, time.Minute, "a program listens on "+addr, func() error {
 		conn, err := net.ListenPacket("udp4", addr)
 		if errors.Is(err, syscall.EADDRINUSE) {
 			return nil
