@@ -48,7 +48,9 @@ type ImportConfig struct {
 	// Warn is told of a file that is damaged and of which only the part before
 	// the damage is imported; may be nil.
 	Warn func(file string, err error)
-	Now  func() time.Time // nil: time.Now
+	// Imported is told what became of each file; may be nil.
+	Imported func(ImportedFile)
+	Now      func() time.Time // nil: time.Now
 }
 
 // ImportProgress is where an import is.
@@ -56,6 +58,15 @@ type ImportProgress struct {
 	File        string
 	Done, Total int64 // bytes of the file; it may be read twice, Done counts the last reading
 	Records     int
+}
+
+// ImportedFile is what became of a file.
+type ImportedFile struct {
+	File           string
+	Calls, Records int
+	// PassedOver counts by reason what looked like telemetry and could not be
+	// used. The reasons are those of what comes live.
+	PassedOver map[string]int
 }
 
 // ImportedCall is a call that a file holds.
@@ -141,6 +152,9 @@ func importFile(ctx context.Context, cfg ImportConfig, name string) ([]ImportedC
 	if cfg.Progress != nil {
 		cfg.Progress(ImportProgress{name, file.total, file.total, records})
 	}
+	if cfg.Imported != nil {
+		cfg.Imported(ImportedFile{File: name, Calls: len(calls), Records: records, PassedOver: f.passed})
+	}
 	for i := range calls {
 		calls[i].File = name
 	}
@@ -217,6 +231,7 @@ type fileImport struct {
 	source   *telemetry.Source
 	calls    []ImportedCall
 	seen     map[string]bool
+	passed   map[string]int // by reason
 }
 
 // format is how a file is read.
@@ -233,7 +248,7 @@ const (
 
 func (f *fileImport) run() ([]ImportedCall, error) {
 	f.source = &telemetry.Source{Kind: telemetry.Source_KIND_CAPTURE, Agent: validText(f.name)}
-	f.seen = map[string]bool{}
+	f.seen, f.passed = map[string]bool{}, map[string]int{}
 	sum := sha256.New()
 	length := [4]byte{}
 	binary.BigEndian.PutUint32(length[:], uint32(len(f.company)))
@@ -269,6 +284,9 @@ func (f *fileImport) run() ([]ImportedCall, error) {
 	return f.calls, f.write(&telemetry.Record{AtUs: f.lastUs, EventId: telemetry.EventID(f.company, f.timeline, "end", f.lastUs),
 		Body: &telemetry.Record_End{End: &telemetry.TimelineEnd{}}})
 }
+
+// passOver counts what could not be used.
+func (f *fileImport) passOver(err error) { f.passed[reasonOf(err)]++ }
 
 // write gives a record its ordinal and hands it on.
 func (f *fileImport) write(r *telemetry.Record) error {
@@ -362,6 +380,7 @@ type unit struct {
 	transport     string
 	payload       []byte
 	correlationID string
+	err           error // of unitRefused
 }
 
 type unitKind uint8
@@ -372,6 +391,7 @@ const (
 	unitRTCP
 	unitRTCPJSON
 	unitVQ
+	unitRefused // HEP that cannot be read
 )
 
 func classify(b []byte) unitKind {
@@ -475,13 +495,12 @@ func units(r io.Reader, kind format, yield func(*unit) error) error {
 			continue
 		}
 		if hep.IsHEP(dg.Payload) {
-			if inner, ok := unwrap(dg.Payload, dg.At); ok {
-				inner.frame = dg.Frame
-				if err := inner.messages(yield); err != nil {
-					return err
-				}
-				continue
+			inner := unwrap(dg.Payload, dg.At)
+			inner.frame = dg.Frame
+			if err := inner.messages(yield); err != nil {
+				return err
 			}
+			continue
 		}
 		if u.kind = classify(dg.Payload); dg.Truncated && u.kind == unitRTCP {
 			continue
@@ -494,10 +513,10 @@ func units(r io.Reader, kind format, yield func(*unit) error) error {
 
 // unwrap takes what a captured or dumped HEP packet carries. outer is when the
 // packet itself was captured, zero if that is not known.
-func unwrap(b []byte, outer time.Time) (unit, bool) {
+func unwrap(b []byte, outer time.Time) unit {
 	var p hep.Packet
-	if hep.Parse(b, &p) != nil {
-		return unit{}, false
+	if err := hep.Parse(b, &p); err != nil {
+		return unit{kind: unitRefused, err: err}
 	}
 	at := p.Time
 	if !outer.IsZero() && (at.IsZero() || at.Unix() <= 0) {
@@ -513,7 +532,7 @@ func unwrap(b []byte, outer time.Time) (unit, bool) {
 	default:
 		u.kind = classify(p.Payload)
 	}
-	return u, true
+	return u
 }
 
 // messages gives the unit, or each SIP message of one that was taken off TCP.
@@ -536,20 +555,30 @@ func hepUnits(r io.Reader, yield func(*unit) error) error {
 	for frame := 1; ; frame++ {
 		b, err := scanner.Next()
 		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return nil
+			return hepRest(scanner, err, yield)
 		}
 		if err != nil {
 			return err
 		}
-		u, ok := unwrap(b, time.Time{})
-		if !ok {
-			continue
-		}
+		u := unwrap(b, time.Time{})
 		u.frame = frame
 		if err := u.messages(yield); err != nil {
 			return err
 		}
 	}
+}
+
+// hepRest tells of what of a HEP dump was no packet: bytes that were passed over,
+// and a last packet that is cut off.
+func hepRest(scanner *hep.Scanner, end error, yield func(*unit) error) error {
+	var err error
+	if scanner.Skipped() > 0 {
+		err = yield(&unit{kind: unitRefused, err: hep.ErrNotHEP})
+	}
+	if err == nil && end == io.ErrUnexpectedEOF {
+		err = yield(&unit{kind: unitRefused, err: hep.ErrTruncated})
+	}
+	return err
 }
 
 // maxImportStreams is how many RTP streams are followed at a time.
@@ -579,9 +608,14 @@ func (f *fileImport) capture(r io.Reader, kind format, history *mediaHistory) er
 			if looksJSON(u.payload) {
 				read = rtcp.DecodeRTPReport
 			}
-			if vq, err := read(u.payload); err == nil {
-				return f.vq(u, u.payload, vq)
+			vq, err := read(u.payload)
+			if err != nil {
+				f.passOver(err)
+				return nil
 			}
+			return f.vq(u, u.payload, vq)
+		case unitRefused:
+			f.passOver(u.err)
 			return nil
 		default:
 			return f.rtp(history, streams, u)
@@ -606,6 +640,7 @@ func (u *unit) ids() [][]byte {
 func (f *fileImport) sip(u *unit) error {
 	m, err := sip.Parse(u.payload)
 	if err != nil {
+		f.passOver(err)
 		return nil
 	}
 	m.Src, m.Dst, m.Transport = u.src.String(), u.dst.String(), u.transport
@@ -621,10 +656,13 @@ func (f *fileImport) sip(u *unit) error {
 		return err
 	}
 	if body := vqBody(m); body != nil {
-		if vq, err := sip.ParseVQFrom(body, m.UserAgent); err == nil {
-			vq.Identity = m.Caller
-			return f.vq(u, body, vq)
+		vq, err := sip.ParseVQFrom(body, m.UserAgent)
+		if err != nil {
+			f.passOver(err)
+			return nil
 		}
+		vq.Identity = m.Caller
+		return f.vq(u, body, vq)
 	}
 	return nil
 }
@@ -657,6 +695,9 @@ func (f *fileImport) rtcp(history *mediaHistory, u *unit) error {
 		p, err = new(rtcp.Decoder).Decode(u.payload)
 	}
 	encrypted := errors.Is(err, rtcp.ErrEncrypted)
+	if err != nil && !encrypted {
+		f.passOver(err) // of which more may be left
+	}
 	if p == nil {
 		return nil
 	}

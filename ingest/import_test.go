@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -407,5 +408,45 @@ func TestImportLinksLegs(t *testing.T) {
 				t.Errorf("%s: record %v", name, r)
 			}
 		}
+	}
+}
+
+// What cannot be used is counted by reason and costs its neighbours nothing.
+func TestImportCountsWhatItPassesOver(t *testing.T) {
+	packets := callPackets(t, time.Time{})
+	var file []byte
+	for i, p := range packets {
+		switch i {
+		case 1:
+			file = hep.Append(file, &hep.Packet{Version: 3, Src: p.Src, Dst: p.Dst, Time: p.Time, PayloadType: hep.TypeSIP, Payload: []byte("INVITE sip:a@b SIP/2.0\r\n\r\n")})
+			file = hep.Append(file, &hep.Packet{Version: 3, Src: p.Src, Dst: p.Dst, Time: p.Time, PayloadType: hep.TypeRTCPJSON, Payload: []byte(`{"ssrc":`)})
+			// A chunk that is longer than its packet.
+			file = append(file, 'H', 'E', 'P', '3', 0, 12, 0, 0, 0, 1, 0, 200)
+		}
+		file = hep.Append(file, &p)
+	}
+	file = append(file, hep.Append(nil, &packets[0])[:20]...)
+	whole := []byte{}
+	for _, p := range packets {
+		whole = hep.Append(whole, &p)
+	}
+	want, _, err := importBytes(t, "whole.hep", whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []*telemetry.Record
+	f := fileImport{
+		company: "default", name: "part.hep", receivedUs: at(0), waiting: DefaultConfig().Waiting, bindings: DefaultConfig().Bindings, correlation: defaultCorrelation(),
+		open: func() (io.ReadCloser, error) { return plain(io.NopCloser(bytes.NewReader(file)), &atomic.Int64{}) },
+		emit: func(r *telemetry.Record) error { got = append(got, r); return nil },
+	}
+	if _, err := f.run(); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d records, want %d", len(got), len(want))
+	}
+	if want := (map[string]int{"sip_missing": 1, "rtcp_json": 1, "hep_not_hep": 1, "hep_truncated": 1}); !maps.Equal(f.passed, want) {
+		t.Errorf("passed over %v, want %v", f.passed, want)
 	}
 }

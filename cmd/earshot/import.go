@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -67,6 +70,7 @@ type importer struct {
 	wait    bool
 	apiAddr string
 	drawn   bool // progress is drawn: standard error is a terminal
+	files   []ingest.ImportedFile
 }
 
 func (i *importer) run(ctx context.Context, files []string) ([]ingest.ImportedCall, error) {
@@ -116,6 +120,7 @@ func (i *importer) run(ctx context.Context, files []string) ([]ingest.ImportedCa
 	defer producer.Close()
 	calls, err := ingest.Import(ctx, ingest.ImportConfig{
 		Files: files, Company: i.company, Producer: producer, Resolver: p.resolver, Correlation: i.s.Ingest.Correlation, Progress: i.show(len(files)),
+		Imported: func(f ingest.ImportedFile) { i.files = append(i.files, f) },
 	})
 	i.progress("\r\033[K")
 	if err != nil {
@@ -237,11 +242,26 @@ func (i *importer) link(callID string) string {
 	return base + "/c/" + i.company + "/calls/" + callID
 }
 
+// passedOver names what of a file could not be used.
+func passedOver(reasons map[string]int) string {
+	if len(reasons) == 0 {
+		return ""
+	}
+	var list []string
+	for _, reason := range slices.Sorted(maps.Keys(reasons)) {
+		list = append(list, fmt.Sprintf("%d %s", reasons[reason], reason))
+	}
+	return "; passed over: " + strings.Join(list, ", ")
+}
+
 func (i *importer) print(calls []ingest.ImportedCall, asJSON bool) error {
 	out := i.cmd.OutOrStdout()
 	if !asJSON {
 		for _, call := range calls {
 			fmt.Fprintf(out, "%s  %s\n", filepath.Base(call.File), i.link(call.CallID))
+		}
+		for _, f := range i.files {
+			fmt.Fprintf(out, "%s  %d records%s\n", filepath.Base(f.File), f.Records, passedOver(f.PassedOver))
 		}
 		if len(calls) == 0 {
 			fmt.Fprintln(out, "No calls were found.")
