@@ -216,6 +216,18 @@ func (k *linker) headerKeys(raw []byte) (keys []string) {
 	return keys
 }
 
+// suffixKeys adds what a Call-ID itself says: some servers make that of the next
+// leg by adding to it.
+func (k *linker) suffixKeys(keys []string, callID string) []string {
+	for i := 0; i < len(k.cfg.CallIDSuffixes); i++ {
+		if shorter, ok := strings.CutSuffix(callID, k.cfg.CallIDSuffixes[i]); ok && shorter != "" && shorter != callID {
+			keys = append(keys, "c:"+shorter)
+			callID, i = shorter, -1 // a chain adds one to the other
+		}
+	}
+	return keys
+}
+
 // first says whether a message is a request that opens a dialog.
 func first(m *telemetry.SIPMessage) bool {
 	return m.Method == "INVITE" && m.Status == 0 && m.GetTo().GetTag() == ""
@@ -261,7 +273,7 @@ func (k *linker) read(l *leg, m *telemetry.SIPMessage, introduced bool) (c clues
 		c.session = sessionKey(m.SessionId)
 	}
 	if introduced {
-		c.headers = k.headerKeys(m.Raw)
+		c.headers = k.suffixKeys(k.headerKeys(m.Raw), l.id)
 	}
 	if k.cfg.Guess && first(m) {
 		k.readGuess(l, m, introduced, &c)
@@ -640,15 +652,18 @@ func (k *linker) forget(l *leg) {
 
 // CorrelationConfig says how legs of a call are recognised.
 type CorrelationConfig struct {
-	Events      bool          `koanf:"events" doc:"link legs that call events name together"`
-	SessionID   bool          `koanf:"session_id" doc:"link legs by Session-ID (RFC 7989)"`
-	Headers     []string      `koanf:"headers" doc:"SIP headers that name another leg's Call-ID or have the same value in all legs"`
-	Guess       bool          `koanf:"guess" doc:"link legs by time, host and numbers where nothing else tells; labelled as a guess"`
-	GuessWithin time.Duration `koanf:"guess_within" doc:"how long after it got an INVITE a host may send one for the same numbers that is taken for the other leg"`
-	Legs        int           `koanf:"legs" doc:"most legs of a call; more are calls of their own"`
+	Events    bool     `koanf:"events" doc:"link legs that call events name together"`
+	SessionID bool     `koanf:"session_id" doc:"link legs by Session-ID (RFC 7989)"`
+	Headers   []string `koanf:"headers" doc:"SIP headers that name another leg's Call-ID or have the same value in all legs"`
+	// CallIDSuffixes are what servers add to the Call-ID of the leg before.
+	CallIDSuffixes []string      `koanf:"call_id_suffixes" doc:"endings that servers add to a leg's Call-ID to make that of the next leg"`
+	Guess          bool          `koanf:"guess" doc:"link legs by time, host and numbers where nothing else tells; labelled as a guess"`
+	GuessWithin    time.Duration `koanf:"guess_within" doc:"how long after it got an INVITE a host may send one for the same numbers that is taken for the other leg"`
+	Legs           int           `koanf:"legs" doc:"most legs of a call; more are calls of their own"`
 }
 
 func defaultCorrelation() CorrelationConfig {
 	return CorrelationConfig{Events: true, SessionID: true, Headers: []string{"X-CID", "X-Call-ID", "X-Correlation-ID", "P-Charging-Vector"},
-		Guess: true, GuessWithin: 3 * time.Second, Legs: 16}
+		CallIDSuffixes: []string{"_b2b-1", "_pbx-1"}, // Sipwise
+		Guess:          true, GuessWithin: 3 * time.Second, Legs: 16}
 }

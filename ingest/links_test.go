@@ -151,6 +151,28 @@ func TestChainOfLegs(t *testing.T) {
 	}
 }
 
+// Sipwise's servers make the Call-ID of a leg of that of the leg before.
+func TestCallIDsThatAreMadeOfOthers(t *testing.T) {
+	for _, order := range [][]string{{"a@h", "a@h_b2b-1", "a@h_b2b-1_pbx-1"}, {"a@h_b2b-1", "a@h"}, {"a@h", "a@h_b2b-1_b2b-1"}} {
+		c := newTestCorrelator()
+		for i, id := range order {
+			seen := c.SIP("default", sipCall(id), legInvite(i, id), at(float64(i)))
+			if want := order[0]; seen.Call.Key != want {
+				t.Errorf("%v: %s is in %q", order, id, seen.Call.Key)
+			}
+			if i > 0 && seen.LinkedBy != LinkedByHeader {
+				t.Errorf("%v: %s linked by %q", order, id, seen.LinkedBy)
+			}
+		}
+	}
+	c := newTestCorrelator()
+	for i, id := range []string{"a@h_b2b-1", "_b2b-1", "b@h_b2b-2"} {
+		if seen := c.SIP("default", sipCall(id), legInvite(0, id), at(float64(i))); seen.Call.Key != id || seen.LinkedBy != "" {
+			t.Errorf("%s is in %q, linked by %q", id, seen.Call.Key, seen.LinkedBy)
+		}
+	}
+}
+
 // A guess is made only where nothing else is possible.
 func TestGuessesAreCareful(t *testing.T) {
 	numbers := withNumbers("+13125550100", "+14155550199")
