@@ -3,10 +3,8 @@ package apptest
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
@@ -17,7 +15,7 @@ import (
 
 // registering runs baresip as alice, with a secret, until the returned function
 // is called. Each has its directory, so each is a device of its own.
-func registering(t *testing.T, u *Up, secret string) (stop func()) {
+func registering(t *testing.T, u *Up, secret string) (stop func() error) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range map[string]string{
@@ -27,18 +25,7 @@ func registering(t *testing.T, u *Up, secret string) (stop func()) {
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}
-	phone := exec.Command("baresip", "-f", dir, "-t", "300")
-	phone.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	require.NoError(t, phone.Start())
-	stopped := false
-	stop = func() {
-		if !stopped {
-			stopped = true
-			_ = syscall.Kill(-phone.Process.Pid, syscall.SIGKILL)
-			_ = phone.Wait()
-		}
-	}
-	t.Cleanup(stop)
+	_, stop = start(t, "baresip", "-f", dir, "-t", "300")
 	return stop
 }
 

@@ -15,33 +15,14 @@ import (
 	"github.com/earshot/earshot/query"
 )
 
-// hidingConfig is a Kamailio that hides the caller's side from the callee's, as
+// hidingConfig goes on as a Kamailio that hides the caller's side from the callee's, as
 // a back-to-back user agent does: on the second leg topoh gives the Call-ID and
 // all that tells of the first another form. To numbers that begin with 1 it adds
 // a header that names the first leg.
-const hidingConfig = `#!KAMAILIO
-log_stderror=yes
-children=1
-auto_aliases=no
-listen=udp:%s
-loadmodule "pv.so"
-loadmodule "tm.so"
-loadmodule "sl.so"
-loadmodule "rr.so"
-loadmodule "textops.so"
-loadmodule "siputils.so"
-loadmodule "topoh.so"
-loadmodule "siptrace.so"
+const hidingConfig = `loadmodule "topoh.so"
 modparam("topoh", "mask_key", "earshot")
 modparam("topoh", "mask_ip", "127.0.0.9")
 modparam("topoh", "mask_callid", 1)
-modparam("siptrace", "duplicate_uri", "sip:%s")
-modparam("siptrace", "hep_mode_on", 1)
-modparam("siptrace", "hep_version", 3)
-modparam("siptrace", "hep_capture_id", 2003)
-modparam("siptrace", "trace_to_database", 0)
-modparam("siptrace", "trace_on", 1)
-modparam("siptrace", "trace_mode", 1)
 request_route {
   if (has_totag()) {
     if (!loose_route()) $du = "sip:%s"; # SIPp's own scenario follows no Record-Route
@@ -63,7 +44,7 @@ func TestLegsBehindAHidingServer(t *testing.T) {
 	server, uas, uac := udpPort(t), udpPort(t), udpPort(t)
 	dir := t.TempDir()
 	config := filepath.Join(dir, "kamailio.cfg")
-	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, hidingConfig, server, u.Run.Ingest["hep"], uas, uas), 0o600))
+	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, tracedKamailio+hidingConfig, server, u.Run.Ingest["hep"], 2003, uas, uas), 0o600))
 	listens(t, server, run(t, "kamailio", "-f", config, "-DD", "-E", "-Y", dir, "-P", filepath.Join(dir, "pid")))
 	_, port, err := net.SplitHostPort(uas)
 	require.NoError(t, err)

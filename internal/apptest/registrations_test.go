@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -25,12 +23,7 @@ func TestKilledPhoneLapses(t *testing.T) {
 	write("accounts", fmt.Sprintf("<sip:mallory@example.org;transport=udp>;auth_pass=none;outbound=\"sip:%s;transport=udp\";regint=15\n", u.Run.Ingest["sip"]))
 	write("contacts", "")
 	write("config", "sip_listen 127.0.0.1:0\nmodule_path /usr/lib/baresip/modules\nmodule g711.so\nmodule_app account.so\nmodule_app menu.so\n")
-	phone := exec.Command("baresip", "-f", dir, "-t", "300")
-	phone.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	output := &tail{}
-	phone.Stdout, phone.Stderr = output, output
-	require.NoError(t, phone.Start())
-	defer func() { _ = syscall.Kill(-phone.Process.Pid, syscall.SIGKILL) }()
+	output, kill := start(t, "baresip", "-f", dir, "-t", "300")
 
 	binding := func() (query.Registration, error) {
 		var list query.List[query.Registration]
@@ -57,8 +50,7 @@ func TestKilledPhoneLapses(t *testing.T) {
 	r, err := binding()
 	require.NoError(t, err)
 	require.Contains(t, r.UserAgent, "baresip")
-	require.NoError(t, syscall.Kill(-phone.Process.Pid, syscall.SIGKILL))
-	_ = phone.Wait()
+	require.NoError(t, kill())
 	// 15 s of expiry and 32 s (64·T1) in which a refresh may still arrive.
 	Eventually(t, 75*time.Second, "the binding has lapsed", func() error {
 		r, err := binding()

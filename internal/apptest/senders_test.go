@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,10 +20,9 @@ import (
 	"github.com/earshot/earshot/query"
 )
 
-// kamailioConfig is a proxy that traces all signalling to Earshot and lets
-// rtpengine carry the media: its own port, Earshot's HEP port, rtpengine's
-// control port, where calls go.
-const kamailioConfig = `#!KAMAILIO
+// tracedKamailio begins the configuration of a Kamailio that traces all
+// signalling to Earshot: its own port, Earshot's HEP port, the agent's number.
+const tracedKamailio = `#!KAMAILIO
 log_stderror=yes
 children=1
 auto_aliases=no
@@ -34,14 +34,18 @@ loadmodule "rr.so"
 loadmodule "textops.so"
 loadmodule "siputils.so"
 loadmodule "siptrace.so"
-loadmodule "rtpengine.so"
 modparam("siptrace", "duplicate_uri", "sip:%s")
 modparam("siptrace", "hep_mode_on", 1)
 modparam("siptrace", "hep_version", 3)
-modparam("siptrace", "hep_capture_id", 2001)
+modparam("siptrace", "hep_capture_id", %d)
 modparam("siptrace", "trace_to_database", 0)
 modparam("siptrace", "trace_on", 1)
 modparam("siptrace", "trace_mode", 1)
+`
+
+// relayingKamailio goes on as a proxy that lets rtpengine carry the media:
+// rtpengine's control port, where calls go.
+const relayingKamailio = `loadmodule "rtpengine.so"
 modparam("rtpengine", "rtpengine_sock", "udp:%s")
 request_route {
   if (has_totag()) {
@@ -89,18 +93,31 @@ func listens(t *testing.T, addr string, output fmt.Stringer) {
 // run starts a program of somebody else and ends it with the test.
 func run(t *testing.T, name string, args ...string) *tail {
 	t.Helper()
-	cmd, output := exec.Command(name, args...), &tail{}
+	output, _ := start(t, name, args...)
+	return output
+}
+
+// start starts a program of somebody else, which stop kills; so does the end of
+// the test. The error of stop says that it was no longer there.
+func start(t *testing.T, name string, args ...string) (output *tail, stop func() error) {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	output = &tail{}
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	require.NoError(t, cmd.Start())
+	stop = sync.OnceValue(func() error {
+		err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		_ = cmd.Wait() // says that it was killed
+		return err
+	})
 	t.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		_ = cmd.Wait()
+		_ = stop() // it may have ended by itself
 		if t.Failed() {
 			t.Logf("output of %s:\n%s", name, output)
 		}
 	})
-	return output
+	return output, stop
 }
 
 // tone writes seconds of 440 Hz as a WAV file: 8 kHz, mono, 16 bits.
@@ -152,7 +169,7 @@ func TestKamailioAndRTPEngineMeetInOneCall(t *testing.T) {
 	listens(t, control, engine)
 	dir := t.TempDir()
 	config := filepath.Join(dir, "kamailio.cfg")
-	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, kamailioConfig, proxy, hep, control, bob), 0o600))
+	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, tracedKamailio+relayingKamailio, proxy, hep, 2001, control, bob), 0o600))
 	listens(t, proxy, run(t, "kamailio", "-f", config, "-DD", "-E", "-Y", dir, "-P", filepath.Join(dir, "pid")))
 	listens(t, bob, baresip(t, bob, fmt.Sprintf("<sip:bob@%s>;regint=0;answermode=auto", bob), "-t", "60"))
 	// Baresip sends RTCP every five seconds.
