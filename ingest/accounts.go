@@ -125,9 +125,6 @@ func (in *Ingester) runAccounts(ctx context.Context) {
 }
 
 func (in *Ingester) writeAccounts() {
-	if in.producer == nil {
-		return
-	}
 	for _, o := range in.accounts.reports(in.now()) {
 		in.producer.report(o, func(err error) {
 			if err != nil {

@@ -35,6 +35,13 @@ func fixture(t testing.TB, name string) []byte {
 // importBytes runs an import without Kafka.
 func importBytes(t testing.TB, name string, content []byte) (records []*telemetry.Record, calls []ImportedCall, err error) {
 	t.Helper()
+	records, calls, _, err = importAll(t, name, content)
+	return records, calls, err
+}
+
+// importAll also gives what was passed over, by reason.
+func importAll(t testing.TB, name string, content []byte) (records []*telemetry.Record, calls []ImportedCall, passed map[string]int, err error) {
+	t.Helper()
 	f := fileImport{
 		company: "default", name: name, receivedUs: at(0), waiting: DefaultConfig().Waiting, bindings: DefaultConfig().Bindings, correlation: defaultCorrelation(),
 		open: func() (io.ReadCloser, error) { return plain(io.NopCloser(bytes.NewReader(content)), &atomic.Int64{}) },
@@ -42,7 +49,7 @@ func importBytes(t testing.TB, name string, content []byte) (records []*telemetr
 		warn: func(err error) { t.Log(err) },
 	}
 	calls, err = f.run()
-	return records, calls, err
+	return records, calls, f.passed, err
 }
 
 // kinds counts records by body.
@@ -434,19 +441,14 @@ func TestImportCountsWhatItPassesOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got []*telemetry.Record
-	f := fileImport{
-		company: "default", name: "part.hep", receivedUs: at(0), waiting: DefaultConfig().Waiting, bindings: DefaultConfig().Bindings, correlation: defaultCorrelation(),
-		open: func() (io.ReadCloser, error) { return plain(io.NopCloser(bytes.NewReader(file)), &atomic.Int64{}) },
-		emit: func(r *telemetry.Record) error { got = append(got, r); return nil },
-	}
-	if _, err := f.run(); err != nil {
+	got, _, passed, err := importAll(t, "part.hep", file)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if len(got) != len(want) {
 		t.Errorf("%d records, want %d", len(got), len(want))
 	}
-	if want := (map[string]int{"sip_missing": 1, "rtcp_json": 1, "hep_not_hep": 1, "hep_truncated": 1}); !maps.Equal(f.passed, want) {
-		t.Errorf("passed over %v, want %v", f.passed, want)
+	if want := (map[string]int{"sip_missing": 1, "rtcp_json": 1, "hep_not_hep": 1, "hep_truncated": 1}); !maps.Equal(passed, want) {
+		t.Errorf("passed over %v, want %v", passed, want)
 	}
 }

@@ -33,7 +33,8 @@ type IngestReason struct {
 	Count   uint64 `json:"count"`
 }
 
-func (a *IngestAccount) lost() uint64 { return a.Dropped + a.KernelDropped }
+// Lost is what was sent and is not here: dropped by the ingester or by the kernel.
+func (a *IngestAccount) Lost() uint64 { return a.Dropped + a.KernelDropped }
 
 // Ingest sums the accounts of the company's agents, the losses first. The list
 // is never long: ingesters count some hundred agents by name and the rest as one.
@@ -77,7 +78,7 @@ func (c Company) Ingest(ctx context.Context, from, to Time) ([]IngestAccount, er
 		return nil
 	})
 	slices.SortStableFunc(out, func(a, b IngestAccount) int {
-		return cmp.Or(cmp.Compare(b.lost(), a.lost()), cmp.Compare(b.Rejected, a.Rejected))
+		return cmp.Or(cmp.Compare(b.Lost(), a.Lost()), cmp.Compare(b.Rejected, a.Rejected))
 	})
 	return out, err
 }

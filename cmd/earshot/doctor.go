@@ -143,12 +143,12 @@ func agents(ctx context.Context, cfg clickhouse.Config, d *directory.Directory) 
 		}
 		for _, a := range accounts {
 			received, rejected = received+a.Received, rejected+a.Rejected
-			if a.Dropped+a.KernelDropped == 0 {
+			if a.Lost() == 0 {
 				well++
 				continue
 			}
 			err := fmt.Errorf("%s on %s (company %s): %d of %d lost in the last hour, %d of them by the kernel%s",
-				cmp.Or(a.Agent, "unknown agents"), a.Listener, c.ID, a.Dropped+a.KernelDropped, a.Received+a.KernelDropped, a.KernelDropped, droppedBecause(a))
+				cmp.Or(a.Agent, "unknown agents"), a.Listener, c.ID, a.Lost(), a.Received+a.KernelDropped, a.KernelDropped, droppedBecause(a))
 			all = append(all, finding{what, "", err, "see docs/operations.md, \"When packets are lost\""})
 		}
 	}
