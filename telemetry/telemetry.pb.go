@@ -5223,22 +5223,24 @@ func (x *Leg) GetLinkConfidence() float64 {
 }
 
 type Verdict struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Overall       string                 `protobuf:"bytes,1,opt,name=overall,proto3" json:"overall,omitempty"` // good, acceptable, bad, unacceptable, unknown
-	Final         bool                   `protobuf:"varint,2,opt,name=final,proto3" json:"final,omitempty"`
-	Version       uint32                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
-	ComputedUs    int64                  `protobuf:"varint,4,opt,name=computed_us,json=computedUs,proto3" json:"computed_us,omitempty"` // event time
-	Rules         string                 `protobuf:"bytes,5,opt,name=rules,proto3" json:"rules,omitempty"`                              // version of the rules it was made with
-	Delay         *Delay                 `protobuf:"bytes,6,opt,name=delay,proto3" json:"delay,omitempty"`
-	Jitter        *Jitter                `protobuf:"bytes,7,opt,name=jitter,proto3" json:"jitter,omitempty"`
-	Loss          *Loss                  `protobuf:"bytes,8,opt,name=loss,proto3" json:"loss,omitempty"`
-	OneWayAudio   *OneWayAudio           `protobuf:"bytes,9,opt,name=one_way_audio,json=oneWayAudio,proto3" json:"one_way_audio,omitempty"`
-	Mos           *MOS                   `protobuf:"bytes,10,opt,name=mos,proto3" json:"mos,omitempty"`
-	FaultSide     string                 `protobuf:"bytes,11,opt,name=fault_side,json=faultSide,proto3" json:"fault_side,omitempty"` // target, contact, network, server, unknown
-	Evidence      []*Evidence            `protobuf:"bytes,12,rep,name=evidence,proto3" json:"evidence,omitempty"`
-	Sources       []*VerdictSource       `protobuf:"bytes,13,rep,name=sources,proto3" json:"sources,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Overall         string                 `protobuf:"bytes,1,opt,name=overall,proto3" json:"overall,omitempty"` // good, acceptable, bad, unacceptable, unknown
+	Final           bool                   `protobuf:"varint,2,opt,name=final,proto3" json:"final,omitempty"`
+	Version         uint32                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	ComputedUs      int64                  `protobuf:"varint,4,opt,name=computed_us,json=computedUs,proto3" json:"computed_us,omitempty"` // event time
+	Rules           string                 `protobuf:"bytes,5,opt,name=rules,proto3" json:"rules,omitempty"`                              // version of the rules it was made with
+	Delay           *Delay                 `protobuf:"bytes,6,opt,name=delay,proto3" json:"delay,omitempty"`
+	Jitter          *Jitter                `protobuf:"bytes,7,opt,name=jitter,proto3" json:"jitter,omitempty"`
+	Loss            *Loss                  `protobuf:"bytes,8,opt,name=loss,proto3" json:"loss,omitempty"`
+	OneWayAudio     *OneWayAudio           `protobuf:"bytes,9,opt,name=one_way_audio,json=oneWayAudio,proto3" json:"one_way_audio,omitempty"`
+	Mos             *MOS                   `protobuf:"bytes,10,opt,name=mos,proto3" json:"mos,omitempty"`
+	FaultSide       string                 `protobuf:"bytes,11,opt,name=fault_side,json=faultSide,proto3" json:"fault_side,omitempty"` // target, contact, network, server, unknown
+	Evidence        []*Evidence            `protobuf:"bytes,12,rep,name=evidence,proto3" json:"evidence,omitempty"`
+	Sources         []*VerdictSource       `protobuf:"bytes,13,rep,name=sources,proto3" json:"sources,omitempty"`
+	FaultConfidence float64                `protobuf:"fixed64,14,opt,name=fault_confidence,json=faultConfidence,proto3" json:"fault_confidence,omitempty"` // 0–1; 0 where fault_side is unknown
+	Segments        []*PathSegment         `protobuf:"bytes,15,rep,name=segments,proto3" json:"segments,omitempty"`                                        // from the target on
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Verdict) Reset() {
@@ -5362,6 +5364,132 @@ func (x *Verdict) GetSources() []*VerdictSource {
 	return nil
 }
 
+func (x *Verdict) GetFaultConfidence() float64 {
+	if x != nil {
+		return x.FaultConfidence
+	}
+	return 0
+}
+
+func (x *Verdict) GetSegments() []*PathSegment {
+	if x != nil {
+		return x.Segments
+	}
+	return nil
+}
+
+// PathSegment is a part of the way of the audio that was measured apart from the
+// others. Directions are those of the call: target_to_contact goes from from to to.
+type PathSegment struct {
+	state                      protoimpl.MessageState `protogen:"open.v1"`
+	From                       string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`                                                                                    // target, server
+	To                         string                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`                                                                                        // server, contact
+	RttMs                      *Distribution          `protobuf:"bytes,3,opt,name=rtt_ms,json=rttMs,proto3" json:"rtt_ms,omitempty"`                                                                     // absent where not measured, as all below
+	TargetToContactJitterMs    *float64               `protobuf:"fixed64,4,opt,name=target_to_contact_jitter_ms,json=targetToContactJitterMs,proto3,oneof" json:"target_to_contact_jitter_ms,omitempty"` // 95th percentile of what arrives at its end
+	ContactToTargetJitterMs    *float64               `protobuf:"fixed64,5,opt,name=contact_to_target_jitter_ms,json=contactToTargetJitterMs,proto3,oneof" json:"contact_to_target_jitter_ms,omitempty"`
+	TargetToContactLossPercent *float64               `protobuf:"fixed64,6,opt,name=target_to_contact_loss_percent,json=targetToContactLossPercent,proto3,oneof" json:"target_to_contact_loss_percent,omitempty"` // of what entered the segment
+	ContactToTargetLossPercent *float64               `protobuf:"fixed64,7,opt,name=contact_to_target_loss_percent,json=contactToTargetLossPercent,proto3,oneof" json:"contact_to_target_loss_percent,omitempty"`
+	Band                       string                 `protobuf:"bytes,8,opt,name=band,proto3" json:"band,omitempty"` // the worst of the above
+	// What splits the way here: capture_point (between the parties), server (a
+	// back-to-back user agent or gateway, which ends RTP).
+	Source        string `protobuf:"bytes,9,opt,name=source,proto3" json:"source,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PathSegment) Reset() {
+	*x = PathSegment{}
+	mi := &file_telemetry_telemetry_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PathSegment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PathSegment) ProtoMessage() {}
+
+func (x *PathSegment) ProtoReflect() protoreflect.Message {
+	mi := &file_telemetry_telemetry_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PathSegment.ProtoReflect.Descriptor instead.
+func (*PathSegment) Descriptor() ([]byte, []int) {
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *PathSegment) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *PathSegment) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *PathSegment) GetRttMs() *Distribution {
+	if x != nil {
+		return x.RttMs
+	}
+	return nil
+}
+
+func (x *PathSegment) GetTargetToContactJitterMs() float64 {
+	if x != nil && x.TargetToContactJitterMs != nil {
+		return *x.TargetToContactJitterMs
+	}
+	return 0
+}
+
+func (x *PathSegment) GetContactToTargetJitterMs() float64 {
+	if x != nil && x.ContactToTargetJitterMs != nil {
+		return *x.ContactToTargetJitterMs
+	}
+	return 0
+}
+
+func (x *PathSegment) GetTargetToContactLossPercent() float64 {
+	if x != nil && x.TargetToContactLossPercent != nil {
+		return *x.TargetToContactLossPercent
+	}
+	return 0
+}
+
+func (x *PathSegment) GetContactToTargetLossPercent() float64 {
+	if x != nil && x.ContactToTargetLossPercent != nil {
+		return *x.ContactToTargetLossPercent
+	}
+	return 0
+}
+
+func (x *PathSegment) GetBand() string {
+	if x != nil {
+		return x.Band
+	}
+	return ""
+}
+
+func (x *PathSegment) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
 type Distribution struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Min           float64                `protobuf:"fixed64,1,opt,name=min,proto3" json:"min,omitempty"`
@@ -5374,7 +5502,7 @@ type Distribution struct {
 
 func (x *Distribution) Reset() {
 	*x = Distribution{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[44]
+	mi := &file_telemetry_telemetry_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5386,7 +5514,7 @@ func (x *Distribution) String() string {
 func (*Distribution) ProtoMessage() {}
 
 func (x *Distribution) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[44]
+	mi := &file_telemetry_telemetry_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5399,7 +5527,7 @@ func (x *Distribution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Distribution.ProtoReflect.Descriptor instead.
 func (*Distribution) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{44}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Distribution) GetMin() float64 {
@@ -5441,7 +5569,7 @@ type Delay struct {
 
 func (x *Delay) Reset() {
 	*x = Delay{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[45]
+	mi := &file_telemetry_telemetry_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5453,7 +5581,7 @@ func (x *Delay) String() string {
 func (*Delay) ProtoMessage() {}
 
 func (x *Delay) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[45]
+	mi := &file_telemetry_telemetry_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5466,7 +5594,7 @@ func (x *Delay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delay.ProtoReflect.Descriptor instead.
 func (*Delay) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{45}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Delay) GetBand() string {
@@ -5496,13 +5624,17 @@ type Jitter struct {
 	JitterMs                 *Distribution          `protobuf:"bytes,2,opt,name=jitter_ms,json=jitterMs,proto3" json:"jitter_ms,omitempty"`
 	BufferOverPreferredRatio *float64               `protobuf:"fixed64,3,opt,name=buffer_over_preferred_ratio,json=bufferOverPreferredRatio,proto3,oneof" json:"buffer_over_preferred_ratio,omitempty"`
 	ConcealmentPercent       *float64               `protobuf:"fixed64,4,opt,name=concealment_percent,json=concealmentPercent,proto3,oneof" json:"concealment_percent,omitempty"`
+	TargetToContactMs        *Distribution          `protobuf:"bytes,5,opt,name=target_to_contact_ms,json=targetToContactMs,proto3" json:"target_to_contact_ms,omitempty"`
+	ContactToTargetMs        *Distribution          `protobuf:"bytes,6,opt,name=contact_to_target_ms,json=contactToTargetMs,proto3" json:"contact_to_target_ms,omitempty"`
+	BufferMs                 *float64               `protobuf:"fixed64,7,opt,name=buffer_ms,json=bufferMs,proto3,oneof" json:"buffer_ms,omitempty"` // mean, of the direction with the worse ratio
+	BufferPreferredMs        *float64               `protobuf:"fixed64,8,opt,name=buffer_preferred_ms,json=bufferPreferredMs,proto3,oneof" json:"buffer_preferred_ms,omitempty"`
 	unknownFields            protoimpl.UnknownFields
 	sizeCache                protoimpl.SizeCache
 }
 
 func (x *Jitter) Reset() {
 	*x = Jitter{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[46]
+	mi := &file_telemetry_telemetry_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5514,7 +5646,7 @@ func (x *Jitter) String() string {
 func (*Jitter) ProtoMessage() {}
 
 func (x *Jitter) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[46]
+	mi := &file_telemetry_telemetry_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5527,7 +5659,7 @@ func (x *Jitter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Jitter.ProtoReflect.Descriptor instead.
 func (*Jitter) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{46}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Jitter) GetBand() string {
@@ -5558,6 +5690,34 @@ func (x *Jitter) GetConcealmentPercent() float64 {
 	return 0
 }
 
+func (x *Jitter) GetTargetToContactMs() *Distribution {
+	if x != nil {
+		return x.TargetToContactMs
+	}
+	return nil
+}
+
+func (x *Jitter) GetContactToTargetMs() *Distribution {
+	if x != nil {
+		return x.ContactToTargetMs
+	}
+	return nil
+}
+
+func (x *Jitter) GetBufferMs() float64 {
+	if x != nil && x.BufferMs != nil {
+		return *x.BufferMs
+	}
+	return 0
+}
+
+func (x *Jitter) GetBufferPreferredMs() float64 {
+	if x != nil && x.BufferPreferredMs != nil {
+		return *x.BufferPreferredMs
+	}
+	return 0
+}
+
 type Loss struct {
 	state                  protoimpl.MessageState `protogen:"open.v1"`
 	Band                   string                 `protobuf:"bytes,1,opt,name=band,proto3" json:"band,omitempty"`
@@ -5565,13 +5725,14 @@ type Loss struct {
 	BurstPercent           *float64               `protobuf:"fixed64,3,opt,name=burst_percent,json=burstPercent,proto3,oneof" json:"burst_percent,omitempty"`
 	TargetToContactPercent *float64               `protobuf:"fixed64,4,opt,name=target_to_contact_percent,json=targetToContactPercent,proto3,oneof" json:"target_to_contact_percent,omitempty"`
 	ContactToTargetPercent *float64               `protobuf:"fixed64,5,opt,name=contact_to_target_percent,json=contactToTargetPercent,proto3,oneof" json:"contact_to_target_percent,omitempty"`
+	BurstRatio             *float64               `protobuf:"fixed64,6,opt,name=burst_ratio,json=burstRatio,proto3,oneof" json:"burst_ratio,omitempty"` // BurstR of G.107 in the worse direction: 1 is random loss
 	unknownFields          protoimpl.UnknownFields
 	sizeCache              protoimpl.SizeCache
 }
 
 func (x *Loss) Reset() {
 	*x = Loss{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[47]
+	mi := &file_telemetry_telemetry_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5583,7 +5744,7 @@ func (x *Loss) String() string {
 func (*Loss) ProtoMessage() {}
 
 func (x *Loss) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[47]
+	mi := &file_telemetry_telemetry_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5596,7 +5757,7 @@ func (x *Loss) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Loss.ProtoReflect.Descriptor instead.
 func (*Loss) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{47}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Loss) GetBand() string {
@@ -5634,6 +5795,13 @@ func (x *Loss) GetContactToTargetPercent() float64 {
 	return 0
 }
 
+func (x *Loss) GetBurstRatio() float64 {
+	if x != nil && x.BurstRatio != nil {
+		return *x.BurstRatio
+	}
+	return 0
+}
+
 type OneWayAudio struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`         // none, suspected, confirmed, unknown
@@ -5642,13 +5810,15 @@ type OneWayAudio struct {
 	To            string                 `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
 	SinceUs       int64                  `protobuf:"varint,5,opt,name=since_us,json=sinceUs,proto3" json:"since_us,omitempty"`
 	Confidence    float64                `protobuf:"fixed64,6,opt,name=confidence,proto3" json:"confidence,omitempty"`
+	UntilUs       int64                  `protobuf:"varint,7,opt,name=until_us,json=untilUs,proto3" json:"until_us,omitempty"` // of the span that state is about
+	Spans         []*DeadSpan            `protobuf:"bytes,8,rep,name=spans,proto3" json:"spans,omitempty"`                     // every time that a direction was dead, by since_us
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *OneWayAudio) Reset() {
 	*x = OneWayAudio{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[48]
+	mi := &file_telemetry_telemetry_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5660,7 +5830,7 @@ func (x *OneWayAudio) String() string {
 func (*OneWayAudio) ProtoMessage() {}
 
 func (x *OneWayAudio) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[48]
+	mi := &file_telemetry_telemetry_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5673,7 +5843,7 @@ func (x *OneWayAudio) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OneWayAudio.ProtoReflect.Descriptor instead.
 func (*OneWayAudio) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{48}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *OneWayAudio) GetState() string {
@@ -5718,20 +5888,113 @@ func (x *OneWayAudio) GetConfidence() float64 {
 	return 0
 }
 
+func (x *OneWayAudio) GetUntilUs() int64 {
+	if x != nil {
+		return x.UntilUs
+	}
+	return 0
+}
+
+func (x *OneWayAudio) GetSpans() []*DeadSpan {
+	if x != nil {
+		return x.Spans
+	}
+	return nil
+}
+
+// DeadSpan is a time in which nothing of one direction arrived.
+type DeadSpan struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Direction     string                 `protobuf:"bytes,1,opt,name=direction,proto3" json:"direction,omitempty"` // target_to_contact, contact_to_target
+	SinceUs       int64                  `protobuf:"varint,2,opt,name=since_us,json=sinceUs,proto3" json:"since_us,omitempty"`
+	UntilUs       int64                  `protobuf:"varint,3,opt,name=until_us,json=untilUs,proto3" json:"until_us,omitempty"`
+	Confidence    float64                `protobuf:"fixed64,4,opt,name=confidence,proto3" json:"confidence,omitempty"`
+	Healed        bool                   `protobuf:"varint,5,opt,name=healed,proto3" json:"healed,omitempty"` // audio was seen to arrive afterwards
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadSpan) Reset() {
+	*x = DeadSpan{}
+	mi := &file_telemetry_telemetry_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadSpan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadSpan) ProtoMessage() {}
+
+func (x *DeadSpan) ProtoReflect() protoreflect.Message {
+	mi := &file_telemetry_telemetry_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadSpan.ProtoReflect.Descriptor instead.
+func (*DeadSpan) Descriptor() ([]byte, []int) {
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *DeadSpan) GetDirection() string {
+	if x != nil {
+		return x.Direction
+	}
+	return ""
+}
+
+func (x *DeadSpan) GetSinceUs() int64 {
+	if x != nil {
+		return x.SinceUs
+	}
+	return 0
+}
+
+func (x *DeadSpan) GetUntilUs() int64 {
+	if x != nil {
+		return x.UntilUs
+	}
+	return 0
+}
+
+func (x *DeadSpan) GetConfidence() float64 {
+	if x != nil {
+		return x.Confidence
+	}
+	return 0
+}
+
+func (x *DeadSpan) GetHealed() bool {
+	if x != nil {
+		return x.Healed
+	}
+	return false
+}
+
 type MOS struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Min           float64                `protobuf:"fixed64,1,opt,name=min,proto3" json:"min,omitempty"`
 	Avg           float64                `protobuf:"fixed64,2,opt,name=avg,proto3" json:"avg,omitempty"`
-	Model         string                 `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"` // G.107, G.107.1, G.107.2
+	Model         string                 `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"` // G.107, G.107.1, G.107.2, reported
 	Inputs        map[string]float64     `protobuf:"bytes,4,rep,name=inputs,proto3" json:"inputs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
 	Estimated     bool                   `protobuf:"varint,5,opt,name=estimated,proto3" json:"estimated,omitempty"`
+	Codec         string                 `protobuf:"bytes,6,opt,name=codec,proto3" json:"codec,omitempty"`
+	Direction     string                 `protobuf:"bytes,7,opt,name=direction,proto3" json:"direction,omitempty"` // the worse one, which it is of
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MOS) Reset() {
 	*x = MOS{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[49]
+	mi := &file_telemetry_telemetry_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5743,7 +6006,7 @@ func (x *MOS) String() string {
 func (*MOS) ProtoMessage() {}
 
 func (x *MOS) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[49]
+	mi := &file_telemetry_telemetry_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5756,7 +6019,7 @@ func (x *MOS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MOS.ProtoReflect.Descriptor instead.
 func (*MOS) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{49}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *MOS) GetMin() float64 {
@@ -5794,6 +6057,20 @@ func (x *MOS) GetEstimated() bool {
 	return false
 }
 
+func (x *MOS) GetCodec() string {
+	if x != nil {
+		return x.Codec
+	}
+	return ""
+}
+
+func (x *MOS) GetDirection() string {
+	if x != nil {
+		return x.Direction
+	}
+	return ""
+}
+
 type Evidence struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
@@ -5803,13 +6080,15 @@ type Evidence struct {
 	Values        map[string]float64     `protobuf:"bytes,5,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
 	Side          string                 `protobuf:"bytes,6,opt,name=side,proto3" json:"side,omitempty"`
 	Direction     string                 `protobuf:"bytes,7,opt,name=direction,proto3" json:"direction,omitempty"`
+	UntilUs       int64                  `protobuf:"varint,8,opt,name=until_us,json=untilUs,proto3" json:"until_us,omitempty"` // where it is a span, else 0
+	Graph         string                 `protobuf:"bytes,9,opt,name=graph,proto3" json:"graph,omitempty"`                     // where it is to be seen: rtt, jitter, loss, level, jitter_buffer, mos, ladder, or nowhere
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Evidence) Reset() {
 	*x = Evidence{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[50]
+	mi := &file_telemetry_telemetry_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5821,7 +6100,7 @@ func (x *Evidence) String() string {
 func (*Evidence) ProtoMessage() {}
 
 func (x *Evidence) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[50]
+	mi := &file_telemetry_telemetry_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5834,7 +6113,7 @@ func (x *Evidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Evidence.ProtoReflect.Descriptor instead.
 func (*Evidence) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{50}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Evidence) GetKind() string {
@@ -5886,6 +6165,20 @@ func (x *Evidence) GetDirection() string {
 	return ""
 }
 
+func (x *Evidence) GetUntilUs() int64 {
+	if x != nil {
+		return x.UntilUs
+	}
+	return 0
+}
+
+func (x *Evidence) GetGraph() string {
+	if x != nil {
+		return x.Graph
+	}
+	return ""
+}
+
 type VerdictSource struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"` // webrtc, rtcp, rtcp_xr, vq_rtcpxr, rtp, sip
@@ -5897,7 +6190,7 @@ type VerdictSource struct {
 
 func (x *VerdictSource) Reset() {
 	*x = VerdictSource{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[51]
+	mi := &file_telemetry_telemetry_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5909,7 +6202,7 @@ func (x *VerdictSource) String() string {
 func (*VerdictSource) ProtoMessage() {}
 
 func (x *VerdictSource) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[51]
+	mi := &file_telemetry_telemetry_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5922,7 +6215,7 @@ func (x *VerdictSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerdictSource.ProtoReflect.Descriptor instead.
 func (*VerdictSource) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{51}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *VerdictSource) GetKind() string {
@@ -5966,7 +6259,7 @@ type Rejection struct {
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[52]
+	mi := &file_telemetry_telemetry_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5978,7 +6271,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[52]
+	mi := &file_telemetry_telemetry_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5991,7 +6284,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{52}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Rejection) GetId() string {
@@ -6084,7 +6377,7 @@ type Rating struct {
 
 func (x *Rating) Reset() {
 	*x = Rating{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[53]
+	mi := &file_telemetry_telemetry_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6096,7 +6389,7 @@ func (x *Rating) String() string {
 func (*Rating) ProtoMessage() {}
 
 func (x *Rating) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[53]
+	mi := &file_telemetry_telemetry_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6109,7 +6402,7 @@ func (x *Rating) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rating.ProtoReflect.Descriptor instead.
 func (*Rating) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{53}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Rating) GetId() string {
@@ -6181,7 +6474,7 @@ type RegistrationChange struct {
 
 func (x *RegistrationChange) Reset() {
 	*x = RegistrationChange{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[54]
+	mi := &file_telemetry_telemetry_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6193,7 +6486,7 @@ func (x *RegistrationChange) String() string {
 func (*RegistrationChange) ProtoMessage() {}
 
 func (x *RegistrationChange) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[54]
+	mi := &file_telemetry_telemetry_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6206,7 +6499,7 @@ func (x *RegistrationChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistrationChange.ProtoReflect.Descriptor instead.
 func (*RegistrationChange) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{54}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *RegistrationChange) GetAor() string {
@@ -6385,7 +6678,7 @@ type CheckpointEntry struct {
 
 func (x *CheckpointEntry) Reset() {
 	*x = CheckpointEntry{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[55]
+	mi := &file_telemetry_telemetry_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6397,7 +6690,7 @@ func (x *CheckpointEntry) String() string {
 func (*CheckpointEntry) ProtoMessage() {}
 
 func (x *CheckpointEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[55]
+	mi := &file_telemetry_telemetry_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6410,7 +6703,7 @@ func (x *CheckpointEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointEntry.ProtoReflect.Descriptor instead.
 func (*CheckpointEntry) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{55}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *CheckpointEntry) GetState() []byte {
@@ -6466,7 +6759,7 @@ type Binding struct {
 
 func (x *Binding) Reset() {
 	*x = Binding{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[56]
+	mi := &file_telemetry_telemetry_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6478,7 +6771,7 @@ func (x *Binding) String() string {
 func (*Binding) ProtoMessage() {}
 
 func (x *Binding) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[56]
+	mi := &file_telemetry_telemetry_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6491,7 +6784,7 @@ func (x *Binding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binding.ProtoReflect.Descriptor instead.
 func (*Binding) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{56}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Binding) GetCompany() string {
@@ -7204,7 +7497,7 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\auser_id\x18\v \x01(\tR\x06userId\x12\x1b\n" +
 	"\tdevice_id\x18\f \x01(\tR\bdeviceId\x12\x1b\n" +
 	"\tlinked_by\x18\r \x01(\tR\blinkedBy\x12'\n" +
-	"\x0flink_confidence\x18\x0e \x01(\x01R\x0elinkConfidence\"\xb1\x04\n" +
+	"\x0flink_confidence\x18\x0e \x01(\x01R\x0elinkConfidence\"\x9b\x05\n" +
 	"\aVerdict\x12\x18\n" +
 	"\aoverall\x18\x01 \x01(\tR\aoverall\x12\x14\n" +
 	"\x05final\x18\x02 \x01(\bR\x05final\x12\x18\n" +
@@ -7221,7 +7514,23 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\n" +
 	"fault_side\x18\v \x01(\tR\tfaultSide\x12:\n" +
 	"\bevidence\x18\f \x03(\v2\x1e.earshot.telemetry.v1.EvidenceR\bevidence\x12=\n" +
-	"\asources\x18\r \x03(\v2#.earshot.telemetry.v1.VerdictSourceR\asources\"V\n" +
+	"\asources\x18\r \x03(\v2#.earshot.telemetry.v1.VerdictSourceR\asources\x12)\n" +
+	"\x10fault_confidence\x18\x0e \x01(\x01R\x0ffaultConfidence\x12=\n" +
+	"\bsegments\x18\x0f \x03(\v2!.earshot.telemetry.v1.PathSegmentR\bsegments\"\xb6\x04\n" +
+	"\vPathSegment\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x129\n" +
+	"\x06rtt_ms\x18\x03 \x01(\v2\".earshot.telemetry.v1.DistributionR\x05rttMs\x12A\n" +
+	"\x1btarget_to_contact_jitter_ms\x18\x04 \x01(\x01H\x00R\x17targetToContactJitterMs\x88\x01\x01\x12A\n" +
+	"\x1bcontact_to_target_jitter_ms\x18\x05 \x01(\x01H\x01R\x17contactToTargetJitterMs\x88\x01\x01\x12G\n" +
+	"\x1etarget_to_contact_loss_percent\x18\x06 \x01(\x01H\x02R\x1atargetToContactLossPercent\x88\x01\x01\x12G\n" +
+	"\x1econtact_to_target_loss_percent\x18\a \x01(\x01H\x03R\x1acontactToTargetLossPercent\x88\x01\x01\x12\x12\n" +
+	"\x04band\x18\b \x01(\tR\x04band\x12\x16\n" +
+	"\x06source\x18\t \x01(\tR\x06sourceB\x1e\n" +
+	"\x1c_target_to_contact_jitter_msB\x1e\n" +
+	"\x1c_contact_to_target_jitter_msB!\n" +
+	"\x1f_target_to_contact_loss_percentB!\n" +
+	"\x1f_contact_to_target_loss_percent\"V\n" +
 	"\fDistribution\x12\x10\n" +
 	"\x03min\x18\x01 \x01(\x01R\x03min\x12\x10\n" +
 	"\x03p50\x18\x02 \x01(\x01R\x03p50\x12\x10\n" +
@@ -7234,25 +7543,35 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\n" +
 	"ShareEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\x8f\x02\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xb6\x04\n" +
 	"\x06Jitter\x12\x12\n" +
 	"\x04band\x18\x01 \x01(\tR\x04band\x12?\n" +
 	"\tjitter_ms\x18\x02 \x01(\v2\".earshot.telemetry.v1.DistributionR\bjitterMs\x12B\n" +
 	"\x1bbuffer_over_preferred_ratio\x18\x03 \x01(\x01H\x00R\x18bufferOverPreferredRatio\x88\x01\x01\x124\n" +
-	"\x13concealment_percent\x18\x04 \x01(\x01H\x01R\x12concealmentPercent\x88\x01\x01B\x1e\n" +
+	"\x13concealment_percent\x18\x04 \x01(\x01H\x01R\x12concealmentPercent\x88\x01\x01\x12S\n" +
+	"\x14target_to_contact_ms\x18\x05 \x01(\v2\".earshot.telemetry.v1.DistributionR\x11targetToContactMs\x12S\n" +
+	"\x14contact_to_target_ms\x18\x06 \x01(\v2\".earshot.telemetry.v1.DistributionR\x11contactToTargetMs\x12 \n" +
+	"\tbuffer_ms\x18\a \x01(\x01H\x02R\bbufferMs\x88\x01\x01\x123\n" +
+	"\x13buffer_preferred_ms\x18\b \x01(\x01H\x03R\x11bufferPreferredMs\x88\x01\x01B\x1e\n" +
 	"\x1c_buffer_over_preferred_ratioB\x16\n" +
-	"\x14_concealment_percent\"\xbd\x02\n" +
+	"\x14_concealment_percentB\f\n" +
+	"\n" +
+	"_buffer_msB\x16\n" +
+	"\x14_buffer_preferred_ms\"\xf3\x02\n" +
 	"\x04Loss\x12\x12\n" +
 	"\x04band\x18\x01 \x01(\tR\x04band\x12\x1d\n" +
 	"\apercent\x18\x02 \x01(\x01H\x00R\apercent\x88\x01\x01\x12(\n" +
 	"\rburst_percent\x18\x03 \x01(\x01H\x01R\fburstPercent\x88\x01\x01\x12>\n" +
 	"\x19target_to_contact_percent\x18\x04 \x01(\x01H\x02R\x16targetToContactPercent\x88\x01\x01\x12>\n" +
-	"\x19contact_to_target_percent\x18\x05 \x01(\x01H\x03R\x16contactToTargetPercent\x88\x01\x01B\n" +
+	"\x19contact_to_target_percent\x18\x05 \x01(\x01H\x03R\x16contactToTargetPercent\x88\x01\x01\x12$\n" +
+	"\vburst_ratio\x18\x06 \x01(\x01H\x04R\n" +
+	"burstRatio\x88\x01\x01B\n" +
 	"\n" +
 	"\b_percentB\x10\n" +
 	"\x0e_burst_percentB\x1c\n" +
 	"\x1a_target_to_contact_percentB\x1c\n" +
-	"\x1a_contact_to_target_percent\"\xa0\x01\n" +
+	"\x1a_contact_to_target_percentB\x0e\n" +
+	"\f_burst_ratio\"\xf1\x01\n" +
 	"\vOneWayAudio\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x1c\n" +
 	"\tdirection\x18\x02 \x01(\tR\tdirection\x12\x12\n" +
@@ -7261,16 +7580,28 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\bsince_us\x18\x05 \x01(\x03R\asinceUs\x12\x1e\n" +
 	"\n" +
 	"confidence\x18\x06 \x01(\x01R\n" +
-	"confidence\"\xd7\x01\n" +
+	"confidence\x12\x19\n" +
+	"\buntil_us\x18\a \x01(\x03R\auntilUs\x124\n" +
+	"\x05spans\x18\b \x03(\v2\x1e.earshot.telemetry.v1.DeadSpanR\x05spans\"\x96\x01\n" +
+	"\bDeadSpan\x12\x1c\n" +
+	"\tdirection\x18\x01 \x01(\tR\tdirection\x12\x19\n" +
+	"\bsince_us\x18\x02 \x01(\x03R\asinceUs\x12\x19\n" +
+	"\buntil_us\x18\x03 \x01(\x03R\auntilUs\x12\x1e\n" +
+	"\n" +
+	"confidence\x18\x04 \x01(\x01R\n" +
+	"confidence\x12\x16\n" +
+	"\x06healed\x18\x05 \x01(\bR\x06healed\"\x8b\x02\n" +
 	"\x03MOS\x12\x10\n" +
 	"\x03min\x18\x01 \x01(\x01R\x03min\x12\x10\n" +
 	"\x03avg\x18\x02 \x01(\x01R\x03avg\x12\x14\n" +
 	"\x05model\x18\x03 \x01(\tR\x05model\x12=\n" +
 	"\x06inputs\x18\x04 \x03(\v2%.earshot.telemetry.v1.MOS.InputsEntryR\x06inputs\x12\x1c\n" +
-	"\testimated\x18\x05 \x01(\bR\testimated\x1a9\n" +
+	"\testimated\x18\x05 \x01(\bR\testimated\x12\x14\n" +
+	"\x05codec\x18\x06 \x01(\tR\x05codec\x12\x1c\n" +
+	"\tdirection\x18\a \x01(\tR\tdirection\x1a9\n" +
 	"\vInputsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\x8a\x02\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xbb\x02\n" +
 	"\bEvidence\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x10\n" +
 	"\x03leg\x18\x02 \x01(\tR\x03leg\x12\x13\n" +
@@ -7278,7 +7609,9 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\x04text\x18\x04 \x01(\tR\x04text\x12B\n" +
 	"\x06values\x18\x05 \x03(\v2*.earshot.telemetry.v1.Evidence.ValuesEntryR\x06values\x12\x12\n" +
 	"\x04side\x18\x06 \x01(\tR\x04side\x12\x1c\n" +
-	"\tdirection\x18\a \x01(\tR\tdirection\x1a9\n" +
+	"\tdirection\x18\a \x01(\tR\tdirection\x12\x19\n" +
+	"\buntil_us\x18\b \x01(\x03R\auntilUs\x12\x14\n" +
+	"\x05graph\x18\t \x01(\tR\x05graph\x1a9\n" +
 	"\vValuesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"Q\n" +
@@ -7374,7 +7707,7 @@ func file_telemetry_telemetry_proto_rawDescGZIP() []byte {
 }
 
 var file_telemetry_telemetry_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_telemetry_telemetry_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
+var file_telemetry_telemetry_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
 var file_telemetry_telemetry_proto_goTypes = []any{
 	(Source_Kind)(0),              // 0: earshot.telemetry.v1.Source.Kind
 	(*Batch)(nil),                 // 1: earshot.telemetry.v1.Batch
@@ -7421,22 +7754,24 @@ var file_telemetry_telemetry_proto_goTypes = []any{
 	(*CallEnd)(nil),               // 42: earshot.telemetry.v1.CallEnd
 	(*Leg)(nil),                   // 43: earshot.telemetry.v1.Leg
 	(*Verdict)(nil),               // 44: earshot.telemetry.v1.Verdict
-	(*Distribution)(nil),          // 45: earshot.telemetry.v1.Distribution
-	(*Delay)(nil),                 // 46: earshot.telemetry.v1.Delay
-	(*Jitter)(nil),                // 47: earshot.telemetry.v1.Jitter
-	(*Loss)(nil),                  // 48: earshot.telemetry.v1.Loss
-	(*OneWayAudio)(nil),           // 49: earshot.telemetry.v1.OneWayAudio
-	(*MOS)(nil),                   // 50: earshot.telemetry.v1.MOS
-	(*Evidence)(nil),              // 51: earshot.telemetry.v1.Evidence
-	(*VerdictSource)(nil),         // 52: earshot.telemetry.v1.VerdictSource
-	(*Rejection)(nil),             // 53: earshot.telemetry.v1.Rejection
-	(*Rating)(nil),                // 54: earshot.telemetry.v1.Rating
-	(*RegistrationChange)(nil),    // 55: earshot.telemetry.v1.RegistrationChange
-	(*CheckpointEntry)(nil),       // 56: earshot.telemetry.v1.CheckpointEntry
-	(*Binding)(nil),               // 57: earshot.telemetry.v1.Binding
-	nil,                           // 58: earshot.telemetry.v1.Delay.ShareEntry
-	nil,                           // 59: earshot.telemetry.v1.MOS.InputsEntry
-	nil,                           // 60: earshot.telemetry.v1.Evidence.ValuesEntry
+	(*PathSegment)(nil),           // 45: earshot.telemetry.v1.PathSegment
+	(*Distribution)(nil),          // 46: earshot.telemetry.v1.Distribution
+	(*Delay)(nil),                 // 47: earshot.telemetry.v1.Delay
+	(*Jitter)(nil),                // 48: earshot.telemetry.v1.Jitter
+	(*Loss)(nil),                  // 49: earshot.telemetry.v1.Loss
+	(*OneWayAudio)(nil),           // 50: earshot.telemetry.v1.OneWayAudio
+	(*DeadSpan)(nil),              // 51: earshot.telemetry.v1.DeadSpan
+	(*MOS)(nil),                   // 52: earshot.telemetry.v1.MOS
+	(*Evidence)(nil),              // 53: earshot.telemetry.v1.Evidence
+	(*VerdictSource)(nil),         // 54: earshot.telemetry.v1.VerdictSource
+	(*Rejection)(nil),             // 55: earshot.telemetry.v1.Rejection
+	(*Rating)(nil),                // 56: earshot.telemetry.v1.Rating
+	(*RegistrationChange)(nil),    // 57: earshot.telemetry.v1.RegistrationChange
+	(*CheckpointEntry)(nil),       // 58: earshot.telemetry.v1.CheckpointEntry
+	(*Binding)(nil),               // 59: earshot.telemetry.v1.Binding
+	nil,                           // 60: earshot.telemetry.v1.Delay.ShareEntry
+	nil,                           // 61: earshot.telemetry.v1.MOS.InputsEntry
+	nil,                           // 62: earshot.telemetry.v1.Evidence.ValuesEntry
 }
 var file_telemetry_telemetry_proto_depIdxs = []int32{
 	3,  // 0: earshot.telemetry.v1.Record.timeline:type_name -> earshot.telemetry.v1.Timeline
@@ -7484,10 +7819,10 @@ var file_telemetry_telemetry_proto_depIdxs = []int32{
 	8,  // 42: earshot.telemetry.v1.VQReport.identity:type_name -> earshot.telemetry.v1.Identity
 	38, // 43: earshot.telemetry.v1.Outcome.sample:type_name -> earshot.telemetry.v1.Sample
 	39, // 44: earshot.telemetry.v1.Outcome.call:type_name -> earshot.telemetry.v1.Call
-	53, // 45: earshot.telemetry.v1.Outcome.rejection:type_name -> earshot.telemetry.v1.Rejection
+	55, // 45: earshot.telemetry.v1.Outcome.rejection:type_name -> earshot.telemetry.v1.Rejection
 	9,  // 46: earshot.telemetry.v1.Outcome.message:type_name -> earshot.telemetry.v1.SIPMessage
-	55, // 47: earshot.telemetry.v1.Outcome.registration:type_name -> earshot.telemetry.v1.RegistrationChange
-	54, // 48: earshot.telemetry.v1.Outcome.rating:type_name -> earshot.telemetry.v1.Rating
+	57, // 47: earshot.telemetry.v1.Outcome.registration:type_name -> earshot.telemetry.v1.RegistrationChange
+	56, // 48: earshot.telemetry.v1.Outcome.rating:type_name -> earshot.telemetry.v1.Rating
 	36, // 49: earshot.telemetry.v1.Outcome.ingest:type_name -> earshot.telemetry.v1.IngestReport
 	4,  // 50: earshot.telemetry.v1.Outcome.source:type_name -> earshot.telemetry.v1.Source
 	37, // 51: earshot.telemetry.v1.IngestReport.counts:type_name -> earshot.telemetry.v1.IngestCount
@@ -7498,26 +7833,31 @@ var file_telemetry_telemetry_proto_depIdxs = []int32{
 	44, // 56: earshot.telemetry.v1.Call.verdict:type_name -> earshot.telemetry.v1.Verdict
 	40, // 57: earshot.telemetry.v1.Call.linked_calls:type_name -> earshot.telemetry.v1.LinkedCall
 	8,  // 58: earshot.telemetry.v1.Party.identity:type_name -> earshot.telemetry.v1.Identity
-	46, // 59: earshot.telemetry.v1.Verdict.delay:type_name -> earshot.telemetry.v1.Delay
-	47, // 60: earshot.telemetry.v1.Verdict.jitter:type_name -> earshot.telemetry.v1.Jitter
-	48, // 61: earshot.telemetry.v1.Verdict.loss:type_name -> earshot.telemetry.v1.Loss
-	49, // 62: earshot.telemetry.v1.Verdict.one_way_audio:type_name -> earshot.telemetry.v1.OneWayAudio
-	50, // 63: earshot.telemetry.v1.Verdict.mos:type_name -> earshot.telemetry.v1.MOS
-	51, // 64: earshot.telemetry.v1.Verdict.evidence:type_name -> earshot.telemetry.v1.Evidence
-	52, // 65: earshot.telemetry.v1.Verdict.sources:type_name -> earshot.telemetry.v1.VerdictSource
-	45, // 66: earshot.telemetry.v1.Delay.rtt_ms:type_name -> earshot.telemetry.v1.Distribution
-	58, // 67: earshot.telemetry.v1.Delay.share:type_name -> earshot.telemetry.v1.Delay.ShareEntry
-	45, // 68: earshot.telemetry.v1.Jitter.jitter_ms:type_name -> earshot.telemetry.v1.Distribution
-	59, // 69: earshot.telemetry.v1.MOS.inputs:type_name -> earshot.telemetry.v1.MOS.InputsEntry
-	60, // 70: earshot.telemetry.v1.Evidence.values:type_name -> earshot.telemetry.v1.Evidence.ValuesEntry
-	8,  // 71: earshot.telemetry.v1.Rejection.agent:type_name -> earshot.telemetry.v1.Identity
-	8,  // 72: earshot.telemetry.v1.Rating.rater:type_name -> earshot.telemetry.v1.Identity
-	8,  // 73: earshot.telemetry.v1.RegistrationChange.identity:type_name -> earshot.telemetry.v1.Identity
-	74, // [74:74] is the sub-list for method output_type
-	74, // [74:74] is the sub-list for method input_type
-	74, // [74:74] is the sub-list for extension type_name
-	74, // [74:74] is the sub-list for extension extendee
-	0,  // [0:74] is the sub-list for field type_name
+	47, // 59: earshot.telemetry.v1.Verdict.delay:type_name -> earshot.telemetry.v1.Delay
+	48, // 60: earshot.telemetry.v1.Verdict.jitter:type_name -> earshot.telemetry.v1.Jitter
+	49, // 61: earshot.telemetry.v1.Verdict.loss:type_name -> earshot.telemetry.v1.Loss
+	50, // 62: earshot.telemetry.v1.Verdict.one_way_audio:type_name -> earshot.telemetry.v1.OneWayAudio
+	52, // 63: earshot.telemetry.v1.Verdict.mos:type_name -> earshot.telemetry.v1.MOS
+	53, // 64: earshot.telemetry.v1.Verdict.evidence:type_name -> earshot.telemetry.v1.Evidence
+	54, // 65: earshot.telemetry.v1.Verdict.sources:type_name -> earshot.telemetry.v1.VerdictSource
+	45, // 66: earshot.telemetry.v1.Verdict.segments:type_name -> earshot.telemetry.v1.PathSegment
+	46, // 67: earshot.telemetry.v1.PathSegment.rtt_ms:type_name -> earshot.telemetry.v1.Distribution
+	46, // 68: earshot.telemetry.v1.Delay.rtt_ms:type_name -> earshot.telemetry.v1.Distribution
+	60, // 69: earshot.telemetry.v1.Delay.share:type_name -> earshot.telemetry.v1.Delay.ShareEntry
+	46, // 70: earshot.telemetry.v1.Jitter.jitter_ms:type_name -> earshot.telemetry.v1.Distribution
+	46, // 71: earshot.telemetry.v1.Jitter.target_to_contact_ms:type_name -> earshot.telemetry.v1.Distribution
+	46, // 72: earshot.telemetry.v1.Jitter.contact_to_target_ms:type_name -> earshot.telemetry.v1.Distribution
+	51, // 73: earshot.telemetry.v1.OneWayAudio.spans:type_name -> earshot.telemetry.v1.DeadSpan
+	61, // 74: earshot.telemetry.v1.MOS.inputs:type_name -> earshot.telemetry.v1.MOS.InputsEntry
+	62, // 75: earshot.telemetry.v1.Evidence.values:type_name -> earshot.telemetry.v1.Evidence.ValuesEntry
+	8,  // 76: earshot.telemetry.v1.Rejection.agent:type_name -> earshot.telemetry.v1.Identity
+	8,  // 77: earshot.telemetry.v1.Rating.rater:type_name -> earshot.telemetry.v1.Identity
+	8,  // 78: earshot.telemetry.v1.RegistrationChange.identity:type_name -> earshot.telemetry.v1.Identity
+	79, // [79:79] is the sub-list for method output_type
+	79, // [79:79] is the sub-list for method input_type
+	79, // [79:79] is the sub-list for extension type_name
+	79, // [79:79] is the sub-list for extension extendee
+	0,  // [0:79] is the sub-list for field type_name
 }
 
 func init() { file_telemetry_telemetry_proto_init() }
@@ -7554,15 +7894,16 @@ func file_telemetry_telemetry_proto_init() {
 		(*Outcome_Ingest)(nil),
 	}
 	file_telemetry_telemetry_proto_msgTypes[37].OneofWrappers = []any{}
-	file_telemetry_telemetry_proto_msgTypes[46].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[44].OneofWrappers = []any{}
 	file_telemetry_telemetry_proto_msgTypes[47].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[48].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_telemetry_telemetry_proto_rawDesc), len(file_telemetry_telemetry_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   60,
+			NumMessages:   62,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
