@@ -225,6 +225,7 @@ func (c Company) callsByID(ctx context.Context, f CallFilter, at []callAt) (map[
 			return err
 		}
 		call.Legs, call.SIPCallIDs, call.Verdict.Evidence, call.Verdict.Sources = nil, nil, nil, nil
+		call.Verdict.Segments, call.Verdict.OneWayAudio.Spans = nil, nil
 		out[call.ID] = call
 		return nil
 	})
@@ -370,27 +371,46 @@ func verdictOf(v *telemetry.Verdict) Verdict {
 		FaultSide:   known(v.GetFaultSide()),
 		Evidence:    []Evidence{},
 		Sources:     []Source{},
+		Segments:    []PathSegment{},
+	}
+	if v.GetFaultConfidence() > 0 {
+		out.FaultConfidence = &v.FaultConfidence
 	}
 	if j := v.GetJitter(); j != nil {
 		out.Jitter.BufferOverPreferredRatio, out.Jitter.ConcealmentPercent = j.BufferOverPreferredRatio, j.ConcealmentPercent
+		out.Jitter.TargetToContactMs, out.Jitter.ContactToTargetMs = distributionOf(j.TargetToContactMs), distributionOf(j.ContactToTargetMs)
+		out.Jitter.BufferMs, out.Jitter.BufferPreferredMs = j.BufferMs, j.BufferPreferredMs
 	}
 	if l := v.GetLoss(); l != nil {
-		out.Loss.Percent, out.Loss.BurstPercent = l.Percent, l.BurstPercent
+		out.Loss.Percent, out.Loss.BurstPercent, out.Loss.BurstRatio = l.Percent, l.BurstPercent, l.BurstRatio
 		out.Loss.TargetToContactPercent, out.Loss.ContactToTargetPercent = l.TargetToContactPercent, l.ContactToTargetPercent
 	}
 	if o := v.GetOneWayAudio(); o.GetState() == "suspected" || o.GetState() == "confirmed" {
 		out.OneWayAudio.Direction, out.OneWayAudio.From, out.OneWayAudio.To = orNil(o.Direction), orNil(o.From), orNil(o.To)
-		out.OneWayAudio.Since = micros(o.SinceUs)
+		out.OneWayAudio.Since, out.OneWayAudio.Until = micros(o.SinceUs), micros(o.UntilUs)
+	}
+	for _, s := range v.GetOneWayAudio().GetSpans() {
+		out.OneWayAudio.Spans = append(out.OneWayAudio.Spans, DeadSpan{
+			Direction: s.Direction, Since: micros(s.SinceUs), Until: micros(s.UntilUs), Confidence: s.Confidence, Healed: s.Healed,
+		})
 	}
 	if o := v.GetOneWayAudio(); o.GetConfidence() > 0 {
 		out.OneWayAudio.Confidence = &o.Confidence
 	}
 	if m := v.GetMos(); m != nil {
-		out.MOS = &MOS{Min: m.Min, Avg: m.Avg, Model: m.Model, Inputs: orEmpty(m.Inputs), Estimated: m.Estimated}
+		out.MOS = &MOS{Min: m.Min, Avg: m.Avg, Model: m.Model, Codec: m.Codec, Direction: m.Direction, Inputs: orEmpty(m.Inputs), Estimated: m.Estimated}
 	}
 	for _, e := range v.GetEvidence() {
 		out.Evidence = append(out.Evidence, Evidence{
-			Kind: e.Kind, Leg: e.Leg, At: micros(e.AtUs), Text: e.Text, Values: orEmpty(e.Values), Side: e.Side, Direction: e.Direction,
+			Kind: e.Kind, Leg: e.Leg, At: micros(e.AtUs), Until: micros(e.UntilUs), Text: e.Text, Values: orEmpty(e.Values),
+			Side: e.Side, Direction: e.Direction, Graph: e.Graph,
+		})
+	}
+	for _, s := range v.GetSegments() {
+		out.Segments = append(out.Segments, PathSegment{
+			From: s.From, To: s.To, RTTMs: distributionOf(s.RttMs), Band: known(s.Band), Source: s.Source,
+			TargetToContactJitterMs: s.TargetToContactJitterMs, ContactToTargetJitterMs: s.ContactToTargetJitterMs,
+			TargetToContactLossPercent: s.TargetToContactLossPercent, ContactToTargetLossPercent: s.ContactToTargetLossPercent,
 		})
 	}
 	for _, s := range v.GetSources() {

@@ -178,8 +178,12 @@ type Verdict struct {
 	OneWayAudio OneWayAudio `json:"one_way_audio"`
 	MOS         *MOS        `json:"mos"`
 	FaultSide   string      `json:"fault_side"` // target, contact, network, server, unknown
-	Evidence    []Evidence  `json:"evidence,omitzero"`
-	Sources     []Source    `json:"sources,omitzero"`
+	// FaultConfidence is 0–1, null where the side at fault is not known.
+	FaultConfidence *float64 `json:"fault_confidence"`
+	// Segments of the way of the audio that were measured apart, from the target on.
+	Segments []PathSegment `json:"segments,omitzero"`
+	Evidence []Evidence    `json:"evidence,omitzero"`
+	Sources  []Source      `json:"sources,omitzero"`
 }
 
 // Distribution of a quantity over a call.
@@ -203,6 +207,11 @@ type Jitter struct {
 	JitterMs                 *Distribution `json:"jitter_ms"`
 	BufferOverPreferredRatio *float64      `json:"buffer_over_preferred_ratio"`
 	ConcealmentPercent       *float64      `json:"concealment_percent"`
+	TargetToContactMs        *Distribution `json:"target_to_contact_ms"`
+	ContactToTargetMs        *Distribution `json:"contact_to_target_ms"`
+	// The jitter buffer as it was and as it preferred to be, in the direction with the worse ratio.
+	BufferMs          *float64 `json:"buffer_ms"`
+	BufferPreferredMs *float64 `json:"buffer_preferred_ms"`
 }
 
 // Loss of packets, the worse direction first, then each.
@@ -212,6 +221,30 @@ type Loss struct {
 	BurstPercent           *float64 `json:"burst_percent"`
 	TargetToContactPercent *float64 `json:"target_to_contact_percent"`
 	ContactToTargetPercent *float64 `json:"contact_to_target_percent"`
+	BurstRatio             *float64 `json:"burst_ratio"` // BurstR of G.107 in the worse direction; 1 is random loss
+}
+
+// PathSegment is a part of the way of the audio that was measured apart from the
+// others; what was not measured is null. Band is the worst of what was.
+type PathSegment struct {
+	From                       string        `json:"from"` // target, server
+	To                         string        `json:"to"`   // server, contact
+	RTTMs                      *Distribution `json:"rtt_ms"`
+	TargetToContactJitterMs    *float64      `json:"target_to_contact_jitter_ms"` // 95th percentile
+	ContactToTargetJitterMs    *float64      `json:"contact_to_target_jitter_ms"`
+	TargetToContactLossPercent *float64      `json:"target_to_contact_loss_percent"`
+	ContactToTargetLossPercent *float64      `json:"contact_to_target_loss_percent"`
+	Band                       string        `json:"band"`
+	Source                     string        `json:"source"` // what splits the way: capture_point, server
+}
+
+// DeadSpan is a time in which nothing of one direction arrived.
+type DeadSpan struct {
+	Direction  string  `json:"direction"`
+	Since      Time    `json:"since"`
+	Until      Time    `json:"until"`
+	Confidence float64 `json:"confidence"`
+	Healed     bool    `json:"healed"` // audio was seen to arrive afterwards
 }
 
 // OneWayAudio says whether a party could not be heard. From cannot be heard by To.
@@ -221,14 +254,19 @@ type OneWayAudio struct {
 	From       *string  `json:"from"`
 	To         *string  `json:"to"`
 	Since      Time     `json:"since"`
+	Until      Time     `json:"until"`
 	Confidence *float64 `json:"confidence"`
+	// Spans are all the times that a direction was dead, in their order.
+	Spans []DeadSpan `json:"spans,omitempty"`
 }
 
 // MOS by the E-model.
 type MOS struct {
 	Min       float64            `json:"min"`
 	Avg       float64            `json:"avg"`
-	Model     string             `json:"model"` // G.107, G.107.1, G.107.2
+	Model     string             `json:"model"` // G.107, G.107.1, G.107.2, reported
+	Codec     string             `json:"codec"`
+	Direction string             `json:"direction"` // the worse one, which it is of
 	Inputs    map[string]float64 `json:"inputs"`
 	Estimated bool               `json:"estimated"`
 }
@@ -238,10 +276,12 @@ type Evidence struct {
 	Kind      string             `json:"kind"`
 	Leg       string             `json:"leg"`
 	At        Time               `json:"at"`
+	Until     Time               `json:"until"` // null where it is no span
 	Text      string             `json:"text"`
 	Values    map[string]float64 `json:"values"`
 	Side      string             `json:"side,omitempty"`
 	Direction string             `json:"direction,omitempty"`
+	Graph     string             `json:"graph,omitempty"` // rtt, jitter, loss, level, jitter_buffer, mos, ladder
 }
 
 // Source is a witness of the call.
