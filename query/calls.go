@@ -225,7 +225,7 @@ func (c Company) callsByID(ctx context.Context, f CallFilter, at []callAt) (map[
 			return err
 		}
 		call.Legs, call.SIPCallIDs, call.Verdict.Evidence, call.Verdict.Sources = nil, nil, nil, nil
-		call.Verdict.Segments, call.Verdict.OneWayAudio.Spans = nil, nil
+		call.Verdict.Segments, call.Verdict.OneWayAudio.Spans, call.Verdict.Thresholds = nil, nil, nil
 		out[call.ID] = call
 		return nil
 	})
@@ -412,6 +412,18 @@ func verdictOf(v *telemetry.Verdict) Verdict {
 			TargetToContactJitterMs: s.TargetToContactJitterMs, ContactToTargetJitterMs: s.ContactToTargetJitterMs,
 			TargetToContactLossPercent: s.TargetToContactLossPercent, ContactToTargetLossPercent: s.ContactToTargetLossPercent,
 		})
+	}
+	if t := v.GetThresholds(); t != nil {
+		out.Thresholds = &Thresholds{
+			DelayGoodMs: t.DelayGoodMs, DelayAcceptableMs: t.DelayAcceptableMs, DelayBadMs: t.DelayBadMs,
+			LossGoodPercent: t.LossGoodPercent, LossAcceptablePercent: t.LossAcceptablePercent, LossBadPercent: t.LossBadPercent,
+			JitterChoppyMs: t.JitterChoppyMs, ConcealmentChoppyPercent: t.ConcealmentChoppyPercent,
+			ConcealmentBufferPercent: t.ConcealmentBufferPercent, BufferOverPreferredRatio: t.BufferOverPreferredRatio,
+			ChoppyShareGood: t.ChoppyShareGood, ChoppyShareAcceptable: t.ChoppyShareAcceptable, ChoppyShareBad: t.ChoppyShareBad,
+			SettleS: t.SettleS, OneWayGraceS: t.OneWayGraceS, OneWayDeadS: t.OneWayDeadS,
+			OneWayMinPacketsSent: t.OneWayMinPacketsSent, OneWayMinReports: t.OneWayMinReports,
+			OneWaySuspected: t.OneWaySuspected, OneWayConfirmed: t.OneWayConfirmed,
+		}
 	}
 	for _, s := range v.GetSources() {
 		out.Sources = append(out.Sources, Source{Kind: s.Kind, Side: s.Side, Samples: s.Samples})

@@ -184,6 +184,34 @@ type Verdict struct {
 	Segments []PathSegment `json:"segments,omitzero"`
 	Evidence []Evidence    `json:"evidence,omitzero"`
 	Sources  []Source      `json:"sources,omitzero"`
+	// Thresholds that the bands follow from; absent in lists.
+	Thresholds *Thresholds `json:"thresholds,omitempty"`
+}
+
+// Thresholds are the figures of the rules that a verdict was made with. Delay:
+// below good and below acceptable each its band, up to bad bad, above it
+// unacceptable. Loss and the share of choppy moments: from bad on unacceptable.
+type Thresholds struct {
+	DelayGoodMs              float64 `json:"delay_good_ms"`
+	DelayAcceptableMs        float64 `json:"delay_acceptable_ms"`
+	DelayBadMs               float64 `json:"delay_bad_ms"`
+	LossGoodPercent          float64 `json:"loss_good_percent"`
+	LossAcceptablePercent    float64 `json:"loss_acceptable_percent"`
+	LossBadPercent           float64 `json:"loss_bad_percent"`
+	JitterChoppyMs           float64 `json:"jitter_choppy_ms"` // a moment above is choppy
+	ConcealmentChoppyPercent float64 `json:"concealment_choppy_percent"`
+	ConcealmentBufferPercent float64 `json:"concealment_buffer_percent"` // with the jitter buffer at BufferOverPreferredRatio
+	BufferOverPreferredRatio float64 `json:"buffer_over_preferred_ratio"`
+	ChoppyShareGood          float64 `json:"choppy_share_good"` // of moments, 0–1
+	ChoppyShareAcceptable    float64 `json:"choppy_share_acceptable"`
+	ChoppyShareBad           float64 `json:"choppy_share_bad"`
+	SettleS                  float64 `json:"settle_s"` // after the answer, left out of bands
+	OneWayGraceS             float64 `json:"one_way_grace_s"`
+	OneWayDeadS              float64 `json:"one_way_dead_s"`
+	OneWayMinPacketsSent     uint32  `json:"one_way_min_packets_sent"`
+	OneWayMinReports         uint32  `json:"one_way_min_reports"`
+	OneWaySuspected          float64 `json:"one_way_suspected"` // confidence, 0–1
+	OneWayConfirmed          float64 `json:"one_way_confirmed"`
 }
 
 // Distribution of a quantity over a call.

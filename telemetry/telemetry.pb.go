@@ -5239,6 +5239,7 @@ type Verdict struct {
 	Sources         []*VerdictSource       `protobuf:"bytes,13,rep,name=sources,proto3" json:"sources,omitempty"`
 	FaultConfidence float64                `protobuf:"fixed64,14,opt,name=fault_confidence,json=faultConfidence,proto3" json:"fault_confidence,omitempty"` // 0–1; 0 where fault_side is unknown
 	Segments        []*PathSegment         `protobuf:"bytes,15,rep,name=segments,proto3" json:"segments,omitempty"`                                        // from the target on
+	Thresholds      *Thresholds            `protobuf:"bytes,16,opt,name=thresholds,proto3" json:"thresholds,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -5378,6 +5379,215 @@ func (x *Verdict) GetSegments() []*PathSegment {
 	return nil
 }
 
+func (x *Verdict) GetThresholds() *Thresholds {
+	if x != nil {
+		return x.Thresholds
+	}
+	return nil
+}
+
+// Thresholds are the figures of the rules that the bands of a verdict follow from.
+// They are kept with it: a version names rules that a reader may not have.
+type Thresholds struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Below good: good; below acceptable: acceptable; up to bad: bad; above it unacceptable.
+	DelayGoodMs       float64 `protobuf:"fixed64,1,opt,name=delay_good_ms,json=delayGoodMs,proto3" json:"delay_good_ms,omitempty"`
+	DelayAcceptableMs float64 `protobuf:"fixed64,2,opt,name=delay_acceptable_ms,json=delayAcceptableMs,proto3" json:"delay_acceptable_ms,omitempty"`
+	DelayBadMs        float64 `protobuf:"fixed64,3,opt,name=delay_bad_ms,json=delayBadMs,proto3" json:"delay_bad_ms,omitempty"`
+	// Below each its band; from bad on unacceptable.
+	LossGoodPercent       float64 `protobuf:"fixed64,4,opt,name=loss_good_percent,json=lossGoodPercent,proto3" json:"loss_good_percent,omitempty"`
+	LossAcceptablePercent float64 `protobuf:"fixed64,5,opt,name=loss_acceptable_percent,json=lossAcceptablePercent,proto3" json:"loss_acceptable_percent,omitempty"`
+	LossBadPercent        float64 `protobuf:"fixed64,6,opt,name=loss_bad_percent,json=lossBadPercent,proto3" json:"loss_bad_percent,omitempty"`
+	// What makes a moment choppy.
+	JitterChoppyMs           float64 `protobuf:"fixed64,7,opt,name=jitter_choppy_ms,json=jitterChoppyMs,proto3" json:"jitter_choppy_ms,omitempty"`
+	ConcealmentChoppyPercent float64 `protobuf:"fixed64,8,opt,name=concealment_choppy_percent,json=concealmentChoppyPercent,proto3" json:"concealment_choppy_percent,omitempty"`
+	ConcealmentBufferPercent float64 `protobuf:"fixed64,9,opt,name=concealment_buffer_percent,json=concealmentBufferPercent,proto3" json:"concealment_buffer_percent,omitempty"`
+	BufferOverPreferredRatio float64 `protobuf:"fixed64,10,opt,name=buffer_over_preferred_ratio,json=bufferOverPreferredRatio,proto3" json:"buffer_over_preferred_ratio,omitempty"`
+	// Of moments, 0–1. Below each its band; from bad on unacceptable.
+	ChoppyShareGood       float64 `protobuf:"fixed64,11,opt,name=choppy_share_good,json=choppyShareGood,proto3" json:"choppy_share_good,omitempty"`
+	ChoppyShareAcceptable float64 `protobuf:"fixed64,12,opt,name=choppy_share_acceptable,json=choppyShareAcceptable,proto3" json:"choppy_share_acceptable,omitempty"`
+	ChoppyShareBad        float64 `protobuf:"fixed64,13,opt,name=choppy_share_bad,json=choppyShareBad,proto3" json:"choppy_share_bad,omitempty"`
+	SettleS               float64 `protobuf:"fixed64,14,opt,name=settle_s,json=settleS,proto3" json:"settle_s,omitempty"` // after the answer, left out of bands
+	OneWayGraceS          float64 `protobuf:"fixed64,15,opt,name=one_way_grace_s,json=oneWayGraceS,proto3" json:"one_way_grace_s,omitempty"`
+	OneWayDeadS           float64 `protobuf:"fixed64,16,opt,name=one_way_dead_s,json=oneWayDeadS,proto3" json:"one_way_dead_s,omitempty"`
+	OneWayMinPacketsSent  uint32  `protobuf:"varint,17,opt,name=one_way_min_packets_sent,json=oneWayMinPacketsSent,proto3" json:"one_way_min_packets_sent,omitempty"`
+	OneWayMinReports      uint32  `protobuf:"varint,18,opt,name=one_way_min_reports,json=oneWayMinReports,proto3" json:"one_way_min_reports,omitempty"`
+	OneWaySuspected       float64 `protobuf:"fixed64,19,opt,name=one_way_suspected,json=oneWaySuspected,proto3" json:"one_way_suspected,omitempty"` // confidence, 0–1
+	OneWayConfirmed       float64 `protobuf:"fixed64,20,opt,name=one_way_confirmed,json=oneWayConfirmed,proto3" json:"one_way_confirmed,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
+}
+
+func (x *Thresholds) Reset() {
+	*x = Thresholds{}
+	mi := &file_telemetry_telemetry_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Thresholds) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Thresholds) ProtoMessage() {}
+
+func (x *Thresholds) ProtoReflect() protoreflect.Message {
+	mi := &file_telemetry_telemetry_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Thresholds.ProtoReflect.Descriptor instead.
+func (*Thresholds) Descriptor() ([]byte, []int) {
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *Thresholds) GetDelayGoodMs() float64 {
+	if x != nil {
+		return x.DelayGoodMs
+	}
+	return 0
+}
+
+func (x *Thresholds) GetDelayAcceptableMs() float64 {
+	if x != nil {
+		return x.DelayAcceptableMs
+	}
+	return 0
+}
+
+func (x *Thresholds) GetDelayBadMs() float64 {
+	if x != nil {
+		return x.DelayBadMs
+	}
+	return 0
+}
+
+func (x *Thresholds) GetLossGoodPercent() float64 {
+	if x != nil {
+		return x.LossGoodPercent
+	}
+	return 0
+}
+
+func (x *Thresholds) GetLossAcceptablePercent() float64 {
+	if x != nil {
+		return x.LossAcceptablePercent
+	}
+	return 0
+}
+
+func (x *Thresholds) GetLossBadPercent() float64 {
+	if x != nil {
+		return x.LossBadPercent
+	}
+	return 0
+}
+
+func (x *Thresholds) GetJitterChoppyMs() float64 {
+	if x != nil {
+		return x.JitterChoppyMs
+	}
+	return 0
+}
+
+func (x *Thresholds) GetConcealmentChoppyPercent() float64 {
+	if x != nil {
+		return x.ConcealmentChoppyPercent
+	}
+	return 0
+}
+
+func (x *Thresholds) GetConcealmentBufferPercent() float64 {
+	if x != nil {
+		return x.ConcealmentBufferPercent
+	}
+	return 0
+}
+
+func (x *Thresholds) GetBufferOverPreferredRatio() float64 {
+	if x != nil {
+		return x.BufferOverPreferredRatio
+	}
+	return 0
+}
+
+func (x *Thresholds) GetChoppyShareGood() float64 {
+	if x != nil {
+		return x.ChoppyShareGood
+	}
+	return 0
+}
+
+func (x *Thresholds) GetChoppyShareAcceptable() float64 {
+	if x != nil {
+		return x.ChoppyShareAcceptable
+	}
+	return 0
+}
+
+func (x *Thresholds) GetChoppyShareBad() float64 {
+	if x != nil {
+		return x.ChoppyShareBad
+	}
+	return 0
+}
+
+func (x *Thresholds) GetSettleS() float64 {
+	if x != nil {
+		return x.SettleS
+	}
+	return 0
+}
+
+func (x *Thresholds) GetOneWayGraceS() float64 {
+	if x != nil {
+		return x.OneWayGraceS
+	}
+	return 0
+}
+
+func (x *Thresholds) GetOneWayDeadS() float64 {
+	if x != nil {
+		return x.OneWayDeadS
+	}
+	return 0
+}
+
+func (x *Thresholds) GetOneWayMinPacketsSent() uint32 {
+	if x != nil {
+		return x.OneWayMinPacketsSent
+	}
+	return 0
+}
+
+func (x *Thresholds) GetOneWayMinReports() uint32 {
+	if x != nil {
+		return x.OneWayMinReports
+	}
+	return 0
+}
+
+func (x *Thresholds) GetOneWaySuspected() float64 {
+	if x != nil {
+		return x.OneWaySuspected
+	}
+	return 0
+}
+
+func (x *Thresholds) GetOneWayConfirmed() float64 {
+	if x != nil {
+		return x.OneWayConfirmed
+	}
+	return 0
+}
+
 // PathSegment is a part of the way of the audio that was measured apart from the
 // others. Directions are those of the call: target_to_contact goes from from to to.
 type PathSegment struct {
@@ -5399,7 +5609,7 @@ type PathSegment struct {
 
 func (x *PathSegment) Reset() {
 	*x = PathSegment{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[44]
+	mi := &file_telemetry_telemetry_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5411,7 +5621,7 @@ func (x *PathSegment) String() string {
 func (*PathSegment) ProtoMessage() {}
 
 func (x *PathSegment) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[44]
+	mi := &file_telemetry_telemetry_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5424,7 +5634,7 @@ func (x *PathSegment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathSegment.ProtoReflect.Descriptor instead.
 func (*PathSegment) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{44}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *PathSegment) GetFrom() string {
@@ -5502,7 +5712,7 @@ type Distribution struct {
 
 func (x *Distribution) Reset() {
 	*x = Distribution{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[45]
+	mi := &file_telemetry_telemetry_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5514,7 +5724,7 @@ func (x *Distribution) String() string {
 func (*Distribution) ProtoMessage() {}
 
 func (x *Distribution) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[45]
+	mi := &file_telemetry_telemetry_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5527,7 +5737,7 @@ func (x *Distribution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Distribution.ProtoReflect.Descriptor instead.
 func (*Distribution) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{45}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Distribution) GetMin() float64 {
@@ -5569,7 +5779,7 @@ type Delay struct {
 
 func (x *Delay) Reset() {
 	*x = Delay{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[46]
+	mi := &file_telemetry_telemetry_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5581,7 +5791,7 @@ func (x *Delay) String() string {
 func (*Delay) ProtoMessage() {}
 
 func (x *Delay) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[46]
+	mi := &file_telemetry_telemetry_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5594,7 +5804,7 @@ func (x *Delay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delay.ProtoReflect.Descriptor instead.
 func (*Delay) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{46}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Delay) GetBand() string {
@@ -5634,7 +5844,7 @@ type Jitter struct {
 
 func (x *Jitter) Reset() {
 	*x = Jitter{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[47]
+	mi := &file_telemetry_telemetry_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5646,7 +5856,7 @@ func (x *Jitter) String() string {
 func (*Jitter) ProtoMessage() {}
 
 func (x *Jitter) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[47]
+	mi := &file_telemetry_telemetry_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5659,7 +5869,7 @@ func (x *Jitter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Jitter.ProtoReflect.Descriptor instead.
 func (*Jitter) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{47}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Jitter) GetBand() string {
@@ -5732,7 +5942,7 @@ type Loss struct {
 
 func (x *Loss) Reset() {
 	*x = Loss{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[48]
+	mi := &file_telemetry_telemetry_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5744,7 +5954,7 @@ func (x *Loss) String() string {
 func (*Loss) ProtoMessage() {}
 
 func (x *Loss) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[48]
+	mi := &file_telemetry_telemetry_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5757,7 +5967,7 @@ func (x *Loss) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Loss.ProtoReflect.Descriptor instead.
 func (*Loss) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{48}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Loss) GetBand() string {
@@ -5818,7 +6028,7 @@ type OneWayAudio struct {
 
 func (x *OneWayAudio) Reset() {
 	*x = OneWayAudio{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[49]
+	mi := &file_telemetry_telemetry_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5830,7 +6040,7 @@ func (x *OneWayAudio) String() string {
 func (*OneWayAudio) ProtoMessage() {}
 
 func (x *OneWayAudio) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[49]
+	mi := &file_telemetry_telemetry_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5843,7 +6053,7 @@ func (x *OneWayAudio) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OneWayAudio.ProtoReflect.Descriptor instead.
 func (*OneWayAudio) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{49}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *OneWayAudio) GetState() string {
@@ -5916,7 +6126,7 @@ type DeadSpan struct {
 
 func (x *DeadSpan) Reset() {
 	*x = DeadSpan{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[50]
+	mi := &file_telemetry_telemetry_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5928,7 +6138,7 @@ func (x *DeadSpan) String() string {
 func (*DeadSpan) ProtoMessage() {}
 
 func (x *DeadSpan) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[50]
+	mi := &file_telemetry_telemetry_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5941,7 +6151,7 @@ func (x *DeadSpan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadSpan.ProtoReflect.Descriptor instead.
 func (*DeadSpan) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{50}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *DeadSpan) GetDirection() string {
@@ -5994,7 +6204,7 @@ type MOS struct {
 
 func (x *MOS) Reset() {
 	*x = MOS{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[51]
+	mi := &file_telemetry_telemetry_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6006,7 +6216,7 @@ func (x *MOS) String() string {
 func (*MOS) ProtoMessage() {}
 
 func (x *MOS) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[51]
+	mi := &file_telemetry_telemetry_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6019,7 +6229,7 @@ func (x *MOS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MOS.ProtoReflect.Descriptor instead.
 func (*MOS) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{51}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *MOS) GetMin() float64 {
@@ -6088,7 +6298,7 @@ type Evidence struct {
 
 func (x *Evidence) Reset() {
 	*x = Evidence{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[52]
+	mi := &file_telemetry_telemetry_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6100,7 +6310,7 @@ func (x *Evidence) String() string {
 func (*Evidence) ProtoMessage() {}
 
 func (x *Evidence) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[52]
+	mi := &file_telemetry_telemetry_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6113,7 +6323,7 @@ func (x *Evidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Evidence.ProtoReflect.Descriptor instead.
 func (*Evidence) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{52}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Evidence) GetKind() string {
@@ -6190,7 +6400,7 @@ type VerdictSource struct {
 
 func (x *VerdictSource) Reset() {
 	*x = VerdictSource{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[53]
+	mi := &file_telemetry_telemetry_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6202,7 +6412,7 @@ func (x *VerdictSource) String() string {
 func (*VerdictSource) ProtoMessage() {}
 
 func (x *VerdictSource) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[53]
+	mi := &file_telemetry_telemetry_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6215,7 +6425,7 @@ func (x *VerdictSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerdictSource.ProtoReflect.Descriptor instead.
 func (*VerdictSource) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{53}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *VerdictSource) GetKind() string {
@@ -6259,7 +6469,7 @@ type Rejection struct {
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[54]
+	mi := &file_telemetry_telemetry_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6271,7 +6481,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[54]
+	mi := &file_telemetry_telemetry_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6284,7 +6494,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{54}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Rejection) GetId() string {
@@ -6377,7 +6587,7 @@ type Rating struct {
 
 func (x *Rating) Reset() {
 	*x = Rating{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[55]
+	mi := &file_telemetry_telemetry_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6389,7 +6599,7 @@ func (x *Rating) String() string {
 func (*Rating) ProtoMessage() {}
 
 func (x *Rating) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[55]
+	mi := &file_telemetry_telemetry_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6402,7 +6612,7 @@ func (x *Rating) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rating.ProtoReflect.Descriptor instead.
 func (*Rating) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{55}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Rating) GetId() string {
@@ -6474,7 +6684,7 @@ type RegistrationChange struct {
 
 func (x *RegistrationChange) Reset() {
 	*x = RegistrationChange{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[56]
+	mi := &file_telemetry_telemetry_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6486,7 +6696,7 @@ func (x *RegistrationChange) String() string {
 func (*RegistrationChange) ProtoMessage() {}
 
 func (x *RegistrationChange) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[56]
+	mi := &file_telemetry_telemetry_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6499,7 +6709,7 @@ func (x *RegistrationChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistrationChange.ProtoReflect.Descriptor instead.
 func (*RegistrationChange) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{56}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *RegistrationChange) GetAor() string {
@@ -6678,7 +6888,7 @@ type CheckpointEntry struct {
 
 func (x *CheckpointEntry) Reset() {
 	*x = CheckpointEntry{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[57]
+	mi := &file_telemetry_telemetry_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6690,7 +6900,7 @@ func (x *CheckpointEntry) String() string {
 func (*CheckpointEntry) ProtoMessage() {}
 
 func (x *CheckpointEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[57]
+	mi := &file_telemetry_telemetry_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6703,7 +6913,7 @@ func (x *CheckpointEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointEntry.ProtoReflect.Descriptor instead.
 func (*CheckpointEntry) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{57}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *CheckpointEntry) GetState() []byte {
@@ -6759,7 +6969,7 @@ type Binding struct {
 
 func (x *Binding) Reset() {
 	*x = Binding{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[58]
+	mi := &file_telemetry_telemetry_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6771,7 +6981,7 @@ func (x *Binding) String() string {
 func (*Binding) ProtoMessage() {}
 
 func (x *Binding) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[58]
+	mi := &file_telemetry_telemetry_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6784,7 +6994,7 @@ func (x *Binding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binding.ProtoReflect.Descriptor instead.
 func (*Binding) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{58}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Binding) GetCompany() string {
@@ -7497,7 +7707,7 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\auser_id\x18\v \x01(\tR\x06userId\x12\x1b\n" +
 	"\tdevice_id\x18\f \x01(\tR\bdeviceId\x12\x1b\n" +
 	"\tlinked_by\x18\r \x01(\tR\blinkedBy\x12'\n" +
-	"\x0flink_confidence\x18\x0e \x01(\x01R\x0elinkConfidence\"\x9b\x05\n" +
+	"\x0flink_confidence\x18\x0e \x01(\x01R\x0elinkConfidence\"\xdd\x05\n" +
 	"\aVerdict\x12\x18\n" +
 	"\aoverall\x18\x01 \x01(\tR\aoverall\x12\x14\n" +
 	"\x05final\x18\x02 \x01(\bR\x05final\x12\x18\n" +
@@ -7516,7 +7726,34 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\bevidence\x18\f \x03(\v2\x1e.earshot.telemetry.v1.EvidenceR\bevidence\x12=\n" +
 	"\asources\x18\r \x03(\v2#.earshot.telemetry.v1.VerdictSourceR\asources\x12)\n" +
 	"\x10fault_confidence\x18\x0e \x01(\x01R\x0ffaultConfidence\x12=\n" +
-	"\bsegments\x18\x0f \x03(\v2!.earshot.telemetry.v1.PathSegmentR\bsegments\"\xb6\x04\n" +
+	"\bsegments\x18\x0f \x03(\v2!.earshot.telemetry.v1.PathSegmentR\bsegments\x12@\n" +
+	"\n" +
+	"thresholds\x18\x10 \x01(\v2 .earshot.telemetry.v1.ThresholdsR\n" +
+	"thresholds\"\xa9\a\n" +
+	"\n" +
+	"Thresholds\x12\"\n" +
+	"\rdelay_good_ms\x18\x01 \x01(\x01R\vdelayGoodMs\x12.\n" +
+	"\x13delay_acceptable_ms\x18\x02 \x01(\x01R\x11delayAcceptableMs\x12 \n" +
+	"\fdelay_bad_ms\x18\x03 \x01(\x01R\n" +
+	"delayBadMs\x12*\n" +
+	"\x11loss_good_percent\x18\x04 \x01(\x01R\x0flossGoodPercent\x126\n" +
+	"\x17loss_acceptable_percent\x18\x05 \x01(\x01R\x15lossAcceptablePercent\x12(\n" +
+	"\x10loss_bad_percent\x18\x06 \x01(\x01R\x0elossBadPercent\x12(\n" +
+	"\x10jitter_choppy_ms\x18\a \x01(\x01R\x0ejitterChoppyMs\x12<\n" +
+	"\x1aconcealment_choppy_percent\x18\b \x01(\x01R\x18concealmentChoppyPercent\x12<\n" +
+	"\x1aconcealment_buffer_percent\x18\t \x01(\x01R\x18concealmentBufferPercent\x12=\n" +
+	"\x1bbuffer_over_preferred_ratio\x18\n" +
+	" \x01(\x01R\x18bufferOverPreferredRatio\x12*\n" +
+	"\x11choppy_share_good\x18\v \x01(\x01R\x0fchoppyShareGood\x126\n" +
+	"\x17choppy_share_acceptable\x18\f \x01(\x01R\x15choppyShareAcceptable\x12(\n" +
+	"\x10choppy_share_bad\x18\r \x01(\x01R\x0echoppyShareBad\x12\x19\n" +
+	"\bsettle_s\x18\x0e \x01(\x01R\asettleS\x12%\n" +
+	"\x0fone_way_grace_s\x18\x0f \x01(\x01R\foneWayGraceS\x12#\n" +
+	"\x0eone_way_dead_s\x18\x10 \x01(\x01R\voneWayDeadS\x126\n" +
+	"\x18one_way_min_packets_sent\x18\x11 \x01(\rR\x14oneWayMinPacketsSent\x12-\n" +
+	"\x13one_way_min_reports\x18\x12 \x01(\rR\x10oneWayMinReports\x12*\n" +
+	"\x11one_way_suspected\x18\x13 \x01(\x01R\x0foneWaySuspected\x12*\n" +
+	"\x11one_way_confirmed\x18\x14 \x01(\x01R\x0foneWayConfirmed\"\xb6\x04\n" +
 	"\vPathSegment\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x129\n" +
@@ -7707,7 +7944,7 @@ func file_telemetry_telemetry_proto_rawDescGZIP() []byte {
 }
 
 var file_telemetry_telemetry_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_telemetry_telemetry_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
+var file_telemetry_telemetry_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
 var file_telemetry_telemetry_proto_goTypes = []any{
 	(Source_Kind)(0),              // 0: earshot.telemetry.v1.Source.Kind
 	(*Batch)(nil),                 // 1: earshot.telemetry.v1.Batch
@@ -7754,24 +7991,25 @@ var file_telemetry_telemetry_proto_goTypes = []any{
 	(*CallEnd)(nil),               // 42: earshot.telemetry.v1.CallEnd
 	(*Leg)(nil),                   // 43: earshot.telemetry.v1.Leg
 	(*Verdict)(nil),               // 44: earshot.telemetry.v1.Verdict
-	(*PathSegment)(nil),           // 45: earshot.telemetry.v1.PathSegment
-	(*Distribution)(nil),          // 46: earshot.telemetry.v1.Distribution
-	(*Delay)(nil),                 // 47: earshot.telemetry.v1.Delay
-	(*Jitter)(nil),                // 48: earshot.telemetry.v1.Jitter
-	(*Loss)(nil),                  // 49: earshot.telemetry.v1.Loss
-	(*OneWayAudio)(nil),           // 50: earshot.telemetry.v1.OneWayAudio
-	(*DeadSpan)(nil),              // 51: earshot.telemetry.v1.DeadSpan
-	(*MOS)(nil),                   // 52: earshot.telemetry.v1.MOS
-	(*Evidence)(nil),              // 53: earshot.telemetry.v1.Evidence
-	(*VerdictSource)(nil),         // 54: earshot.telemetry.v1.VerdictSource
-	(*Rejection)(nil),             // 55: earshot.telemetry.v1.Rejection
-	(*Rating)(nil),                // 56: earshot.telemetry.v1.Rating
-	(*RegistrationChange)(nil),    // 57: earshot.telemetry.v1.RegistrationChange
-	(*CheckpointEntry)(nil),       // 58: earshot.telemetry.v1.CheckpointEntry
-	(*Binding)(nil),               // 59: earshot.telemetry.v1.Binding
-	nil,                           // 60: earshot.telemetry.v1.Delay.ShareEntry
-	nil,                           // 61: earshot.telemetry.v1.MOS.InputsEntry
-	nil,                           // 62: earshot.telemetry.v1.Evidence.ValuesEntry
+	(*Thresholds)(nil),            // 45: earshot.telemetry.v1.Thresholds
+	(*PathSegment)(nil),           // 46: earshot.telemetry.v1.PathSegment
+	(*Distribution)(nil),          // 47: earshot.telemetry.v1.Distribution
+	(*Delay)(nil),                 // 48: earshot.telemetry.v1.Delay
+	(*Jitter)(nil),                // 49: earshot.telemetry.v1.Jitter
+	(*Loss)(nil),                  // 50: earshot.telemetry.v1.Loss
+	(*OneWayAudio)(nil),           // 51: earshot.telemetry.v1.OneWayAudio
+	(*DeadSpan)(nil),              // 52: earshot.telemetry.v1.DeadSpan
+	(*MOS)(nil),                   // 53: earshot.telemetry.v1.MOS
+	(*Evidence)(nil),              // 54: earshot.telemetry.v1.Evidence
+	(*VerdictSource)(nil),         // 55: earshot.telemetry.v1.VerdictSource
+	(*Rejection)(nil),             // 56: earshot.telemetry.v1.Rejection
+	(*Rating)(nil),                // 57: earshot.telemetry.v1.Rating
+	(*RegistrationChange)(nil),    // 58: earshot.telemetry.v1.RegistrationChange
+	(*CheckpointEntry)(nil),       // 59: earshot.telemetry.v1.CheckpointEntry
+	(*Binding)(nil),               // 60: earshot.telemetry.v1.Binding
+	nil,                           // 61: earshot.telemetry.v1.Delay.ShareEntry
+	nil,                           // 62: earshot.telemetry.v1.MOS.InputsEntry
+	nil,                           // 63: earshot.telemetry.v1.Evidence.ValuesEntry
 }
 var file_telemetry_telemetry_proto_depIdxs = []int32{
 	3,  // 0: earshot.telemetry.v1.Record.timeline:type_name -> earshot.telemetry.v1.Timeline
@@ -7819,10 +8057,10 @@ var file_telemetry_telemetry_proto_depIdxs = []int32{
 	8,  // 42: earshot.telemetry.v1.VQReport.identity:type_name -> earshot.telemetry.v1.Identity
 	38, // 43: earshot.telemetry.v1.Outcome.sample:type_name -> earshot.telemetry.v1.Sample
 	39, // 44: earshot.telemetry.v1.Outcome.call:type_name -> earshot.telemetry.v1.Call
-	55, // 45: earshot.telemetry.v1.Outcome.rejection:type_name -> earshot.telemetry.v1.Rejection
+	56, // 45: earshot.telemetry.v1.Outcome.rejection:type_name -> earshot.telemetry.v1.Rejection
 	9,  // 46: earshot.telemetry.v1.Outcome.message:type_name -> earshot.telemetry.v1.SIPMessage
-	57, // 47: earshot.telemetry.v1.Outcome.registration:type_name -> earshot.telemetry.v1.RegistrationChange
-	56, // 48: earshot.telemetry.v1.Outcome.rating:type_name -> earshot.telemetry.v1.Rating
+	58, // 47: earshot.telemetry.v1.Outcome.registration:type_name -> earshot.telemetry.v1.RegistrationChange
+	57, // 48: earshot.telemetry.v1.Outcome.rating:type_name -> earshot.telemetry.v1.Rating
 	36, // 49: earshot.telemetry.v1.Outcome.ingest:type_name -> earshot.telemetry.v1.IngestReport
 	4,  // 50: earshot.telemetry.v1.Outcome.source:type_name -> earshot.telemetry.v1.Source
 	37, // 51: earshot.telemetry.v1.IngestReport.counts:type_name -> earshot.telemetry.v1.IngestCount
@@ -7833,31 +8071,32 @@ var file_telemetry_telemetry_proto_depIdxs = []int32{
 	44, // 56: earshot.telemetry.v1.Call.verdict:type_name -> earshot.telemetry.v1.Verdict
 	40, // 57: earshot.telemetry.v1.Call.linked_calls:type_name -> earshot.telemetry.v1.LinkedCall
 	8,  // 58: earshot.telemetry.v1.Party.identity:type_name -> earshot.telemetry.v1.Identity
-	47, // 59: earshot.telemetry.v1.Verdict.delay:type_name -> earshot.telemetry.v1.Delay
-	48, // 60: earshot.telemetry.v1.Verdict.jitter:type_name -> earshot.telemetry.v1.Jitter
-	49, // 61: earshot.telemetry.v1.Verdict.loss:type_name -> earshot.telemetry.v1.Loss
-	50, // 62: earshot.telemetry.v1.Verdict.one_way_audio:type_name -> earshot.telemetry.v1.OneWayAudio
-	52, // 63: earshot.telemetry.v1.Verdict.mos:type_name -> earshot.telemetry.v1.MOS
-	53, // 64: earshot.telemetry.v1.Verdict.evidence:type_name -> earshot.telemetry.v1.Evidence
-	54, // 65: earshot.telemetry.v1.Verdict.sources:type_name -> earshot.telemetry.v1.VerdictSource
-	45, // 66: earshot.telemetry.v1.Verdict.segments:type_name -> earshot.telemetry.v1.PathSegment
-	46, // 67: earshot.telemetry.v1.PathSegment.rtt_ms:type_name -> earshot.telemetry.v1.Distribution
-	46, // 68: earshot.telemetry.v1.Delay.rtt_ms:type_name -> earshot.telemetry.v1.Distribution
-	60, // 69: earshot.telemetry.v1.Delay.share:type_name -> earshot.telemetry.v1.Delay.ShareEntry
-	46, // 70: earshot.telemetry.v1.Jitter.jitter_ms:type_name -> earshot.telemetry.v1.Distribution
-	46, // 71: earshot.telemetry.v1.Jitter.target_to_contact_ms:type_name -> earshot.telemetry.v1.Distribution
-	46, // 72: earshot.telemetry.v1.Jitter.contact_to_target_ms:type_name -> earshot.telemetry.v1.Distribution
-	51, // 73: earshot.telemetry.v1.OneWayAudio.spans:type_name -> earshot.telemetry.v1.DeadSpan
-	61, // 74: earshot.telemetry.v1.MOS.inputs:type_name -> earshot.telemetry.v1.MOS.InputsEntry
-	62, // 75: earshot.telemetry.v1.Evidence.values:type_name -> earshot.telemetry.v1.Evidence.ValuesEntry
-	8,  // 76: earshot.telemetry.v1.Rejection.agent:type_name -> earshot.telemetry.v1.Identity
-	8,  // 77: earshot.telemetry.v1.Rating.rater:type_name -> earshot.telemetry.v1.Identity
-	8,  // 78: earshot.telemetry.v1.RegistrationChange.identity:type_name -> earshot.telemetry.v1.Identity
-	79, // [79:79] is the sub-list for method output_type
-	79, // [79:79] is the sub-list for method input_type
-	79, // [79:79] is the sub-list for extension type_name
-	79, // [79:79] is the sub-list for extension extendee
-	0,  // [0:79] is the sub-list for field type_name
+	48, // 59: earshot.telemetry.v1.Verdict.delay:type_name -> earshot.telemetry.v1.Delay
+	49, // 60: earshot.telemetry.v1.Verdict.jitter:type_name -> earshot.telemetry.v1.Jitter
+	50, // 61: earshot.telemetry.v1.Verdict.loss:type_name -> earshot.telemetry.v1.Loss
+	51, // 62: earshot.telemetry.v1.Verdict.one_way_audio:type_name -> earshot.telemetry.v1.OneWayAudio
+	53, // 63: earshot.telemetry.v1.Verdict.mos:type_name -> earshot.telemetry.v1.MOS
+	54, // 64: earshot.telemetry.v1.Verdict.evidence:type_name -> earshot.telemetry.v1.Evidence
+	55, // 65: earshot.telemetry.v1.Verdict.sources:type_name -> earshot.telemetry.v1.VerdictSource
+	46, // 66: earshot.telemetry.v1.Verdict.segments:type_name -> earshot.telemetry.v1.PathSegment
+	45, // 67: earshot.telemetry.v1.Verdict.thresholds:type_name -> earshot.telemetry.v1.Thresholds
+	47, // 68: earshot.telemetry.v1.PathSegment.rtt_ms:type_name -> earshot.telemetry.v1.Distribution
+	47, // 69: earshot.telemetry.v1.Delay.rtt_ms:type_name -> earshot.telemetry.v1.Distribution
+	61, // 70: earshot.telemetry.v1.Delay.share:type_name -> earshot.telemetry.v1.Delay.ShareEntry
+	47, // 71: earshot.telemetry.v1.Jitter.jitter_ms:type_name -> earshot.telemetry.v1.Distribution
+	47, // 72: earshot.telemetry.v1.Jitter.target_to_contact_ms:type_name -> earshot.telemetry.v1.Distribution
+	47, // 73: earshot.telemetry.v1.Jitter.contact_to_target_ms:type_name -> earshot.telemetry.v1.Distribution
+	52, // 74: earshot.telemetry.v1.OneWayAudio.spans:type_name -> earshot.telemetry.v1.DeadSpan
+	62, // 75: earshot.telemetry.v1.MOS.inputs:type_name -> earshot.telemetry.v1.MOS.InputsEntry
+	63, // 76: earshot.telemetry.v1.Evidence.values:type_name -> earshot.telemetry.v1.Evidence.ValuesEntry
+	8,  // 77: earshot.telemetry.v1.Rejection.agent:type_name -> earshot.telemetry.v1.Identity
+	8,  // 78: earshot.telemetry.v1.Rating.rater:type_name -> earshot.telemetry.v1.Identity
+	8,  // 79: earshot.telemetry.v1.RegistrationChange.identity:type_name -> earshot.telemetry.v1.Identity
+	80, // [80:80] is the sub-list for method output_type
+	80, // [80:80] is the sub-list for method input_type
+	80, // [80:80] is the sub-list for extension type_name
+	80, // [80:80] is the sub-list for extension extendee
+	0,  // [0:80] is the sub-list for field type_name
 }
 
 func init() { file_telemetry_telemetry_proto_init() }
@@ -7894,16 +8133,16 @@ func file_telemetry_telemetry_proto_init() {
 		(*Outcome_Ingest)(nil),
 	}
 	file_telemetry_telemetry_proto_msgTypes[37].OneofWrappers = []any{}
-	file_telemetry_telemetry_proto_msgTypes[44].OneofWrappers = []any{}
-	file_telemetry_telemetry_proto_msgTypes[47].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[45].OneofWrappers = []any{}
 	file_telemetry_telemetry_proto_msgTypes[48].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[49].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_telemetry_telemetry_proto_rawDesc), len(file_telemetry_telemetry_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   62,
+			NumMessages:   63,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

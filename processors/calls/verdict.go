@@ -50,7 +50,7 @@ func (h *handler) version(nowUs int64, final bool) {
 	}
 	out.Description = c.describe(out.Direction)
 	out.Verdict.Final, out.Verdict.Version, out.Verdict.ComputedUs = final, c.version, nowUs
-	out.Verdict.Rules = h.rules.Version
+	out.Verdict.Rules, out.Verdict.Thresholds = h.rules.Version, thresholds(h.rules)
 	h.outcome(&telemetry.Outcome{AtUs: nowUs, Body: &telemetry.Outcome_Call{Call: out}})
 }
 
