@@ -2791,19 +2791,23 @@ func (x *XRMetrics) GetMos() float64 {
 
 // RTPInterval is what RTP headers on one stream showed in about a second of capture.
 type RTPInterval struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Src           string                 `protobuf:"bytes,1,opt,name=src,proto3" json:"src,omitempty"`
-	Dst           string                 `protobuf:"bytes,2,opt,name=dst,proto3" json:"dst,omitempty"`
-	Ssrc          uint32                 `protobuf:"varint,3,opt,name=ssrc,proto3" json:"ssrc,omitempty"`
-	PayloadType   uint32                 `protobuf:"varint,4,opt,name=payload_type,json=payloadType,proto3" json:"payload_type,omitempty"`
-	ClockRate     uint32                 `protobuf:"varint,5,opt,name=clock_rate,json=clockRate,proto3" json:"clock_rate,omitempty"` // 0 unknown
-	Packets       uint32                 `protobuf:"varint,6,opt,name=packets,proto3" json:"packets,omitempty"`
-	Expected      uint32                 `protobuf:"varint,7,opt,name=expected,proto3" json:"expected,omitempty"`                       // from extended sequence numbers
-	HighestSeq    uint32                 `protobuf:"varint,8,opt,name=highest_seq,json=highestSeq,proto3" json:"highest_seq,omitempty"` // extended
-	FirstUs       int64                  `protobuf:"varint,9,opt,name=first_us,json=firstUs,proto3" json:"first_us,omitempty"`          // capture time of the first and last packet
-	LastUs        int64                  `protobuf:"varint,10,opt,name=last_us,json=lastUs,proto3" json:"last_us,omitempty"`
-	JitterMs      float64                `protobuf:"fixed64,11,opt,name=jitter_ms,json=jitterMs,proto3" json:"jitter_ms,omitempty"`  // RFC 3550 §6.4.1 at last_us; valid where clock_rate > 0
-	MaxGapMs      uint32                 `protobuf:"varint,12,opt,name=max_gap_ms,json=maxGapMs,proto3" json:"max_gap_ms,omitempty"` // longest silence between two packets
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Src         string                 `protobuf:"bytes,1,opt,name=src,proto3" json:"src,omitempty"`
+	Dst         string                 `protobuf:"bytes,2,opt,name=dst,proto3" json:"dst,omitempty"`
+	Ssrc        uint32                 `protobuf:"varint,3,opt,name=ssrc,proto3" json:"ssrc,omitempty"`
+	PayloadType uint32                 `protobuf:"varint,4,opt,name=payload_type,json=payloadType,proto3" json:"payload_type,omitempty"`
+	ClockRate   uint32                 `protobuf:"varint,5,opt,name=clock_rate,json=clockRate,proto3" json:"clock_rate,omitempty"` // 0 unknown
+	Packets     uint32                 `protobuf:"varint,6,opt,name=packets,proto3" json:"packets,omitempty"`
+	Expected    uint32                 `protobuf:"varint,7,opt,name=expected,proto3" json:"expected,omitempty"`                       // from extended sequence numbers
+	HighestSeq  uint32                 `protobuf:"varint,8,opt,name=highest_seq,json=highestSeq,proto3" json:"highest_seq,omitempty"` // extended
+	FirstUs     int64                  `protobuf:"varint,9,opt,name=first_us,json=firstUs,proto3" json:"first_us,omitempty"`          // capture time of the first and last packet
+	LastUs      int64                  `protobuf:"varint,10,opt,name=last_us,json=lastUs,proto3" json:"last_us,omitempty"`
+	JitterMs    float64                `protobuf:"fixed64,11,opt,name=jitter_ms,json=jitterMs,proto3" json:"jitter_ms,omitempty"`  // RFC 3550 §6.4.1 at last_us; valid where clock_rate > 0
+	MaxGapMs    uint32                 `protobuf:"varint,12,opt,name=max_gap_ms,json=maxGapMs,proto3" json:"max_gap_ms,omitempty"` // longest silence between two packets
+	LossRuns    uint32                 `protobuf:"varint,13,opt,name=loss_runs,json=lossRuns,proto3" json:"loss_runs,omitempty"`   // runs of sequence numbers that were left out, also where they came later
+	// Least growth of the RTP timestamp from one sequence number to the next: what
+	// one packet holds. 0 unknown.
+	TimestampStep uint32 `protobuf:"varint,14,opt,name=timestamp_step,json=timestampStep,proto3" json:"timestamp_step,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2918,6 +2922,20 @@ func (x *RTPInterval) GetJitterMs() float64 {
 func (x *RTPInterval) GetMaxGapMs() uint32 {
 	if x != nil {
 		return x.MaxGapMs
+	}
+	return 0
+}
+
+func (x *RTPInterval) GetLossRuns() uint32 {
+	if x != nil {
+		return x.LossRuns
+	}
+	return 0
+}
+
+func (x *RTPInterval) GetTimestampStep() uint32 {
+	if x != nil {
+		return x.TimestampStep
 	}
 	return 0
 }
@@ -4041,8 +4059,12 @@ type VQMetrics struct {
 	RLq              *float64               `protobuf:"fixed64,15,opt,name=r_lq,json=rLq,proto3,oneof" json:"r_lq,omitempty"`
 	RCq              *float64               `protobuf:"fixed64,16,opt,name=r_cq,json=rCq,proto3,oneof" json:"r_cq,omitempty"`
 	JbNominalMs      *uint32                `protobuf:"varint,17,opt,name=jb_nominal_ms,json=jbNominalMs,proto3,oneof" json:"jb_nominal_ms,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// With burst_loss_percent the metrics of RFC 3611 §4.7.2: mean lengths, and the loss between bursts.
+	BurstDurationMs *uint32  `protobuf:"varint,18,opt,name=burst_duration_ms,json=burstDurationMs,proto3,oneof" json:"burst_duration_ms,omitempty"`
+	GapLossPercent  *float64 `protobuf:"fixed64,19,opt,name=gap_loss_percent,json=gapLossPercent,proto3,oneof" json:"gap_loss_percent,omitempty"`
+	GapDurationMs   *uint32  `protobuf:"varint,20,opt,name=gap_duration_ms,json=gapDurationMs,proto3,oneof" json:"gap_duration_ms,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *VQMetrics) Reset() {
@@ -4190,6 +4212,27 @@ func (x *VQMetrics) GetRCq() float64 {
 func (x *VQMetrics) GetJbNominalMs() uint32 {
 	if x != nil && x.JbNominalMs != nil {
 		return *x.JbNominalMs
+	}
+	return 0
+}
+
+func (x *VQMetrics) GetBurstDurationMs() uint32 {
+	if x != nil && x.BurstDurationMs != nil {
+		return *x.BurstDurationMs
+	}
+	return 0
+}
+
+func (x *VQMetrics) GetGapLossPercent() float64 {
+	if x != nil && x.GapLossPercent != nil {
+		return *x.GapLossPercent
+	}
+	return 0
+}
+
+func (x *VQMetrics) GetGapDurationMs() uint32 {
+	if x != nil && x.GapDurationMs != nil {
+		return *x.GapDurationMs
 	}
 	return 0
 }
@@ -6659,27 +6702,33 @@ type RegistrationChange struct {
 	AtUs     int64  `protobuf:"varint,3,opt,name=at_us,json=atUs,proto3" json:"at_us,omitempty"`
 	Change   string `protobuf:"bytes,4,opt,name=change,proto3" json:"change,omitempty"` // registered, refreshed, unregistered, lapsed, replaced, challenged,
 	// auth_failed, interval_too_brief, rejected, source_changed, flapping
-	Contact       string    `protobuf:"bytes,5,opt,name=contact,proto3" json:"contact,omitempty"`
-	Source        string    `protobuf:"bytes,6,opt,name=source,proto3" json:"source,omitempty"` // address:port the phone sent from
-	UserAgent     string    `protobuf:"bytes,7,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
-	App           string    `protobuf:"bytes,8,opt,name=app,proto3" json:"app,omitempty"`
-	AppVersion    string    `protobuf:"bytes,9,opt,name=app_version,json=appVersion,proto3" json:"app_version,omitempty"`
-	ExpiresUs     int64     `protobuf:"varint,10,opt,name=expires_us,json=expiresUs,proto3" json:"expires_us,omitempty"` // 0 unless bound
-	Registered    bool      `protobuf:"varint,11,opt,name=registered,proto3" json:"registered,omitempty"`                // whether the binding holds after this change
-	Flapping      bool      `protobuf:"varint,12,opt,name=flapping,proto3" json:"flapping,omitempty"`
-	SipStatus     uint32    `protobuf:"varint,13,opt,name=sip_status,json=sipStatus,proto3" json:"sip_status,omitempty"`
-	CallId        string    `protobuf:"bytes,14,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
-	Cseq          uint32    `protobuf:"varint,15,opt,name=cseq,proto3" json:"cseq,omitempty"`
-	Identity      *Identity `protobuf:"bytes,16,opt,name=identity,proto3" json:"identity,omitempty"`
-	Instance      string    `protobuf:"bytes,17,opt,name=instance,proto3" json:"instance,omitempty"`
-	Platform      string    `protobuf:"bytes,18,opt,name=platform,proto3" json:"platform,omitempty"`
-	Endpoint      string    `protobuf:"bytes,19,opt,name=endpoint,proto3" json:"endpoint,omitempty"`                              // native, packaged_app, web, mobile, desk_phone, sip
-	RegisteredUs  int64     `protobuf:"varint,20,opt,name=registered_us,json=registeredUs,proto3" json:"registered_us,omitempty"` // since when the binding holds
-	Text          string    `protobuf:"bytes,21,opt,name=text,proto3" json:"text,omitempty"`
-	Timeline      string    `protobuf:"bytes,22,opt,name=timeline,proto3" json:"timeline,omitempty"`
-	Ordinal       uint32    `protobuf:"varint,23,opt,name=ordinal,proto3" json:"ordinal,omitempty"` // distinguishes changes caused by the same record
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Contact      string    `protobuf:"bytes,5,opt,name=contact,proto3" json:"contact,omitempty"`
+	Source       string    `protobuf:"bytes,6,opt,name=source,proto3" json:"source,omitempty"` // address:port the phone sent from
+	UserAgent    string    `protobuf:"bytes,7,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
+	App          string    `protobuf:"bytes,8,opt,name=app,proto3" json:"app,omitempty"`
+	AppVersion   string    `protobuf:"bytes,9,opt,name=app_version,json=appVersion,proto3" json:"app_version,omitempty"`
+	ExpiresUs    int64     `protobuf:"varint,10,opt,name=expires_us,json=expiresUs,proto3" json:"expires_us,omitempty"` // 0 unless bound
+	Registered   bool      `protobuf:"varint,11,opt,name=registered,proto3" json:"registered,omitempty"`                // whether the binding holds after this change
+	Flapping     bool      `protobuf:"varint,12,opt,name=flapping,proto3" json:"flapping,omitempty"`
+	SipStatus    uint32    `protobuf:"varint,13,opt,name=sip_status,json=sipStatus,proto3" json:"sip_status,omitempty"`
+	CallId       string    `protobuf:"bytes,14,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	Cseq         uint32    `protobuf:"varint,15,opt,name=cseq,proto3" json:"cseq,omitempty"`
+	Identity     *Identity `protobuf:"bytes,16,opt,name=identity,proto3" json:"identity,omitempty"`
+	Instance     string    `protobuf:"bytes,17,opt,name=instance,proto3" json:"instance,omitempty"`
+	Platform     string    `protobuf:"bytes,18,opt,name=platform,proto3" json:"platform,omitempty"`
+	Endpoint     string    `protobuf:"bytes,19,opt,name=endpoint,proto3" json:"endpoint,omitempty"`                              // native, packaged_app, web, mobile, desk_phone, sip
+	RegisteredUs int64     `protobuf:"varint,20,opt,name=registered_us,json=registeredUs,proto3" json:"registered_us,omitempty"` // since when the binding holds
+	Text         string    `protobuf:"bytes,21,opt,name=text,proto3" json:"text,omitempty"`
+	Timeline     string    `protobuf:"bytes,22,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	Ordinal      uint32    `protobuf:"varint,23,opt,name=ordinal,proto3" json:"ordinal,omitempty"` // distinguishes changes caused by the same record
+	// Why, in a word. lapsed: silence (no REGISTER came), refused, no_answer (those
+	// that came failed); unregistered: device, all_contacts, not_listed, not_bound
+	// (there was nothing to end); replaced: other_contact; rejected: status,
+	// no_answer, not_listed; auth_failed: credentials.
+	Reason         string `protobuf:"bytes,24,opt,name=reason,proto3" json:"reason,omitempty"`
+	FailingSinceUs int64  `protobuf:"varint,25,opt,name=failing_since_us,json=failingSinceUs,proto3" json:"failing_since_us,omitempty"` // the first of the refusals of credentials that go on; 0: none
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *RegistrationChange) Reset() {
@@ -6869,6 +6918,20 @@ func (x *RegistrationChange) GetTimeline() string {
 func (x *RegistrationChange) GetOrdinal() uint32 {
 	if x != nil {
 		return x.Ordinal
+	}
+	return 0
+}
+
+func (x *RegistrationChange) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RegistrationChange) GetFailingSinceUs() int64 {
+	if x != nil {
+		return x.FailingSinceUs
 	}
 	return 0
 }
@@ -7389,7 +7452,7 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"duplicates\x12#\n" +
 	"\rmos_algorithm\x18# \x01(\rR\fmosAlgorithm\x12(\n" +
 	"\x10mos_payload_type\x18$ \x01(\rR\x0emosPayloadType\x12\x10\n" +
-	"\x03mos\x18% \x01(\x01R\x03mos\"\xcd\x02\n" +
+	"\x03mos\x18% \x01(\x01R\x03mos\"\x91\x03\n" +
 	"\vRTPInterval\x12\x10\n" +
 	"\x03src\x18\x01 \x01(\tR\x03src\x12\x10\n" +
 	"\x03dst\x18\x02 \x01(\tR\x03dst\x12\x12\n" +
@@ -7406,7 +7469,9 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	" \x01(\x03R\x06lastUs\x12\x1b\n" +
 	"\tjitter_ms\x18\v \x01(\x01R\bjitterMs\x12\x1c\n" +
 	"\n" +
-	"max_gap_ms\x18\f \x01(\rR\bmaxGapMs\"\xd1\x06\n" +
+	"max_gap_ms\x18\f \x01(\rR\bmaxGapMs\x12\x1b\n" +
+	"\tloss_runs\x18\r \x01(\rR\blossRuns\x12%\n" +
+	"\x0etimestamp_step\x18\x0e \x01(\rR\rtimestampStep\"\xd1\x06\n" +
 	"\fWebRTCSample\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x15\n" +
 	"\x06leg_id\x18\x02 \x01(\tR\x05legId\x12\x17\n" +
@@ -7556,7 +7621,7 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\x06remote\x18\b \x01(\v2\x1f.earshot.telemetry.v1.VQMetricsR\x06remote\x12\x10\n" +
 	"\x03raw\x18\t \x01(\fR\x03raw\x12:\n" +
 	"\bidentity\x18\n" +
-	" \x01(\v2\x1e.earshot.telemetry.v1.IdentityR\bidentity\"\x83\x06\n" +
+	" \x01(\v2\x1e.earshot.telemetry.v1.IdentityR\bidentity\"\xcf\a\n" +
 	"\tVQMetrics\x12\x19\n" +
 	"\bstart_us\x18\x01 \x01(\x03R\astartUs\x12\x17\n" +
 	"\astop_us\x18\x02 \x01(\x03R\x06stopUs\x12!\n" +
@@ -7577,7 +7642,10 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\x04r_lq\x18\x0f \x01(\x01H\bR\x03rLq\x88\x01\x01\x12\x16\n" +
 	"\x04r_cq\x18\x10 \x01(\x01H\tR\x03rCq\x88\x01\x01\x12'\n" +
 	"\rjb_nominal_ms\x18\x11 \x01(\rH\n" +
-	"R\vjbNominalMs\x88\x01\x01B\x0f\n" +
+	"R\vjbNominalMs\x88\x01\x01\x12/\n" +
+	"\x11burst_duration_ms\x18\x12 \x01(\rH\vR\x0fburstDurationMs\x88\x01\x01\x12-\n" +
+	"\x10gap_loss_percent\x18\x13 \x01(\x01H\fR\x0egapLossPercent\x88\x01\x01\x12+\n" +
+	"\x0fgap_duration_ms\x18\x14 \x01(\rH\rR\rgapDurationMs\x88\x01\x01B\x0f\n" +
 	"\r_loss_percentB\x12\n" +
 	"\x10_discard_percentB\x15\n" +
 	"\x13_burst_loss_percentB\x16\n" +
@@ -7589,7 +7657,10 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\a_mos_cqB\a\n" +
 	"\x05_r_lqB\a\n" +
 	"\x05_r_cqB\x10\n" +
-	"\x0e_jb_nominal_ms\"\x8d\x05\n" +
+	"\x0e_jb_nominal_msB\x14\n" +
+	"\x12_burst_duration_msB\x13\n" +
+	"\x11_gap_loss_percentB\x12\n" +
+	"\x10_gap_duration_ms\"\x8d\x05\n" +
 	"\aOutcome\x12\x18\n" +
 	"\acompany\x18\x01 \x01(\tR\acompany\x12\x17\n" +
 	"\acall_id\x18\x02 \x01(\tR\x06callId\x12\x1a\n" +
@@ -7877,7 +7948,7 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\x05at_us\x18\x02 \x01(\x03R\x04atUs\x124\n" +
 	"\x05rater\x18\x03 \x01(\v2\x1e.earshot.telemetry.v1.IdentityR\x05rater\x12\x16\n" +
 	"\x06rating\x18\x04 \x01(\rR\x06rating\x12\x12\n" +
-	"\x04text\x18\x05 \x01(\tR\x04text\"\x9a\x05\n" +
+	"\x04text\x18\x05 \x01(\tR\x04text\"\xdc\x05\n" +
 	"\x12RegistrationChange\x12\x10\n" +
 	"\x03aor\x18\x01 \x01(\tR\x03aor\x12\x1b\n" +
 	"\tdevice_id\x18\x02 \x01(\tR\bdeviceId\x12\x13\n" +
@@ -7908,7 +7979,9 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\rregistered_us\x18\x14 \x01(\x03R\fregisteredUs\x12\x12\n" +
 	"\x04text\x18\x15 \x01(\tR\x04text\x12\x1a\n" +
 	"\btimeline\x18\x16 \x01(\tR\btimeline\x12\x18\n" +
-	"\aordinal\x18\x17 \x01(\rR\aordinal\"u\n" +
+	"\aordinal\x18\x17 \x01(\rR\aordinal\x12\x16\n" +
+	"\x06reason\x18\x18 \x01(\tR\x06reason\x12(\n" +
+	"\x10failing_since_us\x18\x19 \x01(\x03R\x0efailingSinceUs\"u\n" +
 	"\x0fCheckpointEntry\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\fR\x05state\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x1e\n" +

@@ -2442,6 +2442,16 @@ func (m *RTPInterval) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.TimestampStep != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.TimestampStep))
+		i--
+		dAtA[i] = 0x70
+	}
+	if m.LossRuns != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.LossRuns))
+		i--
+		dAtA[i] = 0x68
+	}
 	if m.MaxGapMs != 0 {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.MaxGapMs))
 		i--
@@ -3527,6 +3537,28 @@ func (m *VQMetrics) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	if m.unknownFields != nil {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
+	}
+	if m.GapDurationMs != nil {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(*m.GapDurationMs))
+		i--
+		dAtA[i] = 0x1
+		i--
+		dAtA[i] = 0xa0
+	}
+	if m.GapLossPercent != nil {
+		i -= 8
+		binary.LittleEndian.PutUint64(dAtA[i:], uint64(math.Float64bits(float64(*m.GapLossPercent))))
+		i--
+		dAtA[i] = 0x1
+		i--
+		dAtA[i] = 0x99
+	}
+	if m.BurstDurationMs != nil {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(*m.BurstDurationMs))
+		i--
+		dAtA[i] = 0x1
+		i--
+		dAtA[i] = 0x90
 	}
 	if m.JbNominalMs != nil {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(*m.JbNominalMs))
@@ -5905,6 +5937,22 @@ func (m *RegistrationChange) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.FailingSinceUs != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.FailingSinceUs))
+		i--
+		dAtA[i] = 0x1
+		i--
+		dAtA[i] = 0xc8
+	}
+	if len(m.Reason) > 0 {
+		i -= len(m.Reason)
+		copy(dAtA[i:], m.Reason)
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(len(m.Reason)))
+		i--
+		dAtA[i] = 0x1
+		i--
+		dAtA[i] = 0xc2
+	}
 	if m.Ordinal != 0 {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Ordinal))
 		i--
@@ -7353,6 +7401,12 @@ func (m *RTPInterval) SizeVT() (n int) {
 	if m.MaxGapMs != 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.MaxGapMs))
 	}
+	if m.LossRuns != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.LossRuns))
+	}
+	if m.TimestampStep != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.TimestampStep))
+	}
 	n += len(m.unknownFields)
 	return n
 }
@@ -7855,6 +7909,15 @@ func (m *VQMetrics) SizeVT() (n int) {
 	}
 	if m.JbNominalMs != nil {
 		n += 2 + protohelpers.SizeOfVarint(uint64(*m.JbNominalMs))
+	}
+	if m.BurstDurationMs != nil {
+		n += 2 + protohelpers.SizeOfVarint(uint64(*m.BurstDurationMs))
+	}
+	if m.GapLossPercent != nil {
+		n += 10
+	}
+	if m.GapDurationMs != nil {
+		n += 2 + protohelpers.SizeOfVarint(uint64(*m.GapDurationMs))
 	}
 	n += len(m.unknownFields)
 	return n
@@ -8948,6 +9011,13 @@ func (m *RegistrationChange) SizeVT() (n int) {
 	}
 	if m.Ordinal != 0 {
 		n += 2 + protohelpers.SizeOfVarint(uint64(m.Ordinal))
+	}
+	l = len(m.Reason)
+	if l > 0 {
+		n += 2 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	if m.FailingSinceUs != 0 {
+		n += 2 + protohelpers.SizeOfVarint(uint64(m.FailingSinceUs))
 	}
 	n += len(m.unknownFields)
 	return n
@@ -15691,6 +15761,44 @@ func (m *RTPInterval) UnmarshalVT(dAtA []byte) error {
 					break
 				}
 			}
+		case 13:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field LossRuns", wireType)
+			}
+			m.LossRuns = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.LossRuns |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 14:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field TimestampStep", wireType)
+			}
+			m.TimestampStep = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.TimestampStep |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -18967,6 +19075,58 @@ func (m *VQMetrics) UnmarshalVT(dAtA []byte) error {
 				}
 			}
 			m.JbNominalMs = &v
+		case 18:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field BurstDurationMs", wireType)
+			}
+			var v uint32
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.BurstDurationMs = &v
+		case 19:
+			if wireType != 1 {
+				return fmt.Errorf("proto: wrong wireType = %d for field GapLossPercent", wireType)
+			}
+			var v uint64
+			if (iNdEx + 8) > l {
+				return io.ErrUnexpectedEOF
+			}
+			v = uint64(binary.LittleEndian.Uint64(dAtA[iNdEx:]))
+			iNdEx += 8
+			v2 := float64(math.Float64frombits(v))
+			m.GapLossPercent = &v2
+		case 20:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field GapDurationMs", wireType)
+			}
+			var v uint32
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.GapDurationMs = &v
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -25847,6 +26007,57 @@ func (m *RegistrationChange) UnmarshalVT(dAtA []byte) error {
 				b := dAtA[iNdEx]
 				iNdEx++
 				m.Ordinal |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 24:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Reason", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Reason = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 25:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field FailingSinceUs", wireType)
+			}
+			m.FailingSinceUs = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.FailingSinceUs |= int64(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,6 +56,20 @@ const (
 	Flapping         = "flapping"
 )
 
+// Reasons of changes, see telemetry.RegistrationChange.
+const (
+	reasonSilence      = "silence"
+	reasonRefused      = "refused"
+	reasonNoAnswer     = "no_answer"
+	reasonDevice       = "device"
+	reasonAllContacts  = "all_contacts"
+	reasonNotListed    = "not_listed"
+	reasonNotBound     = "not_bound"
+	reasonOtherContact = "other_contact"
+	reasonStatus       = "status"
+	reasonCredentials  = "credentials"
+)
+
 // Reasons why a record is refused.
 var (
 	ErrNotRegister = errors.New("registrations: no REGISTER message")
@@ -84,6 +99,8 @@ type account struct {
 	// Losses by subject: the device where it has an instance id, else "", the
 	// account: without one a device that comes back on another port is a new one.
 	Losses map[string]*losses `json:"losses,omitempty"`
+	// Refusals of credentials by device id, until it binds or is quiet for flapWindowUs.
+	Refusals map[string]refusals `json:"refusals,omitempty"`
 
 	// Of the queue; all of it follows from the above.
 	key   string
@@ -98,6 +115,23 @@ type binding struct {
 	ExpiresUs     int64   `json:"expires_us"`
 	Listed        string  `json:"listed"` // the contact as the registrar lists it
 	SourceChanges []int64 `json:"source_changes,omitempty"`
+	SourceSinceUs int64   `json:"source_since_us"`
+	Failures      int     `json:"failures,omitempty"` // of attempts to refresh it, since the last that did not
+	Failed        failure `json:"failed,omitzero"`    // the last of them
+}
+
+// failure is an attempt that came to nothing.
+type failure struct {
+	AtUs   int64  `json:"at_us"`
+	Reason string `json:"reason"` // why a binding lapses if nothing better comes
+	Status uint32 `json:"status"`
+}
+
+// refusals are attempts in a row whose credentials were refused.
+type refusals struct {
+	Count   int   `json:"count"`
+	SinceUs int64 `json:"since_us"`
+	LastUs  int64 `json:"last_us"`
 }
 
 // device is who registers.
@@ -186,7 +220,7 @@ func (m *Machine) Apply(r *telemetry.Record, emit processors.Emit) error {
 	a := t.accounts[key]
 	if a == nil {
 		a = &account{Company: r.Company, Timeline: id, AOR: aor, key: key, index: -1,
-			Bindings: map[string]*binding{}, Attempts: map[string]*attempt{}, Losses: map[string]*losses{}}
+			Bindings: map[string]*binding{}, Attempts: map[string]*attempt{}, Losses: map[string]*losses{}, Refusals: map[string]refusals{}}
 		t.accounts[key] = a
 	}
 	m.dirty[key] = struct{}{}
@@ -298,28 +332,60 @@ func (a *account) answered(atUs int64, req, resp *message, e *emitter) {
 	case resp.Status < 300:
 		a.accepted(atUs, req, resp, e)
 	case resp.Status == 401 || resp.Status == 407:
-		kind, text := Challenged, "asked for credentials"
 		if req.HasCredentials && !resp.Stale && a.challengedBefore(req) {
-			kind, text = AuthFailed, "refused the credentials"
-		} else if resp.Stale {
-			text = "asked for credentials with a fresh nonce"
+			a.refused(atUs, req, resp, e)
+			return
 		}
-		a.failed(atUs, kind, text, req, e)
+		text := fmt.Sprintf("The registrar asked for credentials (%d).", resp.Status)
+		if resp.Stale {
+			text = fmt.Sprintf("The registrar asked for credentials with a fresh nonce (%d).", resp.Status)
+		}
+		a.failed(atUs, Challenged, "", text, req, e)
 	case resp.Status == 403 && req.HasCredentials:
 		// A second challenge is not what every registrar has for wrong credentials.
-		a.failed(atUs, AuthFailed, strings.TrimSpace("refused the credentials: 403 "+resp.Reason), req, e)
+		a.refused(atUs, req, resp, e)
 	case resp.Status == 423:
-		text := "interval too brief"
+		text := "The interval is too brief for the registrar."
 		if resp.MinExpiresS >= 0 {
-			text = fmt.Sprintf("the registrar wants at least %d s", resp.MinExpiresS)
+			text = fmt.Sprintf("The registrar wants at least %d s.", resp.MinExpiresS)
 			if asked := requestExpires(req); asked >= 0 {
-				text += fmt.Sprintf(", the device asked for %d s", asked)
+				text = fmt.Sprintf("The registrar wants at least %d s, the device asked for %d s.", resp.MinExpiresS, asked)
 			}
 		}
-		a.failed(atUs, IntervalTooBrief, text, req, e)
+		a.failed(atUs, IntervalTooBrief, "", text, req, e)
 	default:
-		a.failed(atUs, Rejected, strings.TrimSpace(fmt.Sprintf("%d %s", resp.Status, resp.Reason)), req, e)
+		a.failed(atUs, Rejected, reasonStatus, "The registrar refused: "+answer(resp)+".", req, e)
 	}
+}
+
+// answer is the status line without its version.
+func answer(resp *message) string {
+	return strings.TrimSpace(fmt.Sprintf("%d %s", resp.Status, resp.Reason))
+}
+
+// moment is a time as the texts of changes say it.
+func moment(us int64) string { return telemetry.Time(us).Format("2006-01-02 15:04:05") + " UTC" }
+
+// refused reports credentials that the registrar did not take.
+func (a *account) refused(atUs int64, req, resp *message, e *emitter) {
+	d := a.deviceOf(req)
+	if d.ID == "" {
+		d.ID = hash(a.AOR, req.Source)
+	}
+	r, known := a.Refusals[d.ID]
+	if !known || atUs-r.LastUs >= flapWindowUs {
+		r = refusals{SinceUs: atUs}
+	}
+	r.Count++
+	r.LastUs = atUs
+	if known || len(a.Refusals) < maxBindings {
+		a.Refusals[d.ID] = r
+	}
+	text := "The registrar refused the credentials (" + answer(resp) + ")."
+	if r.Count > 1 {
+		text = fmt.Sprintf("The registrar refused the credentials (%s), %d times since %s.", answer(resp), r.Count, moment(r.SinceUs))
+	}
+	a.failed(atUs, AuthFailed, reasonCredentials, text, req, e)
 }
 
 // challengedBefore says whether an earlier attempt of the same Call-ID has been
@@ -335,7 +401,7 @@ func (a *account) challengedBefore(req *message) bool {
 }
 
 // failed reports an attempt that changed no binding.
-func (a *account) failed(atUs int64, kind, text string, req *message, e *emitter) {
+func (a *account) failed(atUs int64, kind, reason, text string, req *message, e *emitter) {
 	d := a.deviceOf(req)
 	if d.ID == "" {
 		if kind == Challenged {
@@ -345,8 +411,15 @@ func (a *account) failed(atUs int64, kind, text string, req *message, e *emitter
 	}
 	if b := a.Bindings[d.ID]; b != nil {
 		d.Contact = b.Contact
+		if kind != Challenged {
+			b.Failures++
+			b.Failed = failure{AtUs: atUs, Reason: reasonRefused, Status: e.status}
+			if reason == reasonNoAnswer {
+				b.Failed = failure{AtUs: atUs, Reason: reasonNoAnswer}
+			}
+		}
 	}
-	e.change(atUs, kind, text, d)
+	e.change(atUs, kind, reason, text, d)
 }
 
 // deviceOf finds who sent a request. One without a contact of its own (a query,
@@ -405,16 +478,16 @@ func (a *account) accepted(atUs int64, req, resp *message, e *emitter) {
 			bound = d
 		case asked == 0:
 			if b := a.Bindings[id]; b != nil {
-				a.unbind(atUs, b, Unregistered, "the device unregistered", d, e)
+				a.unbind(atUs, b, Unregistered, reasonDevice, "The device unregistered; it was registered since "+moment(b.RegisteredUs)+".", d, e)
 			} else {
-				e.change(atUs, Unregistered, "the device unregistered", d)
+				e.change(atUs, Unregistered, reasonNotBound, "The device unregistered, though no registration of it is known.", d)
 			}
 		default:
-			text := "accepted, but the registrar lists no such binding"
+			text := "The registrar accepted, but lists no such binding."
 			if b := a.Bindings[id]; b != nil {
-				a.unbind(atUs, b, Unregistered, text, d, e)
+				a.unbind(atUs, b, Unregistered, reasonNotListed, text, d, e)
 			} else {
-				e.change(atUs, Rejected, text, d)
+				e.change(atUs, Rejected, reasonNotListed, text, d)
 			}
 		}
 	}
@@ -436,16 +509,34 @@ func (a *account) accepted(atUs int64, req, resp *message, e *emitter) {
 		d := b.device
 		switch {
 		case slices.ContainsFunc(req.Contacts, func(c contact) bool { return c.URI == "*" }):
-			a.unbind(atUs, b, Unregistered, "all contacts of the address were unregistered", d, e)
+			a.unbind(atUs, b, Unregistered, reasonAllContacts, "All contacts of the address were unregistered; this one was registered since "+moment(b.RegisteredUs)+".", d, e)
 		case b.ExpiresUs <= atUs:
 			// Within the grace time, but the registrar has said that it is over.
-			a.unbind(atUs, b, Lapsed, "no refresh; it expired at "+telemetry.Time(b.ExpiresUs).Format(time.RFC3339)+" and is no longer listed", d, e)
+			reason, text := b.lapsed()
+			a.unbind(atUs, b, Lapsed, reason, text, d, e)
 		case bound.ID != "":
-			a.unbind(atUs, b, Replaced, "replaced by "+bound.Contact, d, e)
+			a.unbind(atUs, b, Replaced, reasonOtherContact, "Replaced by "+bound.Contact+" from "+bound.Source+".", d, e)
 		default:
-			a.unbind(atUs, b, Unregistered, "no longer listed by the registrar", d, e)
+			a.unbind(atUs, b, Unregistered, reasonNotListed, "The registrar no longer lists it; it was registered since "+moment(b.RegisteredUs)+".", d, e)
 		}
 	}
+}
+
+// lapsed says why a binding has expired: a phone that fell silent is another
+// trouble than one that is refused.
+func (b *binding) lapsed() (reason, text string) {
+	expired := "It expired at " + moment(b.ExpiresUs) + ", registered since " + moment(b.RegisteredUs) + "; "
+	attempts := "1 attempt to refresh it failed"
+	if b.Failures > 1 {
+		attempts = fmt.Sprintf("%d attempts to refresh it failed", b.Failures)
+	}
+	switch {
+	case b.Failures == 0:
+		return reasonSilence, expired + "no REGISTER of the device was seen that would have refreshed it."
+	case b.Failed.Reason == reasonNoAnswer:
+		return reasonNoAnswer, expired + attempts + ", the last at " + moment(b.Failed.AtUs) + " without an answer."
+	}
+	return reasonRefused, expired + attempts + fmt.Sprintf(", the last at %s with %d.", moment(b.Failed.AtUs), b.Failed.Status)
 }
 
 // listed finds the contact of a request in the 200. A registrar that rewrites
@@ -504,30 +595,44 @@ func requestExpires(req *message) int64 {
 // bind makes or refreshes a binding.
 func (a *account) bind(atUs int64, d device, listed string, expiresS int64, e *emitter) {
 	expiresUs := atUs + expiresS*secondUs
+	delete(a.Refusals, d.ID)
 	b := a.Bindings[d.ID]
 	if b == nil {
 		a.boundBindings()
-		b = &binding{device: d, RegisteredUs: atUs, ExpiresUs: expiresUs, Listed: listed}
+		b = &binding{device: d, RegisteredUs: atUs, ExpiresUs: expiresUs, Listed: listed, SourceSinceUs: atUs}
 		a.Bindings[d.ID] = b
 		a.history(d).Bound = true
-		e.change(atUs, Registered, fmt.Sprintf("registered for %d s", expiresS), d)
+		e.change(atUs, Registered, "", fmt.Sprintf("Registered for %d s%s.", expiresS, fromSource(d.Source)), d)
 		return
 	}
-	from := b.Source
+	from, since, agent := b.Source, b.SourceSinceUs, b.UserAgent
 	b.device, b.ExpiresUs, b.Listed = d, expiresUs, listed
+	b.Failures, b.Failed = 0, failure{}
 	moved := from != "" && d.Source != "" && from != d.Source
 	b.SourceChanges = within(b.SourceChanges, atUs)
 	if moved {
 		b.SourceChanges = append(b.SourceChanges, atUs)
+		b.SourceSinceUs = atUs
 	}
-	e.change(atUs, Refreshed, fmt.Sprintf("refreshed for %d s", expiresS), d)
+	text := fmt.Sprintf("Refreshed for %d s%s.", expiresS, fromSource(d.Source))
+	if agent != "" && d.UserAgent != "" && agent != d.UserAgent {
+		text = fmt.Sprintf("Refreshed for %d s%s by %s; before it was %s.", expiresS, fromSource(d.Source), d.UserAgent, agent)
+	}
+	e.change(atUs, Refreshed, "", text, d)
 	if !moved {
 		return
 	}
-	e.change(atUs, SourceChanged, "from "+from+" to "+d.Source, d)
+	e.change(atUs, SourceChanged, "", "The source changed from "+from+", where it was since "+moment(since)+", to "+d.Source+".", d)
 	if len(b.SourceChanges) == flapTimes { // it begins
-		e.change(atUs, Flapping, fmt.Sprintf("%d changes of source within %d min", len(b.SourceChanges), flapWindowUs/secondUs/60), d)
+		e.change(atUs, Flapping, "", fmt.Sprintf("%d changes of source within %d min, the first at %s.", len(b.SourceChanges), flapWindowUs/secondUs/60, moment(b.SourceChanges[0])), d)
 	}
+}
+
+func fromSource(source string) string {
+	if source == "" {
+		return ""
+	}
+	return " from " + source
 }
 
 // boundBindings makes room for a new binding by forgetting the one that
@@ -549,7 +654,7 @@ func (a *account) boundBindings() {
 }
 
 // unbind ends a binding; by is who sent the request that did it.
-func (a *account) unbind(atUs int64, b *binding, kind, text string, by device, e *emitter) {
+func (a *account) unbind(atUs int64, b *binding, kind, reason, text string, by device, e *emitter) {
 	delete(a.Bindings, b.ID)
 	d := b.device
 	if by.ID == b.ID {
@@ -563,9 +668,9 @@ func (a *account) unbind(atUs int64, b *binding, kind, text string, by device, e
 	if counts {
 		h.AtUs, h.Bound = append(h.AtUs, atUs), false
 	}
-	e.change(atUs, kind, text, d)
+	e.change(atUs, kind, reason, text, d)
 	if counts && len(h.AtUs) == flapTimes { // it begins
-		e.change(atUs, Flapping, fmt.Sprintf("%d times bound and lost within %d min", len(h.AtUs), flapWindowUs/secondUs/60), d)
+		e.change(atUs, Flapping, "", fmt.Sprintf("%d times registered and lost within %d min, the first loss at %s.", len(h.AtUs), flapWindowUs/secondUs/60, moment(h.AtUs[0])), d)
 	}
 }
 
@@ -627,9 +732,9 @@ func (a *account) lapse(nowUs int64, e *emitter) {
 	quiet := *e
 	quiet.status, quiet.callID, quiet.cseq = 0, "", 0
 	for _, b := range over {
-		text := "no refresh; it expired at " + telemetry.Time(b.ExpiresUs).Format(time.RFC3339)
+		reason, text := b.lapsed()
 		quiet.callID = b.CallID
-		a.unbind(b.ExpiresUs+graceUs, b, Lapsed, text, b.device, &quiet)
+		a.unbind(b.ExpiresUs+graceUs, b, Lapsed, reason, text, b.device, &quiet)
 	}
 	e.ordinal = quiet.ordinal
 }
@@ -647,7 +752,7 @@ func (a *account) timeouts(nowUs int64, e *emitter) {
 		}
 		quiet := *e
 		quiet.status, quiet.callID, quiet.cseq = 408, t.Request.CallID, t.Request.CSeq
-		a.failed(t.AtUs+attemptUs, Rejected, "no answer seen within 32 s", t.Request, &quiet)
+		a.failed(t.AtUs+attemptUs, Rejected, reasonNoAnswer, "No answer was seen within 32 s.", t.Request, &quiet)
 		e.ordinal = quiet.ordinal
 	}
 }
@@ -667,17 +772,20 @@ func (a *account) due() int64 {
 		soonest(t.AtUs + attemptUs)
 	}
 	if due == 0 {
-		// Nothing is open: only the memory of losses keeps the account.
+		// Nothing is open: only the memory of losses and refusals keeps the account.
 		for _, h := range a.Losses {
 			for _, t := range h.AtUs {
 				soonest(t + flapWindowUs)
 			}
 		}
+		for _, r := range a.Refusals {
+			soonest(r.LastUs + flapWindowUs)
+		}
 	}
 	return due
 }
 
-// tidy forgets losses that no longer count, and says whether anything is left.
+// tidy forgets losses and refusals that no longer count, and says whether anything is left.
 func (a *account) tidy(nowUs int64) (empty bool) {
 	for subject, h := range a.Losses {
 		h.AtUs = within(h.AtUs, nowUs)
@@ -685,7 +793,8 @@ func (a *account) tidy(nowUs int64) (empty bool) {
 			delete(a.Losses, subject)
 		}
 	}
-	return len(a.Bindings) == 0 && len(a.Attempts) == 0 && len(a.Losses) == 0
+	maps.DeleteFunc(a.Refusals, func(_ string, r refusals) bool { return nowUs-r.LastUs >= flapWindowUs })
+	return len(a.Bindings) == 0 && len(a.Attempts) == 0 && len(a.Losses) == 0 && len(a.Refusals) == 0
 }
 
 // Advance finds what has lapsed and what was never answered.
@@ -768,6 +877,9 @@ func (m *Machine) Restore(key string, state []byte) error {
 	if a.Losses == nil {
 		a.Losses = map[string]*losses{}
 	}
+	if a.Refusals == nil {
+		a.Refusals = map[string]refusals{}
+	}
 	t := m.timeline(a.Timeline)
 	a.key, a.index = key, -1
 	t.accounts[key] = a
@@ -825,13 +937,16 @@ type emitter struct {
 }
 
 // change emits one change, with what holds after it.
-func (e *emitter) change(atUs int64, kind, text string, d device) {
+func (e *emitter) change(atUs int64, kind, reason, text string, d device) {
 	agent := useragent.Parse(d.UserAgent)
 	c := &telemetry.RegistrationChange{
 		Aor: e.a.AOR, DeviceId: d.ID, AtUs: atUs, Change: kind, Contact: d.Contact, Source: d.Source, UserAgent: d.UserAgent,
 		App: agent.App, AppVersion: agent.Version, Platform: agent.Platform, Endpoint: agent.Endpoint,
 		SipStatus: e.status, CallId: e.callID, Cseq: e.cseq, Identity: d.Identity, Instance: d.Instance,
-		Flapping: e.a.flaps(d, atUs), Text: text, Timeline: e.a.Timeline, Ordinal: e.ordinal,
+		Flapping: e.a.flaps(d, atUs), Text: text, Timeline: e.a.Timeline, Ordinal: e.ordinal, Reason: reason,
+	}
+	if r, known := e.a.Refusals[d.ID]; known && atUs-r.LastUs < flapWindowUs {
+		c.FailingSinceUs = r.SinceUs
 	}
 	if b := e.a.Bindings[d.ID]; b != nil {
 		c.Registered, c.ExpiresUs, c.RegisteredUs = true, b.ExpiresUs, b.RegisteredUs

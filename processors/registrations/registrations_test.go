@@ -399,14 +399,14 @@ func TestDetails(t *testing.T) {
 		t.Fatalf("%d changes", len(p.got))
 	}
 	brief, made, moved := p.got[0], p.got[1], p.got[3]
-	if brief.Text != "the registrar wants at least 60 s, the device asked for 5 s" || brief.SipStatus != 423 || brief.Registered || brief.ExpiresUs != 0 {
+	if brief.Text != "The registrar wants at least 60 s, the device asked for 5 s." || brief.SipStatus != 423 || brief.Registered || brief.ExpiresUs != 0 {
 		t.Errorf("too brief: %v", brief)
 	}
 	want := &telemetry.RegistrationChange{
 		Aor: "alice@example.com", DeviceId: brief.DeviceId, AtUs: t0*secondUs + 1_100_000, Change: Registered, Contact: one, Source: "192.0.2.1:5060",
 		UserAgent: "AcmeDialer/2.3.1 (Windows 11)", App: "AcmeDialer", AppVersion: "2.3.1", Platform: "Windows 11", Endpoint: "native",
 		ExpiresUs: t0*secondUs + 61_100_000, Registered: true, SipStatus: 200, CallId: "c1", Cseq: 2, Identity: &telemetry.Identity{UserId: "u-alice"},
-		RegisteredUs: t0*secondUs + 1_100_000, Text: "registered for 60 s",
+		RegisteredUs: t0*secondUs + 1_100_000, Text: "Registered for 60 s from 192.0.2.1:5060.",
 	}
 	if !proto.Equal(made, want) {
 		t.Errorf("registered:\n%v\nwant\n%v", made, want)
@@ -414,7 +414,7 @@ func TestDetails(t *testing.T) {
 	if len(made.DeviceId) != 16 {
 		t.Errorf("device id %q", made.DeviceId)
 	}
-	if moved.Change != SourceChanged || moved.Text != "from 192.0.2.1:5060 to 203.0.113.7:4444" || moved.Ordinal != 1 || moved.RegisteredUs != made.RegisteredUs {
+	if moved.Change != SourceChanged || moved.Text != "The source changed from 192.0.2.1:5060, where it was since 2023-11-14 22:13:21 UTC, to 203.0.113.7:4444." || moved.Ordinal != 1 || moved.RegisteredUs != made.RegisteredUs {
 		t.Errorf("moved: %v", moved)
 	}
 }
@@ -506,6 +506,84 @@ func records(t *testing.T, file, timeline string) []*telemetry.Record {
 	}
 }
 
+// Each change says in a sentence what, when, since when and from where.
+func TestSentences(t *testing.T) {
+	failed := func(p *phone, at float64, cseq, status uint32, opts ...option) {
+		p.sends(at, cseq, bound(one, 60), credentials)
+		p.gets(at, cseq, status, opts...)
+	}
+	for name, tc := range map[string]struct {
+		script func(p *phone)
+		want   []string // reason and text of the changes
+	}{
+		"silence": {func(p *phone) {
+			p.register(0, 1, one, 60)
+			p.tick(200)
+		}, []string{" Registered for 60 s from 192.0.2.1:5060.",
+			"silence It expired at 2023-11-14 22:14:20 UTC, registered since 2023-11-14 22:13:20 UTC; no REGISTER of the device was seen that would have refreshed it."}},
+		"refused refreshes": {func(p *phone) {
+			p.register(0, 1, one, 60)
+			failed(p, 30, 2, 503)
+			failed(p, 40, 3, 503)
+			p.tick(200)
+		}, []string{" Registered for 60 s from 192.0.2.1:5060.", "status The registrar refused: 503.", "status The registrar refused: 503.",
+			"refused It expired at 2023-11-14 22:14:20 UTC, registered since 2023-11-14 22:13:20 UTC; 2 attempts to refresh it failed, the last at 2023-11-14 22:14:00 UTC with 503."}},
+		"unanswered refreshes": {func(p *phone) {
+			p.register(0, 1, one, 60)
+			p.sends(30, 2, bound(one, 60))
+			p.tick(63)
+			p.tick(200)
+		}, []string{" Registered for 60 s from 192.0.2.1:5060.", "no_answer No answer was seen within 32 s.",
+			"no_answer It expired at 2023-11-14 22:14:20 UTC, registered since 2023-11-14 22:13:20 UTC; 1 attempt to refresh it failed, the last at 2023-11-14 22:14:22 UTC without an answer."}},
+		"a failure before the last success is no reason": {func(p *phone) {
+			p.register(0, 1, one, 60)
+			failed(p, 30, 2, 503)
+			p.register(40, 3, one, 60)
+			p.tick(200)
+		}, []string{" Registered for 60 s from 192.0.2.1:5060.", "status The registrar refused: 503.", " Refreshed for 60 s from 192.0.2.1:5060.",
+			"silence It expired at 2023-11-14 22:15:00 UTC, registered since 2023-11-14 22:13:20 UTC; no REGISTER of the device was seen that would have refreshed it."}},
+		"refused credentials": {func(p *phone) {
+			for i := range uint32(3) {
+				p.sends(float64(10*i), 2*i+1, bound(one, 60))
+				p.gets(float64(10*i), 2*i+1, 401)
+				failed(p, float64(10*i), 2*i+2, 401)
+			}
+			p.register(700, 9, one, 60)
+			failed(p, 710, 10, 403)
+		}, []string{" The registrar asked for credentials (401).", "credentials since 0 The registrar refused the credentials (401).",
+			"since 0 The registrar asked for credentials (401).", "credentials since 0 The registrar refused the credentials (401), 2 times since 2023-11-14 22:13:20 UTC.",
+			"since 0 The registrar asked for credentials (401).", "credentials since 0 The registrar refused the credentials (401), 3 times since 2023-11-14 22:13:20 UTC.",
+			" Registered for 60 s from 192.0.2.1:5060.", "credentials since 710 The registrar refused the credentials (403)."}},
+		"another source and another version": {func(p *phone) {
+			p.register(0, 1, one, 60)
+			p.agent, p.source = "AcmeDialer/2.4.0 (Windows 11)", "203.0.113.7:4444"
+			p.register(30, 2, one, 60)
+			p.unregister(50, 3, one)
+			p.unregister(51, 4, one)
+		}, []string{" Registered for 60 s from 192.0.2.1:5060.",
+			" Refreshed for 60 s from 203.0.113.7:4444 by AcmeDialer/2.4.0 (Windows 11); before it was AcmeDialer/2.3.1 (Windows 11).",
+			" The source changed from 192.0.2.1:5060, where it was since 2023-11-14 22:13:20 UTC, to 203.0.113.7:4444.",
+			"device The device unregistered; it was registered since 2023-11-14 22:13:20 UTC.",
+			"not_bound The device unregistered, though no registration of it is known."}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPhone(t)
+			tc.script(p)
+			var got []string
+			for _, c := range p.got {
+				s := c.Reason
+				if c.FailingSinceUs != 0 {
+					s = strings.TrimSpace(fmt.Sprintf("%s since %d", s, (c.FailingSinceUs-t0*secondUs)/secondUs))
+				}
+				got = append(got, s+" "+c.Text)
+			}
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(tc.want, "\n"))
+			}
+		})
+	}
+}
+
 // A real registrar and four cycles of one account from four ports: 423, 401,
 // 200, 401, and 200 to Contact: *. The capture of 20 transactions is beside
 // the reading tshark gives of it.
@@ -555,7 +633,7 @@ func TestRealRegistrar(t *testing.T) {
 					t.Errorf("cycle %d: %v", i, c)
 				}
 			}
-			if b := cycles[i][0]; b.Text != "the registrar wants at least 20 s, the device asked for 5 s" {
+			if b := cycles[i][0]; b.Text != "The registrar wants at least 20 s, the device asked for 5 s." {
 				t.Errorf("cycle %d: %q", i, b.Text)
 			}
 			made := cycles[i][2]

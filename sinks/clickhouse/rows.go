@@ -13,7 +13,7 @@ import (
 
 // schemaVersion is part of the deduplication tokens. It changes when the same
 // outcomes would give other rows.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // poisonError says why an outcome can never become a row.
 type poisonError struct {
@@ -571,13 +571,13 @@ func (t *ratingsTable) add(o *telemetry.Outcome, r *telemetry.Rating) {
 // columns under another order.
 type registrationsTable struct {
 	*table
-	company, timeline, change, agent, app, version, platform, endpoint, department, office, center *lowColumn
-	aor, device, contact, source, instance, sipCall, user, name, number, text                      *proto.ColStr
-	at                                                                                             *microsColumn
-	registeredAt, expires                                                                          *nullMicrosColumn
-	ordinal, cseq                                                                                  *proto.ColUInt32
-	status                                                                                         *proto.ColUInt16
-	registered, flapping                                                                           *proto.ColBool
+	company, timeline, change, reason, agent, app, version, platform, endpoint, department, office, center *lowColumn
+	aor, device, contact, source, instance, sipCall, user, name, number, text                              *proto.ColStr
+	at                                                                                                     *microsColumn
+	registeredAt, expires, failing                                                                         *nullMicrosColumn
+	ordinal, cseq                                                                                          *proto.ColUInt32
+	status                                                                                                 *proto.ColUInt16
+	registered, flapping                                                                                   *proto.ColBool
 	versioned
 }
 
@@ -614,6 +614,8 @@ func newRegistrationsTable(name string) *registrationsTable {
 		office:       t.low("office_id"),
 		center:       t.low("contact_center_id"),
 		text:         t.text("text"),
+		reason:       t.low("reason"),
+		failing:      t.nullMicros("failing_since"),
 	}
 	r.declare(t)
 	return r
@@ -649,6 +651,8 @@ func (t *registrationsTable) add(o *telemetry.Outcome, r *telemetry.Registration
 	t.office.Append(r.GetIdentity().GetOfficeId())
 	t.center.Append(r.GetIdentity().GetContactCenterId())
 	t.text.Append(r.GetText())
+	t.reason.Append(r.GetReason())
+	t.failing.append(r.GetFailingSinceUs())
 	t.versioned.add(o)
 }
 
