@@ -23,6 +23,9 @@ const (
 // maxTransit is the longest change of transit time that is taken for jitter.
 const maxTransit = 5 * time.Second
 
+// maxStep is the most that one packet holds, in timestamp units: 120 ms of Opus.
+const maxStep = 48 * 120
+
 // Aggregator sums up the packets of every stream into intervals of about a
 // second of capture time.
 type Aggregator struct {
@@ -57,6 +60,8 @@ type stream struct {
 	base      uint32 // extended number before the interval's first
 	restarted uint32 // expected in runs of this interval that a restart ended
 	maxGap    time.Duration
+	lossRuns  uint32
+	tsStep    uint32 // least growth of the timestamp from one packet to the next
 }
 
 // NewAggregator gives an Aggregator that follows at most maxStreams streams at
@@ -104,6 +109,13 @@ func (s *stream) observe(at time.Time, h *Header, clockRate uint32, known bool) 
 	switch {
 	case delta == 0:
 	case delta < maxDropout:
+		if known && delta > 1 {
+			s.lossRuns++
+		}
+		if step := h.Timestamp - s.lastTS; known && delta == 1 && step > 0 && step < maxStep && h.PayloadType == s.lastType &&
+			(s.tsStep == 0 || step < s.tsStep) {
+			s.tsStep = step
+		}
 		if seq < s.maxSeq {
 			s.cycles += 1 << 16
 		}
@@ -165,12 +177,13 @@ func (s *stream) close() *telemetry.RTPInterval {
 		FirstUs:    s.firstAt.UnixMicro(),
 		LastUs:     s.lastAt.UnixMicro(),
 		MaxGapMs:   uint32(min(s.maxGap.Milliseconds(), math.MaxUint32)),
+		LossRuns:   s.lossRuns, TimestampStep: s.tsStep,
 	}
 	if s.clockRate > 0 {
 		i.JitterMs = s.jitter * 1000 / float64(s.clockRate)
 	}
 	s.base = s.highest()
-	s.packets, s.restarted, s.maxGap = 0, 0, 0
+	s.packets, s.restarted, s.maxGap, s.lossRuns, s.tsStep = 0, 0, 0, 0, 0
 	return i
 }
 

@@ -115,8 +115,8 @@ func TestLossAndOrder(t *testing.T) {
 	h := Header{SequenceNumber: s.seq - 3, Timestamp: s.ts - 480, SSRC: 7} // a duplicate, late
 	s.a.Observe(s.at, src, dst, &h, 8000)
 	packets, expected, last := s.end()
-	if packets != 21 || expected != 25 || last.MaxGapMs != 120 {
-		t.Errorf("%d of %d, gap %d ms", packets, expected, last.MaxGapMs)
+	if packets != 21 || expected != 25 || last.MaxGapMs != 120 || last.LossRuns != 1 || last.TimestampStep != 160 {
+		t.Errorf("%d of %d, gap %d ms, %d runs, step %d", packets, expected, last.MaxGapMs, last.LossRuns, last.TimestampStep)
 	}
 }
 

@@ -286,6 +286,12 @@ func (p *vqParser) metrics(line string) {
 			m.DiscardPercent = p.rate(v)
 		case "bld":
 			m.BurstLossPercent = vqFloat(v, 0, 100)
+		case "bd":
+			m.BurstDurationMs = vqUint(v)
+		case "gld":
+			m.GapLossPercent = vqFloat(v, 0, 100)
+		case "gd":
+			m.GapDurationMs = vqUint(v)
 		case "rtd":
 			// 0 is how a sender says that it measured none.
 			if n := vqUint(v); n != nil && *n > 0 {

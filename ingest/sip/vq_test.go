@@ -49,7 +49,7 @@ DialogID:x;to-tag=1;
 `, want: &telemetry.VQReport{Report: "CallTerm", CallId: "12345@example.org", From: "Alice <sip:alice@example.org>", To: "Bill <sip:bill@example.net>",
 		LocalAddress: "192.0.2.100:5000", RemoteAddress: "[2001:db8::5]:5002",
 		Local: &telemetry.VQMetrics{StartUs: micros("2026-01-02T18:23:43Z"), StopUs: micros("2026-01-02T18:26:02.5Z"), PayloadType: 18, Codec: "G729", ClockRate: 8000, Ssrc: 0x2468abcd,
-			LossPercent: proto.Float64(5), DiscardPercent: proto.Float64(2.5), BurstLossPercent: proto.Float64(1.5), RoundTripDelayMs: proto.Uint32(200), EndSystemDelayMs: proto.Uint32(140),
+			LossPercent: proto.Float64(5), DiscardPercent: proto.Float64(2.5), BurstLossPercent: proto.Float64(1.5), BurstDurationMs: proto.Uint32(0), GapLossPercent: proto.Float64(2), GapDurationMs: proto.Uint32(500), RoundTripDelayMs: proto.Uint32(200), EndSystemDelayMs: proto.Uint32(140),
 			JitterMs: proto.Float64(2), MosLq: proto.Float64(4.2), MosCq: proto.Float64(4.3), RLq: proto.Float64(90), RCq: proto.Float64(85), JbNominalMs: proto.Uint32(40)},
 		Remote: &telemetry.VQMetrics{Ssrc: 0x1a3b5c7d, LossPercent: proto.Float64(0.4), DiscardPercent: proto.Float64(0)},
 	}},
