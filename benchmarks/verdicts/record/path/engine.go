@@ -1,0 +1,183 @@
+package path
+
+import (
+	"container/heap"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"runtime"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// priority is that of the thread that carries packets: above the phones'.
+const priority = 50
+
+// Hop is what became of one packet between two nodes. Times are ns since the
+// Unix epoch; 0: it never got there.
+type Hop struct {
+	From, To Node
+	Packet   Packet
+	Kind     Kind
+	In       int64 // left From
+	Middle   int64 // passed the monitor
+	Out      int64 // reached To
+	Due      int64 // should have reached To
+	unseen   bool  // by the monitor: passed the server's namespace by
+}
+
+// engine carries packets in a single thread.
+type engine struct {
+	config  Config
+	to      map[netip.Addr]Node
+	streets map[[2]Node]*stretch // by from (A, B, Server) and to
+	zero    atomic.Int64
+	stop    atomic.Bool
+	hops    []*Hop
+	pending pending
+	dropped int // packets to nowhere
+	began   time.Time
+}
+
+func newEngine(config Config, random *rand.Rand) *engine {
+	e := &engine{config: config, to: map[netip.Addr]Node{}, began: time.Now()}
+	for node, list := range addresses {
+		for _, a := range list {
+			if node != Server || config.Server {
+				e.to[netip.MustParseAddr(a)] = node
+			}
+		}
+	}
+	e.streets = map[[2]Node]*stretch{
+		{A, Server}: newStretch(config.AOut, random), {Server, A}: newStretch(config.AIn, random),
+		{B, Server}: newStretch(config.BOut, random), {Server, B}: newStretch(config.BIn, random),
+	}
+	return e
+}
+
+// now is the time in ns since the Unix epoch. It is monotonic: a step of the
+// machine's clock does not disturb a recording.
+func (e *engine) now() int64 { return e.began.UnixNano() + int64(time.Since(e.began)) }
+
+// run carries packets until stop.
+func (e *engine) run(fds map[Node]int, wake int) error {
+	runtime.LockOSThread()
+	defer unix.Close(wake)
+	// A collection would stop this thread for as long as the others take to
+	// stop, and those have no priority. A call's packets are some megabytes.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: priority}, 0)
+	if err != nil {
+		return fmt.Errorf("cannot give thread %s priority: %w", threadID(), err)
+	}
+	polled := []unix.PollFd{{Fd: int32(wake), Events: unix.POLLIN}}
+	nodes := []Node{0}
+	for node, fd := range fds {
+		polled, nodes = append(polled, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}), append(nodes, node)
+	}
+	buffer := make([]byte, 65536)
+	for !e.stop.Load() {
+		var timeout *unix.Timespec
+		if len(e.pending) > 0 {
+			ts := unix.NsecToTimespec(max(e.pending[0].Due-e.now(), 0))
+			timeout = &ts
+		}
+		if _, err := unix.Ppoll(polled, timeout, nil); err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("cannot wait for packets: %w", err)
+		}
+		for i := range polled[1:] {
+			for polled[i+1].Revents&unix.POLLIN != 0 {
+				n, err := unix.Read(int(polled[i+1].Fd), buffer)
+				if err != nil {
+					break
+				}
+				e.accept(nodes[i+1], e.now(), buffer[:n])
+				e.deliver(fds)
+			}
+		}
+		e.deliver(fds)
+	}
+	return nil
+}
+
+// accept takes a packet that a node sent and decides its fate.
+func (e *engine) accept(from Node, at int64, data []byte) {
+	p := Packet(append([]byte(nil), data...))
+	if !p.valid() {
+		e.dropped++
+		return
+	}
+	to, ok := e.to[p.To()]
+	if !ok || to == from {
+		e.dropped++
+		return
+	}
+	h := &Hop{From: from, To: to, Packet: p, Kind: p.Kind(), In: at}
+	e.hops = append(e.hops, h)
+	h.unseen = e.config.Server && from != Server && to != Server
+	lost := false
+	switch {
+	case from == Server:
+		h.Middle = at
+		e.mark(h)
+		h.Due, lost = e.streets[[2]Node{Server, to}].pass(h.Kind, at, e.zero.Load())
+	case to == Server:
+		h.Due, lost = e.streets[[2]Node{from, Server}].pass(h.Kind, at, e.zero.Load())
+	default:
+		h.Middle, lost = e.streets[[2]Node{from, Server}].pass(h.Kind, at, e.zero.Load())
+		if !lost {
+			e.mark(h)
+			h.Due, lost = e.streets[[2]Node{Server, to}].pass(h.Kind, h.Middle, e.zero.Load())
+		}
+	}
+	if !lost {
+		heap.Push(&e.pending, h)
+	}
+}
+
+// mark notes when time begins to count: a packet passes the monitor.
+func (e *engine) mark(h *Hop) {
+	if e.zero.Load() != 0 {
+		return
+	}
+	if e.config.ZeroAtFirstRTP && h.Kind == RTP || !e.config.ZeroAtFirstRTP && h.Kind == SIP && h.Packet.answers() {
+		e.zero.Store(h.Middle)
+	}
+}
+
+// deliver hands over what is due.
+func (e *engine) deliver(fds map[Node]int) {
+	for len(e.pending) > 0 && e.pending[0].Due <= e.now() {
+		h := heap.Pop(&e.pending).(*Hop)
+		if _, err := unix.Write(fds[h.To], h.Packet); err != nil {
+			continue // the node's device takes no more: lost
+		}
+		h.Out = e.now()
+		if h.To == Server {
+			h.Middle = h.Out
+		}
+	}
+}
+
+// capture is called when run has ended.
+func (e *engine) capture(config Config) *Capture {
+	return &Capture{Config: config, Zero: e.zero.Load(), Hops: e.hops, Dropped: e.dropped}
+}
+
+// pending is a heap of packets by the time that they are due.
+type pending []*Hop
+
+func (p pending) Len() int           { return len(p) }
+func (p pending) Less(i, j int) bool { return p[i].Due < p[j].Due }
+func (p pending) Swap(i, j int)      { p[i], p[j] = p[j], p[i] }
+func (p *pending) Push(x any)        { *p = append(*p, x.(*Hop)) }
+func (p *pending) Pop() any {
+	last := len(*p) - 1
+	h := (*p)[last]
+	*p = (*p)[:last]
+	return h
+}

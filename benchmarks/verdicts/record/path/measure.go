@@ -1,0 +1,251 @@
+package path
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/earshot/earshot/benchmarks/verdicts"
+)
+
+const (
+	settleS = 5 // of a call are left out of what is judged over the whole of it
+	deadS   = 2 // without a packet of those sent are a dead span
+	staleS  = 1 // after it was last known a quantity no longer is
+	pairedS = 6 // may be between a packet and one of the other direction
+)
+
+// journey is an RTP packet from its sender to its receiver, over however many
+// hops; times as in Hop.
+type journey struct {
+	rtp
+	in, out int64
+}
+
+// Measure fills what became of the call's packets into its truth: when it was
+// answered (by the monitor's clock; Capture.Zero), how long they talked, loss,
+// transit, jitter, dead spans. ClockRate is that of RTP timestamps. A call that
+// never was answered gets nothing.
+func (c *Capture) Measure(t *verdicts.Truth) {
+	if c.Zero == 0 {
+		return
+	}
+	t.AnsweredAt = time.Unix(0, c.Zero).UTC().Truncate(time.Microsecond)
+	end := c.end()
+	t.TalkS = round(float64(end-c.Zero)/float64(time.Second), 3)
+	ab, ba := c.journeys(A, B, end), c.journeys(B, A, end)
+	t.AToB, t.BToA = c.direction(ab, t.ClockRate), c.direction(ba, t.ClockRate)
+	t.RTT = c.rtt(c.arrivals(ab, A, B, end), c.arrivals(ba, B, A, end))
+}
+
+// end is when the call's first BYE passed the monitor, or its last RTP packet.
+func (c *Capture) end() int64 {
+	var last int64
+	for _, h := range c.Hops {
+		if h.Kind == SIP && h.Middle > c.Zero && len(h.Packet.Payload()) > 4 && string(h.Packet.Payload()[:4]) == "BYE " {
+			return h.Middle
+		}
+		if h.Kind == RTP {
+			last = max(last, h.In)
+		}
+	}
+	return last
+}
+
+// journeys are the RTP packets from one end to the other that were sent after
+// the answer, in the order they were sent. A server in between keeps their
+// headers.
+func (c *Capture) journeys(from, to Node, end int64) []*journey {
+	var all []*journey
+	open := map[rtp]*journey{}
+	for _, h := range c.Hops {
+		if h.Kind != RTP || h.In < c.Zero || h.In > end {
+			continue
+		}
+		key := h.Packet.rtp()
+		if h.From == from {
+			j := &journey{rtp: key, in: h.In}
+			open[key] = j
+			all = append(all, j)
+		}
+		if j := open[key]; j != nil && h.To == to && h.Out != 0 {
+			j.out = h.Out
+		}
+	}
+	return all
+}
+
+// arrivals are journeys that ended; without one, those of RTCP (which a server
+// in between may make itself, and then has none).
+func (c *Capture) arrivals(rtps []*journey, from, to Node, end int64) []*journey {
+	arrived := slices.DeleteFunc(slices.Clone(rtps), func(j *journey) bool { return j.out == 0 })
+	if len(arrived) > 0 {
+		return arrived
+	}
+	for _, h := range c.Hops {
+		if h.Kind == RTCP && h.From == from && h.To == to && h.Out != 0 && h.In >= c.Zero && h.In <= end {
+			arrived = append(arrived, &journey{in: h.In, out: h.Out})
+		}
+	}
+	return arrived
+}
+
+func (c *Capture) direction(sent []*journey, clockRate int) *verdicts.Direction {
+	d := &verdicts.Direction{Sent: new(len(sent)), Received: new(0)}
+	var transit []float64
+	bursts, lost, before := 0, 0, true
+	for _, j := range sent {
+		if j.out == 0 {
+			lost++
+			if before {
+				bursts++
+			}
+			before = false
+			continue
+		}
+		before = true
+		*d.Received++
+		if c.second(j.out) >= settleS {
+			transit = append(transit, ms(j.out-j.in))
+		}
+	}
+	if len(sent) > 0 {
+		share := float64(lost) / float64(len(sent))
+		d.LossPercent = new(round(100*share, 3))
+		if bursts > 0 && share < 1 {
+			d.BurstR = new(round(float64(lost)/float64(bursts)*(1-share), 3))
+		}
+	}
+	d.Transit = measured(transit)
+	d.Jitter = c.jitter(sent, clockRate)
+	d.Dead = c.dead(sent)
+	return d
+}
+
+// dead are the times in which nothing that was sent arrived.
+func (c *Capture) dead(sent []*journey) []verdicts.Span {
+	var spans []verdicts.Span
+	for i := 0; i < len(sent); i++ {
+		if sent[i].out != 0 {
+			continue
+		}
+		first := i
+		for i < len(sent) && sent[i].out == 0 {
+			i++
+		}
+		last := sent[i-1].in
+		if i < len(sent) {
+			last = sent[i].in
+		}
+		if from, to := c.second(sent[first].in), c.second(last); to-from >= deadS {
+			spans = append(spans, verdicts.Span{FromS: round(from, 3), ToS: round(to, 3)})
+		}
+	}
+	return spans
+}
+
+// jitter is the estimator of RFC 3550 A.8, per synchronisation source, over the
+// packets in the order they arrived.
+func (c *Capture) jitter(sent []*journey, clockRate int) *verdicts.Measured {
+	if clockRate == 0 {
+		return nil
+	}
+	arrived := slices.DeleteFunc(slices.Clone(sent), func(j *journey) bool { return j.out == 0 })
+	slices.SortStableFunc(arrived, func(x, y *journey) int { return cmp.Compare(x.out, y.out) })
+	type source struct {
+		last   *journey
+		jitter float64 // ms
+	}
+	sources := map[uint32]*source{}
+	var course course
+	for _, j := range arrived {
+		s := sources[j.ssrc]
+		if s == nil {
+			s = &source{}
+			sources[j.ssrc] = s
+		} else {
+			ticks := int32(j.timestamp - s.last.timestamp)
+			d := ms(j.out-s.last.out) - float64(ticks)*1000/float64(clockRate)
+			s.jitter += (math.Abs(d) - s.jitter) / 16
+		}
+		s.last = j
+		course.add(c.second(j.out), s.jitter)
+	}
+	return course.measured(time.Second)
+}
+
+// rtt adds, for each packet that reached b, its transit to that of the next one
+// that b sent.
+func (c *Capture) rtt(ab, ba []*journey) *verdicts.Measured {
+	slices.SortStableFunc(ab, func(x, y *journey) int { return cmp.Compare(x.out, y.out) })
+	slices.SortStableFunc(ba, func(x, y *journey) int { return cmp.Compare(x.in, y.in) })
+	var course course
+	for _, j := range ab {
+		i, _ := slices.BinarySearchFunc(ba, j.out, func(x *journey, at int64) int { return cmp.Compare(x.in, at) })
+		if i == len(ba) || c.second(ba[i].in)-c.second(j.out) > pairedS {
+			continue
+		}
+		course.add(c.second(j.out), ms(j.out-j.in)+ms(ba[i].out-ba[i].in))
+	}
+	return course.measured(0)
+}
+
+// course is a quantity over the time of a call, in order.
+type course []struct{ atS, value float64 }
+
+func (c *course) add(atS, value float64) {
+	*c = append(*c, struct{ atS, value float64 }{atS, value})
+}
+
+// measured looks at the quantity ten times a second, where it is not older than
+// one second; its quantiles are over what it is every so often, 0: at every time
+// that it was added.
+func (c course) measured(every time.Duration) *verdicts.Measured {
+	if len(c) == 0 {
+		return nil
+	}
+	var each []*float64
+	var values []float64
+	at := 0
+	for k := 0; float64(k)/10 <= c[len(c)-1].atS+0.1; k++ {
+		t := float64(k) / 10
+		for at < len(c) && c[at].atS <= t {
+			at++
+		}
+		if at == 0 || t-c[at-1].atS > staleS {
+			each = append(each, nil)
+			continue
+		}
+		each = append(each, new(round(c[at-1].value, 2)))
+		if every > 0 && t >= settleS && k%int(every/(time.Second/10)) == 0 {
+			values = append(values, c[at-1].value)
+		}
+	}
+	for _, p := range c {
+		if every == 0 && p.atS >= settleS {
+			values = append(values, p.value)
+		}
+	}
+	m := measured(values)
+	if m != nil {
+		m.Each100Ms = each
+	}
+	return m
+}
+
+// second is a time in seconds after the answer.
+func (c *Capture) second(at int64) float64 { return float64(at-c.Zero) / float64(time.Second) }
+
+func measured(values []float64) *verdicts.Measured {
+	if len(values) == 0 {
+		return nil
+	}
+	slices.Sort(values)
+	return &verdicts.Measured{P50: round(rank(values, 0.5), 3), P95: round(rank(values, 0.95), 3), Max: round(rank(values, 1), 3)}
+}
+
+func round(v float64, digits int) float64 {
+	scale := math.Pow10(digits)
+	return math.Round(v*scale) / scale
+}

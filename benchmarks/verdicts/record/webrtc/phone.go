@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// phone is a Chromium with page.js and a SIP user agent, in a namespace (phone.mjs).
+type phone struct {
+	name string
+	cmd  *exec.Cmd
+	in   io.WriteCloser
+	log  *slog.Logger
+
+	mu     sync.Mutex
+	nextID int
+	waits  map[int]chan reply
+	invite chan string // offers that came
+	bye    chan struct{}
+	dead   chan struct{}
+}
+
+type reply struct {
+	ID    int             `json:"id"`
+	Value json.RawMessage `json:"value"`
+	Error string          `json:"error"`
+	Event string          `json:"event"`
+	SDP   string          `json:"sdp"`
+}
+
+// startPhone starts one in a namespace. The browser's audio threads share the
+// machine's cores with whatever else runs, so it goes before that.
+func startPhone(ctx context.Context, log *slog.Logger, name, namespace, source string) (*phone, error) {
+	cmd := exec.CommandContext(ctx, "ip", "netns", "exec", namespace, "nice", "-n", "-15", "node", filepath.Join(source, "phone.mjs"))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a pipe: %w", err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a pipe: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("cannot start a phone: %w", err)
+	}
+	p := &phone{name: name, cmd: cmd, in: in, log: log, waits: map[int]chan reply{}, invite: make(chan string, 4), bye: make(chan struct{}, 4), dead: make(chan struct{})}
+	go p.listen(out)
+	return p, nil
+}
+
+func (p *phone) listen(out io.Reader) {
+	defer close(p.dead)
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 64<<20)
+	for lines.Scan() {
+		var r reply
+		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+			p.log.Warn("a phone said what is no JSON", "phone", p.name, "line", lines.Text())
+			continue
+		}
+		switch r.Event {
+		case "":
+			p.mu.Lock()
+			wait := p.waits[r.ID]
+			delete(p.waits, r.ID)
+			p.mu.Unlock()
+			if wait != nil {
+				wait <- r
+			}
+		case "invite":
+			p.invite <- r.SDP
+		case "bye":
+			p.bye <- struct{}{}
+		default:
+			p.log.Info("a phone told", "phone", p.name, "event", r.Event, "value", string(r.Value), "error", r.Error)
+		}
+	}
+}
+
+var errPhoneGone = errors.New("the phone is gone")
+
+// do has the phone do something and reads its answer into value, which may be nil.
+func (p *phone) do(value any, what string, args ...any) error {
+	p.mu.Lock()
+	p.nextID++
+	id := p.nextID
+	wait := make(chan reply, 1)
+	p.waits[id] = wait
+	p.mu.Unlock()
+	if args == nil {
+		args = []any{}
+	}
+	line, err := json.Marshal(map[string]any{"id": id, "do": what, "args": args})
+	if err != nil {
+		return fmt.Errorf("cannot encode %s: %w", what, err)
+	}
+	if _, err := p.in.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("cannot tell phone %s to %s: %w", p.name, what, err)
+	}
+	select {
+	case r := <-wait:
+		if r.Error != "" {
+			return fmt.Errorf("phone %s cannot %s: %s", p.name, what, r.Error)
+		}
+		if value == nil {
+			return nil
+		}
+		if err := json.Unmarshal(r.Value, value); err != nil {
+			return fmt.Errorf("phone %s: %s: %w", p.name, what, err)
+		}
+		return nil
+	case <-p.dead:
+		return fmt.Errorf("phone %s: %s: %w", p.name, what, errPhoneGone)
+	case <-time.After(time.Minute):
+		return fmt.Errorf("phone %s: %s: no answer within a minute", p.name, what)
+	}
+}
+
+// end closes the browser and waits for it.
+func (p *phone) end() {
+	if err := p.do(nil, "end"); err != nil && !errors.Is(err, errPhoneGone) {
+		p.log.Warn("a phone did not end by itself", "phone", p.name, "error", err)
+		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	}
+	p.in.Close()
+	_ = p.cmd.Wait() // killed or gone: both are the end
+}
