@@ -127,9 +127,9 @@ test-sdk: sdk ## the browser SDK's unit tests, size and linter
 	@cd ingest/webrtc/sdk && $(NPM) run --silent lint && $(NPM) test --silent
 
 .PHONY: test-app
-test-app: test-needs portal sdk internal/apptest/rtcstats/node_modules/.package-lock.json ## the program from the outside: imports, phones, demo, kills, Apache Kafka, the pages in Chromium
+test-app: test-needs portal sdk internal/apptest/rtcstats/node_modules/.package-lock.json ## the program from the outside: imports, verdicts, phones, demo, kills, Apache Kafka, the pages in Chromium
 	$(call step,Tests of the whole program (about ten minutes))
-	@$(GO) test -timeout 40m -v ./internal/apptest | grep --line-buffered -E '^ *(---|ok|FAIL|PASS|panic)|_test\.go:|seed'
+	@$(GO) test -timeout 40m -p 1 -v ./internal/apptest ./benchmarks/verdicts | grep --line-buffered -E '^ *(---|ok|FAIL|PASS|panic)|_test\.go:|seed'
 
 .PHONY: lint
 lint: ## go vet, staticcheck, gofmt, TypeScript
@@ -137,6 +137,10 @@ lint: ## go vet, staticcheck, gofmt, TypeScript
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [[ -n $$unformatted ]]; then echo "gofmt these: $$unformatted"; exit 1; fi
 	@$(GO) vet ./...
 	@$(GO) tool staticcheck ./...
+
+.PHONY: verdicts
+verdicts: engines portal ## what Earshot says of the recorded calls in benchmarks/verdicts, and what is true
+	@$(GO) test -count 1 -timeout 10m ./benchmarks/verdicts -v -args -write
 
 .PHONY: bench
 bench: build engines ## the figures in benchmarks/

@@ -62,9 +62,10 @@ type Measured struct {
 	P50 float64 `json:"p50"`
 	P95 float64 `json:"p95"`
 	Max float64 `json:"max"`
-	// EachS has the value k seconds after the answer as element k, null where
-	// there was none. A report tells of one moment: it is compared with its own.
-	EachS []*float64 `json:"each_s,omitempty"`
+	// Each100Ms has as element k the value 0.1·k s after the answer, null where
+	// there was none. A report tells of one moment, and is compared with that: the
+	// memory of the estimator of jitter is 16 packets, a third of a second.
+	Each100Ms []*float64 `json:"each_100ms,omitempty"`
 }
 
 // Expectations are the label: what a good verdict says. An empty one is not judged.

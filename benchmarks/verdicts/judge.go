@@ -1,0 +1,228 @@
+package verdicts
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/earshot/earshot/query"
+)
+
+// What a verdict may differ from the truth by.
+const (
+	rttToleranceMs     = 5
+	rttTolerance       = 0.05 // or this share
+	jitterTolerance    = 0.10
+	jitterFloorMs      = 1   // below 10 ms: the clients stamp and count packets in their own time, not in the path's
+	lossTolerance      = 0.3 // percentage points: reports stop some seconds before the call does
+	sinceTolerance     = 6   // s: RTCP reports every five seconds
+	missedFromS        = 10  // a one-way stretch this long must be found
+	settleS            = 5   // the beginning of a call that no band counts
+	medianDeviationsOf = 1.2533
+)
+
+// Heard is what Earshot says of a recording.
+type Heard struct {
+	Call    query.Call
+	Samples []query.Sample
+}
+
+// Number is something measured by Earshot and by whoever recorded the call.
+type Number struct {
+	Name        string // rtt, jitter target_to_contact, loss contact_to_target, …
+	Said, True  float64
+	Tolerance   float64
+	Reports     int     // that it was made from
+	Uncertainty float64 // of the median of so few reports of something that varies so much; 0 where each is compared with its own moment
+}
+
+// Error is how far it is off.
+func (n *Number) Error() float64 { return n.Said - n.True }
+
+// OK says whether that is within what is allowed.
+func (n *Number) OK() bool { return math.Abs(n.Error()) <= n.Tolerance+n.Uncertainty }
+
+// Judgement is a recording's verdict held against its truth.
+type Judgement struct {
+	Recording Recording
+	Heard     Heard
+	From      string // wire or stats: what of the recording Earshot was given
+	Numbers   []Number
+	SinceErrS *float64
+	Wrong     []string // what is not as it should be
+}
+
+// said gives what a verdict says in a dimension.
+func said(v *query.Verdict, dimension string) string {
+	switch dimension {
+	case "one_way":
+		return v.OneWayAudio.State
+	case "one_way_direction":
+		if v.OneWayAudio.Direction != nil {
+			return *v.OneWayAudio.Direction
+		}
+		return ""
+	case "delay":
+		return v.Delay.Band
+	case "jitter":
+		return v.Jitter.Band
+	case "loss":
+		return v.Loss.Band
+	case "overall":
+		return v.Overall
+	case "fault_side":
+		return v.FaultSide
+	}
+	panic("verdicts: no dimension " + dimension)
+}
+
+var dimensions = []string{"one_way", "one_way_direction", "delay", "jitter", "loss", "overall", "fault_side"}
+
+// raised says whether a verdict tells of audio that goes one way or none.
+func raised(v *query.Verdict) bool {
+	return v.OneWayAudio.State == "suspected" || v.OneWayAudio.State == "confirmed"
+}
+
+// Judge holds what Earshot says of a recording against its truth.
+func Judge(r Recording, from string, heard Heard) *Judgement {
+	j := &Judgement{Recording: r, Heard: heard, From: from}
+	t, v := &r.Truth, &heard.Call.Verdict
+	if !v.Final {
+		j.wrong("the verdict is not final")
+	}
+	if t.Class == "trap" && raised(v) && !slices.Contains(t.Expect.Allowed("one_way"), v.OneWayAudio.State) {
+		j.wrong("trap %s raised one-way: %s", t.Trap, v.OneWayAudio.State)
+	}
+	if t.oneWay() && t.Class == "fault" && t.Dead() >= missedFromS && !raised(v) {
+		j.wrong("one-way audio of %.0f s is missed: %s", t.Dead(), v.OneWayAudio.State)
+	}
+	for _, dimension := range dimensions {
+		allowed := t.Expect.Allowed(dimension)
+		if got := said(v, dimension); allowed != nil && !slices.Contains(allowed, got) {
+			j.wrong("%s is %s, not %s", dimension, got, strings.Join(allowed, " or "))
+		}
+	}
+	j.since()
+	j.numbers()
+	for _, e := range v.Evidence {
+		if e.Text == "" {
+			j.wrong("evidence %s has no text", e.Kind)
+		}
+	}
+	if len(v.Evidence) == 0 {
+		j.wrong("no evidence")
+	}
+	return j
+}
+
+func (j *Judgement) wrong(format string, args ...any) { j.Wrong = append(j.Wrong, fmt.Sprintf(format, args...)) }
+
+// oneWay says whether audio went one way, or no way, when both should have worked.
+func (t *Truth) oneWay() bool { return t.Fault == "one_way" || t.Fault == "no_audio" }
+
+// at gives the time within the call.
+func (t *Truth) at(at time.Time) float64 { return at.Sub(t.AnsweredAt).Seconds() }
+
+func (j *Judgement) since() {
+	t, v := &j.Recording.Truth, &j.Heard.Call.Verdict
+	if t.Expect.SinceS == nil || !raised(v) {
+		return
+	}
+	if v.OneWayAudio.Since.IsZero() {
+		j.wrong("since when is not said")
+		return
+	}
+	off := t.at(v.OneWayAudio.Since.Time) - *t.Expect.SinceS
+	j.SinceErrS = &off
+	if math.Abs(off) > sinceTolerance {
+		j.wrong("since is off by %+.1f s", off)
+	}
+}
+
+// numbers compares round trip, jitter and loss.
+func (j *Judgement) numbers() {
+	t, v := &j.Recording.Truth, &j.Heard.Call.Verdict
+	if rtt := v.Delay.RTTMs; rtt != nil && t.RTT != nil {
+		j.add(Number{Name: "rtt", Said: rtt.P50, True: t.RTT.P50, Tolerance: math.Max(rttToleranceMs, rttTolerance*t.RTT.P50)})
+	}
+	for _, d := range []struct {
+		name  string
+		truth *Direction
+		loss  *float64
+	}{{"target_to_contact", t.AToB, v.Loss.TargetToContactPercent}, {"contact_to_target", t.BToA, v.Loss.ContactToTargetPercent}} {
+		if d.truth == nil {
+			continue
+		}
+		j.jitter(d.name, d.truth)
+		// Loss of a direction that died in between is what one-way audio says.
+		if d.loss != nil && d.truth.LossPercent != nil && len(d.truth.Dead) == 0 {
+			tolerance := lossTolerance + 0.05**d.truth.LossPercent
+			j.add(Number{Name: "loss " + d.name, Said: *d.loss, True: *d.truth.LossPercent, Tolerance: tolerance})
+		}
+	}
+}
+
+func (j *Judgement) add(n Number) {
+	j.Numbers = append(j.Numbers, n)
+	if !n.OK() {
+		j.wrong("%s is %.2f, truly %.2f", n.Name, n.Said, n.True)
+	}
+}
+
+// jitter compares the jitter that ends reported of a direction with that of the
+// packets on their way out of the path.
+func (j *Judgement) jitter(direction string, truth *Direction) {
+	if truth.Jitter == nil {
+		return
+	}
+	var said, true_ []float64
+	for _, s := range j.Heard.Samples {
+		at := j.Recording.Truth.at(s.At.Time)
+		if s.Direction != direction || s.JitterMs == nil || s.Source != "rtcp" && s.Source != "webrtc" || at < settleS {
+			continue
+		}
+		own, known := truth.jitterAt(at)
+		if !known {
+			continue
+		}
+		said, true_ = append(said, *s.JitterMs), append(true_, own)
+	}
+	if len(said) < 3 {
+		return
+	}
+	n := Number{Name: "jitter " + direction, Said: median(said), True: median(true_), Reports: len(said)}
+	n.Tolerance = math.Max(jitterFloorMs, jitterTolerance*n.True)
+	if truth.Jitter.Each100Ms == nil {
+		// Half of what lies between the median and the 95th percentile is about one
+		// standard deviation (1.645 in a normal distribution).
+		n.Uncertainty = 2 * medianDeviationsOf * (truth.Jitter.P95 - truth.Jitter.P50) / 1.645 / math.Sqrt(float64(len(said)))
+	}
+	j.add(n)
+}
+
+// reportLagS is how long a report was under way when it was seen, about.
+const reportLagS = 0.05
+
+// jitterAt gives the true jitter at a moment of the call, or that of the whole
+// call where the moments were not kept.
+func (d *Direction) jitterAt(at float64) (ms float64, known bool) {
+	each := d.Jitter.Each100Ms
+	if each == nil {
+		return d.Jitter.P50, true
+	}
+	k := int(math.Round((at - reportLagS) * 10))
+	if k < 0 || k >= len(each) || each[k] == nil {
+		return 0, false
+	}
+	return *each[k], true
+}
+
+func median(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	if n := len(v); n%2 == 0 {
+		return (v[n/2-1] + v[n/2]) / 2
+	}
+	return v[len(v)/2]
+}
