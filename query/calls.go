@@ -198,7 +198,7 @@ func (c Company) scanCall(scan func(...any) error) (Call, error) {
 	if err := proto.Unmarshal([]byte(body), &t); err != nil {
 		return Call{}, fmt.Errorf("cannot decode call %s: %w", id, err)
 	}
-	call := callOf(&t)
+	call := CallOf(&t)
 	call.ID, call.Company, call.Timeline = id, c.id, timeline
 	// The column orders lists; it is set also where the start was not seen.
 	call.StartedAt = micros(startedUs)
@@ -309,8 +309,8 @@ func (c Company) findCall(ctx context.Context, id string) (Call, error) {
 	return Call{}, fmt.Errorf("call: %w", ErrNotFound)
 }
 
-// callOf shows a stored call.
-func callOf(t *telemetry.Call) Call {
+// CallOf shows a call as it is stored; its ids are not in it.
+func CallOf(t *telemetry.Call) Call {
 	c := Call{
 		State:       t.GetState(),
 		Direction:   t.GetDirection(),
