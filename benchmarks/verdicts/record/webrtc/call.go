@@ -83,7 +83,7 @@ func (c *call) prepare(side string) error {
 
 func (c *call) options(side string) map[string]any {
 	s := c.scenario
-	return map[string]any{"codecs": s.codecs, "dtx": s.dtx, "receiveOnly": s.receiveOnly == side}
+	return map[string]any{"codecs": s.codecs, "dtx": s.dtx, "receiveOnly": s.receiveOnly == side, "feedback": s.feedback}
 }
 
 // accept answers the next INVITE that a phone gets.

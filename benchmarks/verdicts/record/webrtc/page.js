@@ -3,9 +3,9 @@ const call = { pc: null, sender: null, polls: [], timer: 0, said: {} };
 
 // Connection is made anew for each call, and again when the page's user comes back.
 // codecs: names in order of preference; receiveOnly: there is no microphone by design;
-// encrypted: keep what the browser offers of DTLS.
-window.open = async ({ codecs, dtx = false, receiveOnly = false }) => {
-  call.dtx = dtx;
+// feedback: with header extensions and the congestion feedback that goes with them.
+window.open = async ({ codecs, dtx = false, receiveOnly = false, feedback = false }) => {
+  Object.assign(call, { dtx, feedback, muted: undefined });
   const pc = (call.pc = new RTCPeerConnection());
   pc.addEventListener('track', (e) => {
     // Nothing is decoded for a track that nobody listens to.
@@ -36,14 +36,16 @@ function prefer(transceiver) {
   transceiver.setCodecPreferences([...media, ...of('telephone-event').filter((c) => c.clockRate === rate)]);
 }
 
-// A description as it is sent: when all candidates are known, of them only UDP over IPv4.
+// A description as it is sent: when all candidates are known, without what a phone behind a gateway would not ask for.
 async function gathered() {
   const { pc } = call;
   while (pc.iceGatheringState !== 'complete') await new Promise((then) => setTimeout(then, 10));
-  return pc.localDescription.sdp.replace(/^a=candidate:\S+ \d+ (tcp|udp \d+ \S*:\S*) .*\r\n/gim, '');
+  const left = [/^a=candidate:\S+ \d+ tcp .*\r\n/gim, /^a=ssrc:\d+ msid:.*\r\n/gim];
+  if (!call.feedback) left.push(/^a=extmap.*\r\n/gim, /^a=rtcp-fb:.*\r\n/gim);
+  return left.reduce((sdp, line) => sdp.replace(line, ''), pc.localDescription.sdp);
 }
 // With DTX each end asks the other to use it (RFC 7587, usedtx).
-const asked = (sdp) => (call.dtx ? sdp.replace(/^(a=fmtp:\d+ minptime.*)$/gim, (line) => line.replace(/;usedtx=1/, '') .trimEnd() + ';usedtx=1') : sdp);
+const asked = (sdp) => (call.dtx ? sdp.replace(/^(a=fmtp:\d+ minptime.*)$/gim, (line) => line.replace(/;usedtx=1/, '') + ';usedtx=1') : sdp);
 
 window.offer = async (options = {}) => {
   const offer = await call.pc.createOffer(options);

@@ -40,9 +40,10 @@ type reply struct {
 }
 
 // startPhone starts one in a namespace. The browser's audio threads share the
-// machine's cores with whatever else runs, so it goes before that.
+// machine's cores with whatever else runs, so it goes before that (SCHED_RR,
+// below the path's own thread).
 func startPhone(ctx context.Context, log *slog.Logger, name, namespace, source string) (*phone, error) {
-	cmd := exec.CommandContext(ctx, "ip", "netns", "exec", namespace, "nice", "-n", "-15", "node", filepath.Join(source, "phone.mjs"))
+	cmd := exec.CommandContext(ctx, "ip", "netns", "exec", namespace, "chrt", "-r", "5", "node", filepath.Join(source, "phone.mjs"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.Stderr = os.Stderr
