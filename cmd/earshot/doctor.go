@@ -16,6 +16,7 @@ import (
 	"github.com/earshot/earshot/directory"
 	"github.com/earshot/earshot/internal/admin"
 	"github.com/earshot/earshot/internal/bus"
+	"github.com/earshot/earshot/processors/quality"
 	"github.com/earshot/earshot/query"
 	"github.com/earshot/earshot/sinks/clickhouse"
 )
@@ -68,6 +69,13 @@ func examine(ctx context.Context, s *settings) []finding {
 		err = fmt.Errorf("only %d MiB are free for %s", free>>20, s.Data)
 	}
 	add("disk", fmt.Sprintf("%.1f GiB free for %s", float64(free)/(1<<30), s.Data), "free some space, or point `data` elsewhere", err)
+
+	rules, err := quality.LoadRules(s.Verdicts.Rules)
+	if err == nil {
+		add("rules", inForce(rules), "", nil)
+	} else {
+		add("rules", "", "`earshot rules check` says what is wrong; point verdicts.rules at a file that is right", err)
+	}
 
 	embedded := len(s.ClickHouse.Addr) == 0
 	if embedded {

@@ -215,7 +215,10 @@ func postedFor(auth *api.Authenticator, d *directory.Directory, r *http.Request)
 }
 
 func (p *process) startProcess() error {
-	rules := quality.DefaultRules()
+	rules, err := quality.LoadRules(p.s.Verdicts.Rules)
+	if err != nil {
+		return err
+	}
 	proc, err := processors.New(p.s.Processors, processors.Deps{
 		Bus: p.s.Kafka,
 		Machines: map[string]func() processors.Machine{

@@ -17,6 +17,7 @@ import (
 	"github.com/earshot/earshot/internal/bus"
 	"github.com/earshot/earshot/internal/config"
 	"github.com/earshot/earshot/processors"
+	"github.com/earshot/earshot/processors/quality"
 	"github.com/earshot/earshot/sinks/clickhouse"
 )
 
@@ -30,6 +31,7 @@ type settings struct {
 	Ingest     ingest.Config     `koanf:"ingest"`
 	Tenancy    tenancySettings   `koanf:"tenancy"`
 	Processors processors.Config `koanf:"processors"`
+	Verdicts   verdictSettings   `koanf:"verdicts"`
 	Kafka      bus.Config        `koanf:"kafka"`
 	ClickHouse clickhouse.Config `koanf:"clickhouse"`
 	Directory  directory.Config  `koanf:"directory"`
@@ -150,6 +152,9 @@ func configCommand() *cobra.Command {
 					return err
 				}
 				if err := s.Ingest.SIP.Check(); err != nil {
+					return err
+				}
+				if _, err := quality.LoadRules(s.Verdicts.Rules); err != nil {
 					return err
 				}
 				_, err = fmt.Fprintln(cmd.OutOrStdout(), "The configuration is right.")

@@ -19,8 +19,8 @@ import (
 // Rules are the thresholds of verdicts.
 type Rules = quality.Rules
 
-// DefaultRules are the thresholds of Earshot.
-func DefaultRules() Rules { return quality.DefaultRules() }
+// DefaultRules are the thresholds of Earshot, for every company.
+func DefaultRules() *quality.RuleBook { return quality.BuiltInRules() }
 
 // Reasons why a record is poison.
 var (
@@ -51,7 +51,7 @@ var nan = math.NaN()
 
 // Machine is the state of the calls of one partition.
 type Machine struct {
-	rules     Rules
+	rules     *quality.RuleBook
 	calls     map[callID]*call
 	timelines map[string]*dueHeap
 	dirty     []*call
@@ -61,9 +61,9 @@ type Machine struct {
 
 var _ processors.Machine = (*Machine)(nil)
 
-// New gives a machine without calls. Rules that do not validate are the
-// caller's mistake; see quality.Rules.Validate.
-func New(rules Rules) *Machine {
+// New gives a machine without calls. Each call is judged by the rules that its
+// company has in the book.
+func New(rules *quality.RuleBook) *Machine {
 	return &Machine{rules: rules, calls: map[callID]*call{}, timelines: map[string]*dueHeap{}}
 }
 
@@ -96,7 +96,7 @@ func (m *Machine) Apply(r *telemetry.Record, emit processors.Emit) error {
 	if c.phase != phaseGone {
 		c.lastUs = max(c.lastUs, r.AtUs)
 	}
-	h := handler{c: c, root: c, rules: &m.rules, emit: emit, rec: r}
+	h := handler{c: c, root: c, rules: m.rules.For(c.id.company), emit: emit, rec: r}
 	h.apply()
 	m.touch(c)
 	m.schedule(c)
@@ -108,7 +108,7 @@ func (m *Machine) Advance(timeline string, nowUs int64, emit processors.Emit) {
 	q := m.timelines[timeline]
 	for q != nil && len(*q) > 0 && (*q)[0].due <= nowUs {
 		c := (*q)[0]
-		h := handler{c: c, root: c, rules: &m.rules, emit: emit}
+		h := handler{c: c, root: c, rules: m.rules.For(c.id.company), emit: emit}
 		if h.advance(nowUs) {
 			m.forget(c)
 			continue
@@ -136,7 +136,7 @@ func (m *Machine) End(timeline string, atUs int64, emit processors.Emit) {
 		return strings.Compare(a.id.key, b.id.key)
 	})
 	for _, c := range open {
-		h := handler{c: c, root: c, rules: &m.rules, emit: emit}
+		h := handler{c: c, root: c, rules: m.rules.For(c.id.company), emit: emit}
 		h.close(atUs)
 		m.forget(c)
 	}

@@ -233,7 +233,7 @@ func (want *expectation) check(t *testing.T, c *telemetry.Call) {
 	equal("jitter", v.Jitter.Band, want.jitter)
 	equal("one-way audio", v.OneWayAudio.State, want.oneWay)
 	equal("direction", v.OneWayAudio.Direction, want.direction)
-	equal("rules", v.Rules, calls.DefaultRules().Version)
+	equal("rules", v.Rules, calls.DefaultRules().For("default").Version)
 	if !v.Final {
 		t.Error("the verdict is not final")
 	}

@@ -3,6 +3,9 @@ package quality
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -19,72 +22,77 @@ const (
 var ErrRules = errors.New("rules are not usable")
 
 // Rules are the thresholds that verdicts are made with. A verdict stores Version.
+//
+// Fields are tagged with their key in a rules file and the range that makes
+// sense, in the field's unit.
 type Rules struct {
-	Version string `json:"version" yaml:"version" koanf:"version"`
+	Version string `yaml:"version"`
 
 	// Round trip: below DelayGoodMs good, below DelayAcceptableMs acceptable,
-	// up to and including DelayBadMs bad, above it unacceptable.
-	DelayGoodMs       float64 `json:"delay_good_ms" yaml:"delay_good_ms" koanf:"delay_good_ms"`
-	DelayAcceptableMs float64 `json:"delay_acceptable_ms" yaml:"delay_acceptable_ms" koanf:"delay_acceptable_ms"`
-	DelayBadMs        float64 `json:"delay_bad_ms" yaml:"delay_bad_ms" koanf:"delay_bad_ms"`
+	// up to and including DelayBadMs bad, above it unacceptable. Equal ones leave
+	// the band between them empty.
+	DelayGoodMs       float64 `yaml:"delay_good_ms" range:"1..10000"`
+	DelayAcceptableMs float64 `yaml:"delay_acceptable_ms" range:"1..10000"`
+	DelayBadMs        float64 `yaml:"delay_bad_ms" range:"1..10000"`
 
 	// Loss with discards, percent: below each its band, from LossBadPercent unacceptable.
-	LossGoodPercent       float64 `json:"loss_good_percent" yaml:"loss_good_percent" koanf:"loss_good_percent"`
-	LossAcceptablePercent float64 `json:"loss_acceptable_percent" yaml:"loss_acceptable_percent" koanf:"loss_acceptable_percent"`
-	LossBadPercent        float64 `json:"loss_bad_percent" yaml:"loss_bad_percent" koanf:"loss_bad_percent"`
+	LossGoodPercent       float64 `yaml:"loss_good_percent" range:"0.01..100"`
+	LossAcceptablePercent float64 `yaml:"loss_acceptable_percent" range:"0.01..100"`
+	LossBadPercent        float64 `yaml:"loss_bad_percent" range:"0.01..100"`
 
 	// A moment is choppy when network jitter is above JitterChoppyMs, when
 	// concealment reaches ConcealmentChoppyPercent, or when it reaches
 	// ConcealmentBufferPercent while the jitter buffer is above
 	// BufferOverPreferredRatio times the preferred one.
-	JitterChoppyMs           float64 `json:"jitter_choppy_ms" yaml:"jitter_choppy_ms" koanf:"jitter_choppy_ms"`
-	ConcealmentChoppyPercent float64 `json:"concealment_choppy_percent" yaml:"concealment_choppy_percent" koanf:"concealment_choppy_percent"`
-	ConcealmentBufferPercent float64 `json:"concealment_buffer_percent" yaml:"concealment_buffer_percent" koanf:"concealment_buffer_percent"`
-	BufferOverPreferredRatio float64 `json:"buffer_over_preferred_ratio" yaml:"buffer_over_preferred_ratio" koanf:"buffer_over_preferred_ratio"`
+	JitterChoppyMs           float64 `yaml:"jitter_choppy_ms" range:"1..10000"`
+	ConcealmentChoppyPercent float64 `yaml:"concealment_choppy_percent" range:"0.01..100"`
+	ConcealmentBufferPercent float64 `yaml:"concealment_buffer_percent" range:"0.01..100"`
+	BufferOverPreferredRatio float64 `yaml:"buffer_over_preferred_ratio" range:"1..100"`
 	// The jitter band follows from the share of moments (0–1) that were choppy:
 	// below each its band, from ChoppyShareBad unacceptable.
-	ChoppyShareGood       float64 `json:"choppy_share_good" yaml:"choppy_share_good" koanf:"choppy_share_good"`
-	ChoppyShareAcceptable float64 `json:"choppy_share_acceptable" yaml:"choppy_share_acceptable" koanf:"choppy_share_acceptable"`
-	ChoppyShareBad        float64 `json:"choppy_share_bad" yaml:"choppy_share_bad" koanf:"choppy_share_bad"`
+	ChoppyShareGood       float64 `yaml:"choppy_share_good" range:"0.0001..1"`
+	ChoppyShareAcceptable float64 `yaml:"choppy_share_acceptable" range:"0.0001..1"`
+	ChoppyShareBad        float64 `yaml:"choppy_share_bad" range:"0.0001..1"`
 	// Jitter of a poll with fewer packets per second says nothing: with
 	// discontinuous transmission the spacing of comfort noise is no jitter.
-	DTXPacketsPerSecond float64 `json:"dtx_packets_per_second" yaml:"dtx_packets_per_second" koanf:"dtx_packets_per_second"`
+	DTXPacketsPerSecond float64 `yaml:"dtx_packets_per_second" range:"0..1000"`
 
 	// What is measured before Settle after the answer counts for no band.
-	Settle time.Duration `json:"settle" yaml:"settle" koanf:"settle"`
+	Settle time.Duration `yaml:"settle" range:"0s..1m"`
 
-	OneWay OneWayRules `json:"one_way" yaml:"one_way" koanf:"one_way"`
+	OneWay OneWayRules `yaml:"one_way"`
 }
 
 // OneWayRules decide on one-way audio.
 type OneWayRules struct {
 	// Nothing is concluded from what happens within Grace of the answer or of
 	// the end of a hold.
-	Grace time.Duration `json:"grace" yaml:"grace" koanf:"grace"`
+	Grace time.Duration `yaml:"grace" range:"0s..1m"`
 	// A direction must be silent this long to be dead.
-	Dead time.Duration `json:"dead" yaml:"dead" koanf:"dead"`
+	Dead time.Duration `yaml:"dead" range:"1s..5m"`
 	// Packets sent that make the silence of the receiver's reports an observation.
-	MinPacketsSent uint32 `json:"min_packets_sent" yaml:"min_packets_sent" koanf:"min_packets_sent"`
+	MinPacketsSent uint32 `yaml:"min_packets_sent" range:"1..100000"`
 	// Reports, one after the other, that must agree.
-	MinReports uint32 `json:"min_reports" yaml:"min_reports" koanf:"min_reports"`
+	MinReports uint32 `yaml:"min_reports" range:"1..100"`
 	// getStats that must have been seen of a direction before it counts as alive.
-	MinStats time.Duration `json:"min_stats" yaml:"min_stats" koanf:"min_stats"`
+	MinStats time.Duration `yaml:"min_stats" range:"0s..5m"`
 	// No remote-inbound statistics this long after connect, or none newer than
 	// RemoteStale: the other side may receive nothing.
-	RemoteAbsent time.Duration `json:"remote_absent" yaml:"remote_absent" koanf:"remote_absent"`
-	RemoteStale  time.Duration `json:"remote_stale" yaml:"remote_stale" koanf:"remote_stale"`
+	RemoteAbsent time.Duration `yaml:"remote_absent" range:"1s..5m"`
+	RemoteStale  time.Duration `yaml:"remote_stale" range:"1s..5m"`
 	// Levels are RMS, 0–1.
-	SpeechLevel float64 `json:"speech_level" yaml:"speech_level" koanf:"speech_level"`
-	SilentLevel float64 `json:"silent_level" yaml:"silent_level" koanf:"silent_level"`
+	SpeechLevel float64 `yaml:"speech_level" range:"0.00001..1"`
+	SilentLevel float64 `yaml:"silent_level" range:"0.00001..1"`
 	// Packets that flow and carry silence for this long are worth a sentence.
-	SilentPayload time.Duration `json:"silent_payload" yaml:"silent_payload" koanf:"silent_payload"`
+	SilentPayload time.Duration `yaml:"silent_payload" range:"1s..10m"`
 	// A direction last seen alive longer ago than this at the end of the call is unknown.
-	AliveStale time.Duration `json:"alive_stale" yaml:"alive_stale" koanf:"alive_stale"`
-	Confirmed  float64       `json:"confirmed" yaml:"confirmed" koanf:"confirmed"`
-	Suspected  float64       `json:"suspected" yaml:"suspected" koanf:"suspected"`
+	AliveStale time.Duration `yaml:"alive_stale" range:"1s..10m"`
+	// Confidence (0–1) from which one-way audio is said to be so, or suspected.
+	Confirmed float64 `yaml:"confirmed" range:"0.01..1"`
+	Suspected float64 `yaml:"suspected" range:"0.01..1"`
 }
 
-// DefaultRules are the thresholds of Earshot.
+// DefaultRules are the thresholds of Earshot, the preset "earshot".
 func DefaultRules() Rules {
 	return Rules{
 		Version:           "earshot-1",
@@ -124,34 +132,49 @@ func DefaultRules() Rules {
 	}
 }
 
-// Validate says whether the rules can be used; its error names the field.
+// Validate says whether the rules can be used; its error names the fields.
 func (r Rules) Validate() error {
-	rising := func(name string, v ...float64) error {
-		prev := 0.0
-		for _, x := range v {
-			if !(x > prev) {
-				return fmt.Errorf("%w: thresholds of %s must be above 0 and rise", ErrRules, name)
-			}
-			prev = x
-		}
-		return nil
+	if wrong := r.problems(); len(wrong) > 0 {
+		return fmt.Errorf("%w: %s", ErrRules, strings.Join(wrong, "; "))
 	}
+	return nil
+}
+
+// problems are the sentences about what is wrong with the rules.
+func (r Rules) problems() (wrong []string) {
+	complain := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	if r.Version == "" {
-		return fmt.Errorf("%w: version is empty", ErrRules)
+		complain("version is empty: want a name such as acme-1, a new one for every change")
 	}
-	return errors.Join(
-		rising("delay", r.DelayGoodMs, r.DelayAcceptableMs, r.DelayBadMs),
-		rising("loss", r.LossGoodPercent, r.LossAcceptablePercent, r.LossBadPercent),
-		rising("jitter", r.JitterChoppyMs),
-		rising("concealment", r.ConcealmentBufferPercent, r.ConcealmentChoppyPercent),
-		rising("buffer_over_preferred_ratio", r.BufferOverPreferredRatio),
-		rising("choppy_share", r.ChoppyShareGood, r.ChoppyShareAcceptable, r.ChoppyShareBad),
-		rising("one_way.suspected and confirmed", r.OneWay.Suspected, r.OneWay.Confirmed),
-		rising("one_way.silent_level and speech_level", r.OneWay.SilentLevel, r.OneWay.SpeechLevel),
-		rising("one_way.dead", float64(r.OneWay.Dead)),
-		rising("one_way.min_packets_sent", float64(r.OneWay.MinPacketsSent)),
-		rising("one_way.min_reports", float64(r.OneWay.MinReports)),
-	)
+	for _, f := range fieldsOf(&r) {
+		if f.bounds != "" && !f.inRange() {
+			complain("%s is %s: want %s", f.key, f.text(), f.wants())
+		}
+	}
+	for _, o := range []struct {
+		names  string
+		values []float64
+	}{
+		{"delay_good_ms, delay_acceptable_ms and delay_bad_ms", []float64{r.DelayGoodMs, r.DelayAcceptableMs, r.DelayBadMs}},
+		{"loss_good_percent, loss_acceptable_percent and loss_bad_percent", []float64{r.LossGoodPercent, r.LossAcceptablePercent, r.LossBadPercent}},
+		{"concealment_buffer_percent and concealment_choppy_percent", []float64{r.ConcealmentBufferPercent, r.ConcealmentChoppyPercent}},
+		{"choppy_share_good, choppy_share_acceptable and choppy_share_bad", []float64{r.ChoppyShareGood, r.ChoppyShareAcceptable, r.ChoppyShareBad}},
+		{"one_way.silent_level and one_way.speech_level", []float64{r.OneWay.SilentLevel, r.OneWay.SpeechLevel}},
+		{"one_way.suspected and one_way.confirmed", []float64{r.OneWay.Suspected, r.OneWay.Confirmed}},
+	} {
+		if !slices.IsSorted(o.values) {
+			complain("%s are %s: none may be below the one before it", o.names, numbers(o.values))
+		}
+	}
+	return wrong
+}
+
+func numbers(values []float64) string {
+	texts := make([]string, len(values))
+	for i, v := range values {
+		texts[i] = strconv.FormatFloat(v, 'g', -1, 64)
+	}
+	return strings.Join(texts, ", ")
 }
 
 // DelayBand is the band of a round trip.
