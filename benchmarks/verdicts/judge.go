@@ -117,7 +117,9 @@ func Judge(r Recording, from string, heard Heard) *Judgement {
 	return j
 }
 
-func (j *Judgement) wrong(format string, args ...any) { j.Wrong = append(j.Wrong, fmt.Sprintf(format, args...)) }
+func (j *Judgement) wrong(format string, args ...any) {
+	j.Wrong = append(j.Wrong, fmt.Sprintf(format, args...))
+}
 
 // oneWay says whether audio went one way, or no way, when both should have worked.
 func (t *Truth) oneWay() bool { return t.Fault == "one_way" || t.Fault == "no_audio" }

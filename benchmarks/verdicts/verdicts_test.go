@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -18,7 +17,7 @@ import (
 	"github.com/earshot/earshot/query"
 )
 
-var write = flag.Bool("write", false, "write RESULT.md")
+var write = flag.Bool("write", false, "print the results and write them to RESULT.md and AGREEMENT.md")
 
 const folder = "calls"
 
@@ -117,19 +116,17 @@ func TestVerdictsAreRight(t *testing.T) {
 		require.NotEmpty(t, id, "a call in %s of %s", g.from, g.recording.Truth.Name)
 		result = append(result, Judge(g.recording, g.from, heard(t, u, "default", id)))
 	}
-	report := result.String()
-	show(report)
-	if *write {
-		require.NoError(t, benchmarks.Write("RESULT.md", "Verdicts over recorded calls", "make verdicts", report))
-	}
+	report(t, "RESULT.md", "Verdicts over recorded calls", result.String())
 	for _, wrong := range result.Wrong() {
 		t.Error(wrong)
 	}
 }
 
-// show prints a report where one was asked for.
-func show(report string) {
+// report prints and stores a result where one was asked for.
+func report(t *testing.T, file, title, body string) {
+	t.Helper()
 	if *write {
-		fmt.Fprintln(io.Writer(os.Stdout), report)
+		fmt.Println(body)
+		require.NoError(t, benchmarks.Write(file, title, "make verdicts", body))
 	}
 }
