@@ -17,7 +17,6 @@ var ErrState = errors.New("calls: state is not readable")
 // values only.
 type coder struct {
 	writing bool
-	version uint8 // of the layout that is read; the newest when writing
 	b       []byte
 	err     error
 }

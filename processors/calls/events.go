@@ -8,6 +8,7 @@ import (
 
 	"crypto/sha256"
 
+	"github.com/earshot/earshot/processors/quality"
 	"github.com/earshot/earshot/processors/rejections"
 	"github.com/earshot/earshot/telemetry"
 )
@@ -307,8 +308,14 @@ func (h *handler) vqMetrics(p int, m *telemetry.VQMetrics, summary bool) {
 		if discard == discard {
 			l.discardPercent = discard
 		}
-		if b := within(m.BurstLossPercent, 0, 100); b > l.burst {
-			l.burst, l.burstUs = b, h.at()
+		burst := within(m.BurstLossPercent, 0, 100)
+		if burst > l.burst {
+			l.burst, l.burstUs = burst, h.at()
+		}
+		if m.BurstDurationMs != nil && m.GapDurationMs != nil {
+			if r, ok := quality.BurstRatioOfGaps(burst/100, float64(*m.BurstDurationMs), within(m.GapLossPercent, 0, 100)/100, float64(*m.GapDurationMs)); ok {
+				d.burstR = r
+			}
 		}
 	}
 	if jitter == jitter && h.settled() {

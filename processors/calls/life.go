@@ -85,7 +85,7 @@ func (h *handler) connect(atUs int64) {
 	}
 	for d := range c.dir {
 		if !c.dir[d].blocked {
-			c.dir[d].clearUs = atUs
+			c.dir[d].clearUs, c.dir[d].srAtRTP = atUs, c.dir[d].srSent
 		}
 	}
 }

@@ -1,6 +1,10 @@
 package calls
 
-import "github.com/earshot/earshot/telemetry"
+import (
+	"slices"
+
+	"github.com/earshot/earshot/telemetry"
+)
 
 // Confidence of each kind of evidence (docs: verdicts, one-way audio).
 const (
@@ -10,6 +14,7 @@ const (
 	confidenceNoStream  = 0.75 // the receiver has no inbound statistics at all
 	confidenceHeaders   = 0.85 // the phones' own counts of the whole call
 	confidenceRemote    = 0.75 // the sender's getStats: nobody acknowledges
+	confidenceMonitor   = 0.95 // the sender counts packets, none passes the capture point
 	confidenceSilent    = 0.70 // nothing at all comes from the sender
 	confidenceAlive     = 0.90 // both directions were seen alive
 	// What contradicting evidence leaves of a confidence.
@@ -19,6 +24,9 @@ const (
 // silentReportsUs: a sender of whom nothing was seen for this long, three
 // report intervals of RFC 3550's least.
 const silentReportsUs = 15 * second
+
+// silentMediaUs is the same where RTP is captured, which comes all the time.
+const silentMediaUs = 10 * second
 
 // maxAliveStepUs bounds what one observation adds to the time alive.
 const maxAliveStepUs = 10 * second
@@ -49,33 +57,65 @@ func (h *handler) alive(d int, w witness, fromUs int64) {
 		l.lastUs, l.lastFromUs = h.at(), fromUs
 	}
 	l.aliveUs += min(max(h.at()-max(fromUs, h.c.dir[d].clearUs), 0), maxAliveStepUs)
+	x := &h.c.dir[d]
+	for i := range x.deaths {
+		x.deaths[i].against(w, fromUs, h.at())
+	}
 }
 
-// dead takes down that direction d was dead. One witness keeps its longest time.
+// against notes that another witness saw packets arrive from fromUs to untilUs,
+// where all of that lies within the very time. What was seen in part before it or
+// after it says nothing. Nor do fresh remote statistics of the sender where the
+// receiver itself counts nothing: some receivers go on reporting on a stream that
+// has stopped.
+func (e *death) against(w witness, fromUs, untilUs int64) {
+	if e.contra || w == e.w || w == byRemote && e.w == byReceiver {
+		return
+	}
+	if fromUs >= e.sinceUs+second && untilUs <= e.untilUs {
+		e.contra, e.contraBy = true, w
+	}
+}
+
+// dead takes down that direction d was dead. Of times that overlap one witness
+// keeps the longest.
 func (h *handler) dead(d int, w witness, e death) {
 	if e.untilUs-e.sinceUs < h.rules.OneWay.Dead.Microseconds() {
 		return
 	}
 	x := &h.c.dir[d]
-	old := &x.death[w]
-	same := old.untilUs != 0 && old.sinceUs == e.sinceUs
-	if same {
-		e.contra, e.contraBy = old.contra, old.contraBy
-	}
-	// Somebody else saw packets arrive in the very time. Fresh remote statistics
-	// of the sender are no such thing where the receiver itself counts nothing:
-	// some receivers go on reporting on a stream that has stopped.
-	for o := witness(0); o < witnesses && !e.contra; o++ {
-		if o == byRemote && w == byReceiver {
+	e.w = w
+	slot := -1
+	for i := range x.deaths {
+		o := &x.deaths[i]
+		if o.w != w || o.sinceUs > e.untilUs || e.sinceUs > o.untilUs {
 			continue
 		}
-		if l := &x.life[o]; o != w && l.count > 0 && l.lastFromUs >= e.sinceUs {
-			e.contra, e.contraBy = true, o
+		if o.sinceUs != e.sinceUs && o.untilUs-o.sinceUs >= e.untilUs-e.sinceUs {
+			return
+		}
+		if o.sinceUs == e.sinceUs {
+			e.contra, e.contraBy = o.contra, o.contraBy
+		}
+		slot = i
+	}
+	for o := witness(0); o < witnesses; o++ {
+		if l := &x.life[o]; l.count > 0 {
+			e.against(o, l.lastFromUs, l.lastUs)
 		}
 	}
-	if same || e.untilUs-e.sinceUs > old.untilUs-old.sinceUs {
-		*old = e
+	if slot >= 0 {
+		x.deaths[slot] = e
+		return
 	}
+	if len(x.deaths) == maxDeaths {
+		x.deaths = append(x.deaths[:0], x.deaths[1:]...)
+	}
+	at := len(x.deaths)
+	for at > 0 && (x.deaths[at-1].sinceUs > e.sinceUs || x.deaths[at-1].sinceUs == e.sinceUs && x.deaths[at-1].w > w) {
+		at--
+	}
+	x.deaths = slices.Insert(x.deaths, at, e)
 }
 
 // judgeReport looks at one report of party s for what it says about the
@@ -166,6 +206,32 @@ func (h *handler) judgeReport(s int, ssrc uint32, p *telemetry.RTCPPacket, about
 	}
 }
 
+// unseen looks, when RTP of party s passes a capture point, for that of the other
+// party. Where its own reports count packets that never come by, they are lost
+// before the capture point. Where nothing at all comes from it, it is silent or
+// its way out is dead. Where it reports and says that it sends nothing, that is so
+// by design or by mute, and no fault.
+func (h *handler) unseen(s int) {
+	c := h.c
+	d := 1 - s
+	x := &c.dir[d]
+	since := max(x.rtpLast, x.clearUs)
+	if !h.open(d, since) || h.at()-since < h.rules.OneWay.Dead.Microseconds() {
+		return
+	}
+	e := death{sinceUs: since, untilUs: h.at(), confidence: confidenceMonitor, kind: deadStopped, packets: x.srSent - min(x.srAtRTP, x.srSent)}
+	if x.rtpLast <= x.clearUs {
+		e.kind = deadNeverReceived
+	}
+	switch {
+	case e.packets >= uint64(h.rules.OneWay.MinPacketsSent):
+		h.dead(d, byMonitor, e)
+	case c.party[d].lastSeenUs <= since && h.at()-since >= silentMediaUs:
+		e.kind, e.confidence, e.packets = deadSilent, confidenceSilent, 0
+		h.dead(d, bySilence, e)
+	}
+}
+
 // movedAt is when a receiver last reported progress of any stream.
 func (d *direction) movedAt() int64 {
 	var at int64
@@ -211,17 +277,14 @@ type finding struct {
 func (c *call) judge(rules *Rules, d int, endUs int64) finding {
 	x := &c.dir[d]
 	var f finding
-	for w := witness(0); w < witnesses; w++ {
-		e := x.death[w]
-		if e.untilUs == 0 {
-			continue
-		}
+	for i := range x.deaths {
+		e := x.deaths[i]
 		confidence := e.confidence
 		if e.contra {
 			confidence *= contradicted
 		}
-		if confidence > f.confidence {
-			f = finding{dead: true, w: w, death: e, confidence: confidence}
+		if confidence > f.confidence || confidence == f.confidence && e.untilUs-e.sinceUs > f.death.untilUs-f.death.sinceUs {
+			f = finding{dead: true, w: e.w, death: e, confidence: confidence}
 		}
 	}
 	for w := witness(0); w < witnesses; w++ {

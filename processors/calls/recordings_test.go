@@ -139,7 +139,7 @@ func TestRecordings(t *testing.T) {
 		"clean": { // delays 10 and 30 ms each way
 			file: capture("clean_twoway"), overall: "good", fault: "unknown",
 			rttMin: around(80, 5), rttP50: around(80, 5), delay: "good", lossTC: noLoss, lossCT: noLoss, jitter: "good",
-			oneWay: "none", evidence: []string{"audio_both_ways", "rtt", "rtt_segment"}, sources: rtcpBoth, mosModel: "G.107", mosMin: 4.2, mosBelow: 4.5,
+			oneWay: "none", evidence: []string{"audio_both_ways", "rtt", "segment"}, sources: rtcpBoth, mosModel: "G.107", mosMin: 4.2, mosBelow: 4.5,
 		},
 		"loss and jitter at the capture point": { // 20 and 60 ms; 105 of 2042 lost after the capture point
 			file: capture("loss5_jitter40"), overall: "unacceptable", fault: "contact",
@@ -147,7 +147,7 @@ func TestRecordings(t *testing.T) {
 			oneWay: "none", evidence: []string{"loss"}, sources: rtcpBoth, mosModel: "G.107", mosBelow: 4,
 		},
 		"one way from the start": { // first_rtp 1795333135.710
-			file: capture("oneway_AB_from_start"), overall: "unacceptable", fault: "network",
+			file: capture("oneway_AB_from_start"), overall: "unacceptable", fault: "contact",
 			rttMin: anything, rttP50: anything, delay: "unknown", noLossTC: true, lossCT: noLoss, jitter: "good",
 			oneWay: "confirmed", direction: "target_to_contact", confidence: 0.95, sinceUs: [2]int64{1795333135_700000, 1795333141_700000},
 			evidence: []string{"never_received"}, noEvidence: []string{"audio_both_ways"}, sources: rtcpBoth,

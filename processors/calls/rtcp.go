@@ -35,7 +35,8 @@ func tapID(agent, src, dst string) uint32 {
 
 // partyOf says which party sent a packet: by the media addresses of the SDP,
 // then by the SSRC, then by the host alone. Where nothing tells, the sender is
-// the party of whom no address is known yet, and the pair is remembered.
+// the party of whom no address is known yet, and the pair is remembered. dst is
+// empty in a copy of RTCP that a phone sends to a monitor.
 func (c *call) partyOf(src, dst string, ssrc uint32, rtcp bool) int {
 	srcHost, srcPort, _ := splitAddr(src)
 	dstHost, dstPort, _ := splitAddr(dst)
@@ -51,7 +52,7 @@ func (c *call) partyOf(src, dst string, ssrc uint32, rtcp bool) int {
 	if p := match(srcHost, srcPort); p >= 0 {
 		return p
 	}
-	if p := match(dstHost, dstPort); p >= 0 {
+	if p := match(dstHost, dstPort); dst != "" && p >= 0 {
 		return 1 - p
 	}
 	for d := range c.dir {
@@ -68,7 +69,7 @@ func (c *call) partyOf(src, dst string, ssrc uint32, rtcp bool) int {
 			p = int(a.party)
 			break
 		}
-		if a.host == dstHost {
+		if a.host == dstHost && dst != "" {
 			p = 1 - int(a.party)
 		}
 	}
@@ -79,7 +80,9 @@ func (c *call) partyOf(src, dst string, ssrc uint32, rtcp bool) int {
 		}
 	}
 	c.learn(address{host: srcHost, rtp: srcPort, rtcp: srcPort, party: uint8(p)})
-	c.learn(address{host: dstHost, rtp: dstPort, rtcp: dstPort, party: uint8(1 - p)})
+	if dst != "" {
+		c.learn(address{host: dstHost, rtp: dstPort, rtcp: dstPort, party: uint8(1 - p)})
+	}
 	return p
 }
 
@@ -116,6 +119,9 @@ func (d *direction) stream(ssrc uint32, atUs int64) *stream {
 func (h *handler) media() {
 	h.live()
 	h.c.hasMedia, h.root.hasMedia = true, true
+	if h.root.earlyUs == 0 && h.root.connectedUs == 0 {
+		h.root.earlyUs = h.at()
+	}
 	if !h.c.hasEvents && !h.c.offered() {
 		h.connect(h.at())
 	}
@@ -168,6 +174,7 @@ func (h *handler) rtcp(p *telemetry.RTCPPacket) {
 		from.secure = true
 		return
 	}
+	before := c.dir[s].srSent
 	tap := tapID(h.rec.Source.GetAgent(), p.Src, p.Dst)
 	for _, sr := range p.SenderReports {
 		if sr != nil && sr.Ssrc != 0 {
@@ -198,6 +205,11 @@ func (h *handler) rtcp(p *telemetry.RTCPPacket) {
 		}
 	}
 	h.extended(s, p)
+	if sent := c.dir[s].srSent; sent == before {
+		c.dir[s].reportsOnly++
+	} else {
+		c.dir[s].reportsOnly = 0
+	}
 	if len(p.SenderReports) > 0 || len(p.Reports) > 0 || p.ReceiverReports > 0 {
 		h.judgeReport(s, ssrc, p, about, moved)
 	}
@@ -344,6 +356,9 @@ func (h *handler) addRTT(ms float64, by int) {
 	if !h.settled() {
 		return
 	}
+	if c.rtt.Count == 0 || ms > c.rtt.MaxMs {
+		c.rttMaxUs = h.at()
+	}
 	c.rtt.Add(ms)
 	if by >= 0 {
 		c.party[by].rtt.Add(ms)
@@ -367,7 +382,7 @@ func (h *handler) reportBlock(s int, b *telemetry.ReceptionReport, tap uint32, p
 		b.CumulativeLost == prev.cumulativeLost && b.Jitter == prev.jitter && b.ReporterSsrc == prev.reporter &&
 		(b.Lsr != 0 && b.Dlsr != 0 || h.at()-prev.atUs < copyUs) {
 		// The same packet, seen at another place: nothing new.
-		return prev.highestMovedAtUs == prev.atUs
+		return prev.highestMovedAtUs == prev.atUs || prev.highestMovedAtUs > prev.atUs-st.intervalUs
 	}
 
 	expected, lost, known, moved := h.interval(st, b, p)
@@ -378,6 +393,9 @@ func (h *handler) reportBlock(s int, b *telemetry.ReceptionReport, tap uint32, p
 	movedAt := prev.highestMovedAtUs
 	if moved || !st.hasBlock {
 		movedAt = h.at()
+		if st.hasBlock && known {
+			movedAt = h.stoppedWithin(st, d, prev.atUs, float64(expected))
+		}
 	}
 	st.hasBlock = true
 	st.block = blockMark{h.at(), b.HighestSeq, b.CumulativeLost, b.Jitter, b.Lsr, b.Dlsr, b.ReporterSsrc, movedAt}
@@ -423,6 +441,38 @@ func (h *handler) reportBlock(s int, b *telemetry.ReceptionReport, tap uint32, p
 	return moved
 }
 
+// stoppedWithin is when the newest of the packets that a block accounts for came:
+// at the rate of the stream, fewer of them than fill the time since prevUs came
+// at its beginning.
+func (h *handler) stoppedWithin(st *stream, d *direction, prevUs int64, packets float64) int64 {
+	seconds := float64(h.at()-prevUs) / float64(second)
+	if !(seconds > 0) {
+		return h.at()
+	}
+	st.rate = max(st.rate, packets/seconds)
+	rate := st.rate
+	if ms := h.c.packetMs(d); ms > 0 {
+		rate = min(max(rate, 1000/ms), 2*1000/ms)
+	}
+	if packets > 0.9*rate*seconds {
+		return h.at()
+	}
+	return min(prevUs+int64(packets/rate*float64(second)), h.at())
+}
+
+// packetMs is what one packet of direction d holds: by the timestamps of its RTP,
+// else what its receiver asked for; 0 where neither is known.
+func (c *call) packetMs(d *direction) float64 {
+	if d.packetMs > 0 {
+		return d.packetMs
+	}
+	receiver := &c.party[1]
+	if d == &c.dir[1] {
+		receiver = &c.party[0]
+	}
+	return float64(receiver.ptimeMs)
+}
+
 // interval gives the packets that a block accounts for since the one before,
 // whether that is known at all, and whether the sequence moved.
 func (h *handler) interval(st *stream, b *telemetry.ReceptionReport, p *telemetry.RTCPPacket) (expected uint32, lost int64, known, moved bool) {
@@ -466,6 +516,7 @@ func (d *direction) moment(choppy bool, atUs int64) {
 	d.moments++
 	if choppy {
 		d.choppy++
+		d.choppyLastUs = max(d.choppyLastUs, atUs)
 		if d.choppyUs == 0 {
 			d.choppyUs = atUs
 		}
@@ -476,34 +527,61 @@ func (d *direction) moment(choppy bool, atUs int64) {
 // not say in extended reports how long its jitter buffer is, twice the jitter is
 // taken, and said so.
 func (h *handler) score(d *direction, codec string, jitterMs, lossPercent float64, moved bool) float64 {
-	if !moved || h.c.rttUs == 0 || h.at()-h.c.rttUs > legFreshUs {
+	if !moved {
 		return nan
 	}
 	buffer, reported := max(2*jitterMs, assumedBufferMs), d.xrBufferUs != 0 && h.at()-d.xrBufferUs <= legFreshUs
 	if reported {
 		buffer = d.xrBufferMs
 	}
-	mos := h.mos(d, quality.MOSInput{Codec: codec, RTTMs: h.c.rttMs, JitterBufferMs: buffer, LossPercent: lossPercent})
-	if !math.IsNaN(mos) && !reported {
+	mos := h.mos(d, quality.MOSInput{Codec: codec, RTTMs: h.wayRTT(), JitterBufferMs: buffer, LossPercent: lossPercent})
+	if mos == mos && !reported {
 		d.mosAssumed = true
 	}
 	return mos
 }
 
+// wayRTT is the newest round trip of the whole way, through a server the sum of
+// its parts; NaN where a part was not measured of late.
+func (h *handler) wayRTT() float64 {
+	root := h.root
+	sum := 0.0
+	fresh := func(c *call) bool { return c.rttUs != 0 && h.at()-c.rttUs <= legFreshUs }
+	for _, d := range root.segments() {
+		switch {
+		case root.sameStream(d) && fresh(d):
+			return d.rttMs // the server passes RTCP on: each part measures the whole
+		case root.sameStream(d), d.endedUs != 0:
+		case !fresh(d):
+			return nan
+		default:
+			sum += d.rttMs
+		}
+	}
+	if !fresh(root) {
+		return nan
+	}
+	return sum + root.rttMs
+}
+
 func (h *handler) mos(d *direction, in quality.MOSInput) float64 {
-	score, model, estimated, ok := quality.MOS(in)
+	in.BurstR, in.PacketisationMs = d.burstR, h.c.packetMs(d)
+	score, ok := quality.MOS(in)
+	if d.mosCodec == "" || ok {
+		d.mosCodec = in.Codec
+	}
 	if !ok {
 		return nan
 	}
 	if !h.settled() {
-		return score
+		return score.MOS
 	}
-	d.addMOS(score)
-	d.mosModel, d.mosEstimated, d.mosCodec = model, estimated, in.Codec
-	d.mosRTT += in.RTTMs
-	d.mosLoss += in.LossPercent
+	if d.mosReported {
+		d.mosN, d.mosSum, d.mosReported = 0, 0, false
+	}
+	d.addMOS(score.MOS)
 	d.mosBuffer += in.JitterBufferMs
-	return score
+	return score.MOS
 }
 
 func (d *direction) addMOS(score float64) {
@@ -521,6 +599,27 @@ func (d *direction) reportedMOS(score float64) {
 	}
 	d.mosReported = true
 	d.addMOS(score)
+}
+
+// packetHolds learns how much sound is in one packet, and whether the sender
+// suppresses silence: then most of what comes in a second is comfort noise.
+func (h *handler) packetHolds(d *direction, r *telemetry.RTPInterval) {
+	if r.TimestampStep > 0 && r.ClockRate > 0 {
+		if ms := float64(r.TimestampStep) * 1000 / float64(r.ClockRate); ms >= 2.5 && (d.packetMs == 0 || ms < d.packetMs) {
+			d.packetMs = ms
+		}
+	}
+	if span := r.LastUs - r.FirstUs; h.settled() && r.Packets > 1 && span > 0 {
+		d.rate(float64(r.Expected-min(r.Expected, 1))*float64(second)/float64(span), h.rules)
+	}
+}
+
+// rate counts an interval by how many packets a second the sender sent in it.
+func (d *direction) rate(perSecond float64, rules *Rules) {
+	d.rated++
+	if perSecond < rules.DTXPacketsPerSecond {
+		d.sparse++
+	}
 }
 
 // rtp digests about a second of RTP headers on one stream, seen at a monitor:
@@ -566,6 +665,12 @@ func (h *handler) rtp(r *telemetry.RTPInterval) {
 	l.reports++
 	l.lost += lost
 	l.received += int64(r.Packets)
+	if lost > 0 {
+		l.runs += int64(min(r.LossRuns, uint32(lost)))
+	}
+	d.srAtRTP = d.srSent
+	h.packetHolds(d, r)
+	h.unseen(s)
 
 	name, clock := c.codecOf(r.PayloadType, true)
 	if r.ClockRate != 0 {

@@ -53,28 +53,25 @@ func (v *verdictOf) between() string {
 	return fmt.Sprintf(" between %s and %s", v.who(caller), v.who(1-caller))
 }
 
-// ofSegments adds what was measured on the further parts of the way.
-func (v *verdictOf) ofSegments(out *telemetry.Verdict) {
+// ofSegments adds what was measured on the further parts of the way. True where
+// the round trip of a part is not known.
+func (v *verdictOf) ofSegments(out *telemetry.Verdict) (partial bool) {
 	if len(v.segments) == 0 {
-		return
+		return false
 	}
-	partial := out.Delay.RttMs == nil
+	partial = out.Delay.RttMs == nil
 	for _, s := range v.segments {
 		delay := telemetry.Delay{Band: quality.Unknown}
 		s.delay(&delay)
-		partial = partial || delay.RttMs == nil && !v.sameStream(s)
+		partial = partial || delay.RttMs == nil && !v.c.sameStream(s.c)
 		v.addDelay(out.Delay, &delay, s)
 		jitter := telemetry.Jitter{Band: quality.Unknown}
 		s.jitter(&jitter)
 		worseJitter(out.Jitter, &jitter)
 		s.lossVerdict(out.Loss)
-		s.context()
-		if mos := s.mos(); mos != nil && (out.Mos == nil || mos.Avg < out.Mos.Avg) {
-			out.Mos = mos
-		}
 	}
 	if partial && out.Delay.RttMs != nil {
-		v.say("rtt_partial", -1, "", 0, nil, "The round trip was not measured on all parts of the way: the whole is longer.")
+		v.say("rtt_partial", -1, "", v.c.connectedUs, nil, "The round trip was not measured on all parts of the way: the whole is longer.")
 		if quality.Severity(out.Delay.Band) < quality.Severity(quality.Bad) {
 			out.Delay.Band = quality.Unknown
 		}
@@ -82,15 +79,16 @@ func (v *verdictOf) ofSegments(out *telemetry.Verdict) {
 	for d := range v.c.dir {
 		v.notForwarded(d)
 	}
+	return partial
 }
 
-// sameStream says whether a segment carries the very streams of the call's own
-// dialog: the server passes packets on as they are, RTCP too, so that both parts
+// sameStream says whether a further dialog carries the very streams of the call's
+// own: the server passes packets on as they are, RTCP too, so that both parts
 // measure the whole way.
-func (v *verdictOf) sameStream(s *verdictOf) bool {
-	for d := range v.c.dir {
-		for i := range v.c.dir[d].streams {
-			if s.c.dir[d].find(v.c.dir[d].streams[i].ssrc) != nil {
+func (c *call) sameStream(other *call) bool {
+	for d := range c.dir {
+		for i := range c.dir[d].streams {
+			if other.dir[d].find(c.dir[d].streams[i].ssrc) != nil {
 				return true
 			}
 		}
@@ -106,7 +104,7 @@ func (v *verdictOf) addDelay(out, part *telemetry.Delay, s *verdictOf) {
 	case part.RttMs == nil:
 	case out.RttMs == nil:
 		out.Band, out.RttMs, out.Share = part.Band, part.RttMs, part.Share
-	case v.sameStream(s):
+	case v.c.sameStream(s.c):
 		if part.RttMs.P95 > out.RttMs.P95 {
 			out.Band, out.RttMs, out.Share = part.Band, part.RttMs, part.Share
 		}
@@ -117,7 +115,7 @@ func (v *verdictOf) addDelay(out, part *telemetry.Delay, s *verdictOf) {
 		r.Min, r.P50, r.P95, r.Max = round(r.Min+part.RttMs.Min, 1), round(r.P50+part.RttMs.P50, 1), round(r.P95+part.RttMs.P95, 1), round(r.Max+part.RttMs.Max, 1)
 		out.Band = v.rules.DelayBand(r.P95)
 		out.Share = nil
-		v.say("rtt_sum", -1, "", 0, map[string]float64{"p50_ms": r.P50, "p95_ms": r.P95},
+		v.say("rtt_sum", -1, "", v.c.connectedUs, map[string]float64{"p50_ms": r.P50, "p95_ms": r.P95},
 			"From end to end the round trip was %.0f ms in the median and %.0f ms at the 95th percentile, as the sum of its parts: %s.", r.P50, r.P95, out.Band)
 	}
 }
@@ -138,8 +136,10 @@ func worseJitter(out, part *telemetry.Jitter) {
 	if part.JitterMs != nil && (out.JitterMs == nil || part.JitterMs.P95 > out.JitterMs.P95) {
 		out.JitterMs = part.JitterMs
 	}
+	out.TargetToContactMs = worseDistribution(out.TargetToContactMs, part.TargetToContactMs)
+	out.ContactToTargetMs = worseDistribution(out.ContactToTargetMs, part.ContactToTargetMs)
 	if out.BufferOverPreferredRatio == nil {
-		out.BufferOverPreferredRatio = part.BufferOverPreferredRatio
+		out.BufferOverPreferredRatio, out.BufferMs, out.BufferPreferredMs = part.BufferOverPreferredRatio, part.BufferMs, part.BufferPreferredMs
 	}
 	if out.ConcealmentPercent == nil {
 		out.ConcealmentPercent = part.ConcealmentPercent
@@ -160,19 +160,14 @@ func (v *verdictOf) notForwarded(d int) {
 		in, on := parts[i-1], parts[i]
 		x := &on.c.dir[d]
 		if in.find[d].alive && !on.find[d].alive && !on.find[d].dead && x.srSent+x.rtpSent == 0 && on.c.party[1-d].rtcpSeen > 0 {
-			on.say("not_forwarded", d, "server", 0, nil, "Audio from %s arrived at the server; nothing was seen of it on the way from there to %s, which reports.", v.end(d), on.who(1-d))
+			on.say("not_forwarded", d, "server", on.c.connectedUs, nil, "Audio from %s arrived at the server; nothing was seen of it on the way from there to %s, which reports.", v.end(d), on.who(1-d))
 		}
 	}
 }
 
-// lossInSegment says whether a further part of the way lost more than the first.
-func (v *verdictOf) lossInSegment(percent float64) bool {
-	for _, s := range v.segments {
-		for d := range s.loss {
-			if s.loss[d].known && s.loss[d].percent > percent {
-				return true
-			}
-		}
+func worseDistribution(a, b *telemetry.Distribution) *telemetry.Distribution {
+	if a == nil || b != nil && b.P95 > a.P95 {
+		return b
 	}
-	return false
+	return a
 }

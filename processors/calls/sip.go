@@ -13,6 +13,9 @@ import (
 // transferUs is how long after a transfer nothing is concluded about audio.
 const transferUs = 10 * second
 
+// maxPtimeMs is the longest packet that is believed (RFC 3551 §4.2 has 200 ms).
+const maxPtimeMs = 200
+
 // sip digests one message of the dialog (RFC 3261).
 func (h *handler) sip(m *telemetry.SIPMessage) {
 	if m == nil {
@@ -411,6 +414,7 @@ func (h *handler) sdp(from int, s *telemetry.SDP, isAnswer bool) {
 			p.sdp = sdpDirectionOf(m.Direction)
 			p.held = isUnspecified(m.Address)
 			p.secure = strings.Contains(m.Protocol, "SAVP")
+			p.ptimeMs = min(m.PtimeMs, maxPtimeMs)
 			if !p.held {
 				p.media = m.Address + ":" + strconv.Itoa(int(m.Port))
 				c.learn(address{host: m.Address, rtp: uint16(m.Port), rtcp: uint16(m.RtcpPort), party: uint8(from)})
@@ -528,6 +532,9 @@ func (h *handler) block() {
 		}
 		for i := range c.party {
 			p := &c.party[i]
+			if p.fax && p.faxUs == 0 {
+				p.faxUs = h.at()
+			}
 			holds := p.heldByApp || p.hasSDP && !p.noAudio && (p.held || p.sdp == sdpSendOnly || p.sdp == sdpInactive)
 			if holds && !p.everHeld && c.connectedUs != 0 && h.at() > c.connectedUs {
 				p.everHeld, p.heldUs = true, h.at()
@@ -556,7 +563,7 @@ func (h *handler) setBlocked(d int, blocked bool) {
 	} else {
 		x.blockedTotalUs += max(h.at()-x.blockedUs, 0)
 		if c.connectedUs != 0 {
-			x.clearUs = h.at()
+			x.clearUs, x.srAtRTP = h.at(), x.srSent
 		}
 	}
 	c.resetRuns(d)
@@ -564,6 +571,7 @@ func (h *handler) setBlocked(d int, blocked bool) {
 
 // transfer leaves the time around a transfer out of every conclusion.
 func (h *handler) transfer() {
+	h.root.transferUs = h.at()
 	for c := range h.root.parts() {
 		for d := range c.dir {
 			c.dir[d].clearUs = max(c.dir[d].clearUs, h.at()+transferUs)

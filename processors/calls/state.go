@@ -19,6 +19,7 @@ const (
 	maxPending   = 64 // RTCP and RTP that came before the SDP
 	maxSRs       = 8  // sender reports kept per SSRC and tap (a receiver may answer an older one)
 	maxCodecs    = 8
+	maxDeaths    = 8 // times that a direction was dead
 )
 
 // callID names a call among all that a partition holds.
@@ -58,7 +59,9 @@ type call struct {
 	endBy       string
 	endStatus   uint32
 	endReason   string
-	cancelled   bool // ended by CANCEL; a 200 that crossed it revives the call
+	cancelled   bool  // ended by CANCEL; a 200 that crossed it revives the call
+	transferUs  int64 // the newest transfer
+	earlyUs     int64 // first media before an answer
 
 	hasSIP, hasStats, hasEvents, hasMedia bool
 	sipCallIDs                            []string
@@ -81,7 +84,8 @@ type call struct {
 	pending   [][]byte // encoded records that wait for the SDP
 	pendingUs int64
 
-	rtt quality.Histogram // after the settling time
+	rtt      quality.Histogram // after the settling time
+	rttMaxUs int64             // when the longest was measured
 	// The newest end-to-end round trip, for MOS of RTCP reports.
 	rttMs float64
 	rttUs int64
@@ -171,6 +175,8 @@ type party struct {
 	noAudio bool // no audio, or its port is 0
 	fax     bool // T.38 (image) offered with a port
 	secure  bool // RTP/SAVP: RTCP on the way cannot be read
+	ptimeMs uint32
+	faxUs   int64 // since when it is T.38
 
 	muted      bool
 	mutedUs    int64
@@ -241,6 +247,9 @@ type stream struct {
 	hasPT       bool
 	clockRate   uint32
 
+	// The most packets per second that a receiver counted in an interval.
+	rate float64
+
 	// From RTP headers at a monitor.
 	rtpBase    uint32 // first extended sequence number
 	hasRTPBase bool
@@ -288,6 +297,7 @@ const (
 	byRTCP                    // the receiver's report blocks
 	bySilence                 // nothing comes from the sender
 	byHeader                  // what both phones told in BYE and its 200
+	byMonitor                 // RTP headers at a capture point
 	witnesses
 )
 
@@ -300,8 +310,9 @@ type life struct {
 	lastFromUs int64 // since when the newest observation saw it
 }
 
-// death is the longest time that one witness saw a direction dead.
+// death is a time in which one witness saw a direction dead.
 type death struct {
+	w                witness
 	sinceUs, untilUs int64
 	confidence       float64
 	kind             deadKind
@@ -330,6 +341,7 @@ const (
 // lossAcc adds up packets of a direction.
 type lossAcc struct {
 	lost, received, discarded int64
+	runs                      int64 // of lost packets, of lossMonitor
 	reports                   uint32
 	burst                     float64
 	burstUs                   int64
@@ -344,8 +356,10 @@ type direction struct {
 
 	jitter          quality.Histogram
 	jitterRTP       quality.Histogram // at the monitor, used only where nobody reports
+	jitterRemote    quality.Histogram // of the receiver's reports, as the sender's getStats tell them
 	moments, choppy uint32
 	choppyUs        int64 // first choppy moment
+	choppyLastUs    int64
 	concealed       float64
 	silentConcealed float64
 	samples         float64
@@ -353,17 +367,23 @@ type direction struct {
 	preferredMs     float64
 	bufferPolls     uint32
 
-	mosMin, mosSum     float64
-	mosN               uint32
-	mosModel           string
-	mosEstimated       bool
-	mosCodec           string
-	mosRTT, mosLoss    float64 // sums
-	mosBuffer          float64
-	mosAssumed         bool    // jitter buffer assumed, not measured
-	xrBufferMs         float64 // jitter buffer that the receiver reported last, and when
-	xrBufferUs         int64
-	mosReported        bool // scores are the endpoint's own (XR, RFC 6035)
+	// Scores of intervals; the call's own is made of its totals. Where mosReported,
+	// they are the endpoint's own (XR, RFC 6035).
+	mosMin, mosSum float64
+	mosN           uint32
+	mosReported    bool
+	mosBuffer      float64 // sum of the jitter buffers
+	mosAssumed     bool    // jitter buffer assumed, not measured
+	mosCodec       string
+	xrBufferMs     float64 // jitter buffer that the receiver reported last, and when
+	xrBufferUs     int64
+	burstR         float64 // burst ratio that the receiver reported; 0 unknown
+	packetMs       float64 // what one packet holds, of its timestamps; 0 unknown
+	// Intervals with media, and those with so few packets that it was comfort noise.
+	rated, sparse uint32
+	srAtRTP       uint64 // srSent when the newest RTP was seen
+	reportsOnly   uint32 // reports of the sender, one after the other, that say that it sent nothing
+
 	srSent, rtpSent    uint64
 	rtpFirst, rtpLast  int64
 	blocked            bool
@@ -371,8 +391,8 @@ type direction struct {
 	blockedTotalUs     int64
 	clearUs            int64 // since when nothing blocks it: the answer, or the end of a hold
 	life               [witnesses]life
-	death              [witnesses]death
-	silentSinceUs      int64 // packets flow and carry silence
+	deaths             []death // by since, the oldest first
+	silentSinceUs      int64   // packets flow and carry silence
 	silentUntilUs      int64
 	silentSenderSpeaks bool
 	sourceSamples      [sources]uint32 // samples by the receiver's witness, per kind
@@ -425,6 +445,8 @@ type leg struct {
 	micEnergy   float64
 	micDuration float64
 	micLevel    float64 // RMS of the newest poll, NaN where not known
+	micPolls    uint32  // after the answer and not muted, where the level was known
+	micQuiet    uint32  // of them without any sound
 	heard       float64 // RMS of what arrives
 
 	remoteStampUs int64 // its own timestamp of the newest remote-inbound
@@ -457,16 +479,15 @@ func newLeg() leg {
 
 // --- the walk over the fields ---
 
-const stateVersion = 4
+const stateVersion = 5
 
 func (c *call) code(x *coder) {
 	v := uint8(stateVersion)
 	x.u8(&v)
-	if v == 0 || v > stateVersion {
+	if v != stateVersion { // what an older build left is read again from the input
 		x.fail()
 		return
 	}
-	x.version = v
 	x.u8((*uint8)(&c.phase))
 	x.i64(&c.receivedUs)
 	x.i64(&c.lastUs)
@@ -487,6 +508,8 @@ func (c *call) code(x *coder) {
 	x.u32(&c.endStatus)
 	x.str(&c.endReason)
 	x.flag(&c.cancelled)
+	x.i64(&c.transferUs)
+	x.i64(&c.earlyUs)
 	x.flag(&c.hasSIP)
 	x.flag(&c.hasStats)
 	x.flag(&c.hasEvents)
@@ -553,6 +576,7 @@ func (c *call) code(x *coder) {
 	})
 	x.i64(&c.pendingUs)
 	histogram(x, &c.rtt)
+	x.i64(&c.rttMaxUs)
 	x.f64(&c.rttMs)
 	x.i64(&c.rttUs)
 	x.str(&c.codecName)
@@ -564,12 +588,6 @@ func (c *call) code(x *coder) {
 	})
 	c.target &= 1
 	c.callerParty &= 1
-	if v == 1 {
-		if c.hasSIP && len(c.sipCallIDs) > 0 {
-			c.sipCallID = c.sipCallIDs[0]
-		}
-		return
-	}
 	x.str(&c.sipCallID)
 	x.u8(&c.ordinal)
 	x.str(&c.linkedBy)
@@ -605,6 +623,8 @@ func (p *party) code(x *coder) {
 	x.flag(&p.noAudio)
 	x.flag(&p.fax)
 	x.flag(&p.secure)
+	x.u32(&p.ptimeMs)
+	x.i64(&p.faxUs)
 	x.flag(&p.muted)
 	x.i64(&p.mutedUs)
 	x.flag(&p.everMuted)
@@ -655,6 +675,7 @@ func (d *direction) code(x *coder) {
 		x.u32(&s.payloadType)
 		x.flag(&s.hasPT)
 		x.u32(&s.clockRate)
+		x.f64(&s.rate)
 		x.u32(&s.rtpBase)
 		x.flag(&s.hasRTPBase)
 		x.i64(&s.rtpUs)
@@ -677,13 +698,11 @@ func (d *direction) code(x *coder) {
 		x.i64(&s.intervalUs)
 	})
 	for i := range d.loss {
-		if x.version == 1 && lossSource(i) == lossHeader {
-			continue
-		}
 		l := &d.loss[i]
 		x.i64(&l.lost)
 		x.i64(&l.received)
 		x.i64(&l.discarded)
+		x.i64(&l.runs)
 		x.u32(&l.reports)
 		x.f64(&l.burst)
 		x.i64(&l.burstUs)
@@ -692,9 +711,11 @@ func (d *direction) code(x *coder) {
 	}
 	histogram(x, &d.jitter)
 	histogram(x, &d.jitterRTP)
+	histogram(x, &d.jitterRemote)
 	x.u32(&d.moments)
 	x.u32(&d.choppy)
 	x.i64(&d.choppyUs)
+	x.i64(&d.choppyLastUs)
 	x.f64(&d.concealed)
 	x.f64(&d.silentConcealed)
 	x.f64(&d.samples)
@@ -704,18 +725,18 @@ func (d *direction) code(x *coder) {
 	x.f64(&d.mosMin)
 	x.f64(&d.mosSum)
 	x.u32(&d.mosN)
-	x.str(&d.mosModel)
-	x.flag(&d.mosEstimated)
-	x.str(&d.mosCodec)
-	x.f64(&d.mosRTT)
-	x.f64(&d.mosLoss)
+	x.flag(&d.mosReported)
 	x.f64(&d.mosBuffer)
 	x.flag(&d.mosAssumed)
-	if x.version >= 3 {
-		x.f64(&d.xrBufferMs)
-		x.i64(&d.xrBufferUs)
-	}
-	x.flag(&d.mosReported)
+	x.str(&d.mosCodec)
+	x.f64(&d.xrBufferMs)
+	x.i64(&d.xrBufferUs)
+	x.f64(&d.burstR)
+	x.f64(&d.packetMs)
+	x.u32(&d.rated)
+	x.u32(&d.sparse)
+	x.u64(&d.srAtRTP)
+	x.u32(&d.reportsOnly)
 	x.u64(&d.srSent)
 	x.u64(&d.rtpSent)
 	x.i64(&d.rtpFirst)
@@ -725,9 +746,6 @@ func (d *direction) code(x *coder) {
 	x.i64(&d.blockedTotalUs)
 	x.i64(&d.clearUs)
 	for i := range d.life {
-		if x.version < 4 && witness(i) == byHeader {
-			continue
-		}
 		l := &d.life[i]
 		x.u32(&l.count)
 		x.i64(&l.firstUs)
@@ -735,11 +753,9 @@ func (d *direction) code(x *coder) {
 		x.i64(&l.aliveUs)
 		x.i64(&l.lastFromUs)
 	}
-	for i := range d.death {
-		if x.version < 4 && witness(i) == byHeader {
-			continue
-		}
-		e := &d.death[i]
+	list(x, &d.deaths, func(e *death) {
+		x.u8((*uint8)(&e.w))
+		e.w %= witnesses
 		x.i64(&e.sinceUs)
 		x.i64(&e.untilUs)
 		x.f64(&e.confidence)
@@ -752,22 +768,17 @@ func (d *direction) code(x *coder) {
 		x.flag(&e.contra)
 		x.u8((*uint8)(&e.contraBy))
 		e.contraBy %= witnesses
-	}
+	})
 	x.i64(&d.silentSinceUs)
 	x.i64(&d.silentUntilUs)
 	x.flag(&d.silentSenderSpeaks)
 	for i := range d.sourceSamples {
-		if x.version == 1 && source(i) == fromHeader {
-			continue
-		}
 		x.u32(&d.sourceSamples[i])
 	}
-	if x.version >= 4 {
-		x.u64(&d.headerSent)
-		x.u64(&d.headerReceived)
-		x.flag(&d.hasHeaderSent)
-		x.flag(&d.hasHeaderReceived)
-	}
+	x.u64(&d.headerSent)
+	x.u64(&d.headerReceived)
+	x.flag(&d.hasHeaderSent)
+	x.flag(&d.hasHeaderReceived)
 }
 
 func (l *leg) code(x *coder) {
@@ -802,6 +813,8 @@ func (l *leg) code(x *coder) {
 	x.f64(&l.micEnergy)
 	x.f64(&l.micDuration)
 	x.f64(&l.micLevel)
+	x.u32(&l.micPolls)
+	x.u32(&l.micQuiet)
 	x.f64(&l.heard)
 	x.i64(&l.remoteStampUs)
 	x.i64(&l.remoteSeenUs)

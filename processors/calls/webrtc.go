@@ -241,6 +241,12 @@ func (h *handler) outbound(l *leg, s *telemetry.WebRTCSample, first bool) (sent,
 			l.micLevel = *m.AudioLevel
 		}
 		l.micID, l.micEnergy, l.micDuration = mic, energy, duration
+		if p := &h.c.party[l.party]; !math.IsNaN(l.micLevel) && h.settled() && !p.muted && !h.c.dir[l.party].blocked {
+			l.micPolls++
+			if l.micLevel <= h.rules.OneWay.SilentLevel {
+				l.micQuiet++
+			}
+		}
 		break
 	}
 	return sent, total
@@ -311,6 +317,9 @@ func (h *handler) remote(l *leg, s *telemetry.WebRTCSample, out *sampleBox, sent
 		}
 		if r.JitterS != nil && *r.JitterS >= 0 {
 			out.sample.JitterMs = out.value(*r.JitterS * 1000)
+			if h.settled() && (r.TimestampUs != l.remoteStampUs || l.remoteCount == 0) && sent > 0 {
+				c.dir[p].jitterRemote.Add(*r.JitterS * 1000)
+			}
 		}
 		if r.TimestampUs == l.remoteStampUs && l.remoteCount > 0 {
 			break
@@ -482,9 +491,10 @@ func (h *handler) inboundSample(l *leg, ssrc uint32, codec string, clock uint32,
 		acc.burst, acc.burstUs = lossWithDiscards, h.at()
 	}
 	if delta.Packets > 0 {
-		box.sample.Mos = box.value(h.mos(d, quality.MOSInput{Codec: codec, RTTMs: rtt, JitterBufferMs: delta.BufferMs, LossPercent: lossWithDiscards}))
+		box.sample.Mos = box.value(h.mos(d, quality.MOSInput{Codec: codec, RTTMs: h.legRTT(rtt), JitterBufferMs: delta.BufferMs, LossPercent: lossWithDiscards}))
 	}
 	if h.settled() && delta.Packets > 0 {
+		d.rate((delta.Packets+max(delta.Lost, 0))/stepS, h.rules)
 		jitter := delta.JitterMs
 		if delta.Packets/stepS < h.rules.DTXPacketsPerSecond {
 			jitter = nan // the spacing of comfort noise is no jitter
@@ -505,6 +515,15 @@ func (h *handler) inboundSample(l *leg, ssrc uint32, codec string, clock uint32,
 		}
 	}
 	h.emitSample(box)
+}
+
+// legRTT is the round trip that what a browser hears is scored with: its own where
+// it speaks with the other end, the sum of all parts where it speaks with a server.
+func (h *handler) legRTT(ms float64) float64 {
+	if len(h.root.dialogs) == 0 {
+		return ms
+	}
+	return h.wayRTT()
 }
 
 // watch decides from one poll whether what the other party says arrives.

@@ -109,7 +109,24 @@ func (h *handler) extendedReport(s int, x *extendedReport) {
 		l := &d.loss[lossVQ]
 		l.percent, l.discardPercent = percentOf256(v.LossRate), percentOf256(v.DiscardRate)
 		l.reports++
+		if r, ok := quality.BurstRatioOfGaps(float64(v.BurstDensity)/256, float64(v.BurstDurationMs), float64(v.GapDensity)/256, float64(v.GapDurationMs)); ok {
+			d.burstR = r
+		}
 	}
+	x.count(&d.loss[lossRTCP])
+}
+
+// count adds the packets that came too early or too late to be played (RFC 7002)
+// to what RTCP says was lost.
+func (x *extendedReport) count(l *lossAcc) {
+	if !x.has(xrDiscardCount) {
+		return
+	}
+	if x.metrics.Cumulative&xrDiscardCount != 0 {
+		l.discarded = int64(x.metrics.Discarded)
+		return
+	}
+	l.discarded += int64(x.metrics.Discarded)
 }
 
 func anyKnown(values ...float64) bool {

@@ -5,17 +5,28 @@ import (
 	"strings"
 )
 
-// Equipment is what G.113 Appendix I says of a codec, and the delay it adds.
+// Equipment is what G.113 says of a codec, and the delay it adds.
 type Equipment struct {
+	// Name as reports and sentences write it.
+	Name string
+	// Model is the E-model whose scale Ie and Bpl are on.
+	Model           string
 	Ie              float64 // equipment impairment factor
 	Bpl             float64 // packet-loss robustness factor
 	PacketisationMs float64 // default frame per packet
 	LookAheadMs     float64
-	// Fullband: Ie and Bpl are on the scale of G.107.2.
-	Fullband bool
-	// Estimated: G.113 has no row for the codec.
+	// Estimated: G.113 has no row for the codec, or not for all of it.
 	Estimated bool
+	// Note says where an estimate is from.
+	Note string
 }
+
+// MOS models.
+const (
+	ModelG107  = "G.107"   // narrowband, R 0–100
+	ModelG1071 = "G.107.1" // wideband, R 0–129
+	ModelG1072 = "G.107.2" // fullband, R 0–148
+)
 
 // EquipmentOf gives the row of a codec by its name in SDP (or the MIME subtype
 // of getStats), false where there is none: then there is no MOS.
@@ -26,15 +37,22 @@ func EquipmentOf(codec string) (Equipment, bool) {
 	}
 	switch name {
 	case "PCMU", "PCMA": // G.711 with packet loss concealment, G.113 table I.4
-		return Equipment{Ie: 0, Bpl: 25.1, PacketisationMs: 20}, true
+		return Equipment{Name: "G.711", Model: ModelG107, Ie: 0, Bpl: 25.1, PacketisationMs: 20}, true
 	case "G729", "G729A": // with VAD, which RFC 3551 has on by default
-		return Equipment{Ie: 11, Bpl: 19, PacketisationMs: 20, LookAheadMs: 5}, true
+		return Equipment{Name: "G.729", Model: ModelG107, Ie: 11, Bpl: 19, PacketisationMs: 20, LookAheadMs: 5}, true
 	case "G723": // 6.3 kbit/s with VAD
-		return Equipment{Ie: 15, Bpl: 16.1, PacketisationMs: 30, LookAheadMs: 7.5}, true
+		return Equipment{Name: "G.723.1", Model: ModelG107, Ie: 15, Bpl: 16.1, PacketisationMs: 30, LookAheadMs: 7.5}, true
 	case "GSM-EFR", "AMR": // 12.2 kbit/s
-		return Equipment{Ie: 5, Bpl: 10, PacketisationMs: 20, LookAheadMs: 5}, true
+		return Equipment{Name: "AMR", Model: ModelG107, Ie: 5, Bpl: 10, PacketisationMs: 20, LookAheadMs: 5}, true
+	case "G722": // 64 kbit/s, G.113 table IV.1; for its loss G.113 has no value
+		return Equipment{Name: "G.722", Model: ModelG1071, Ie: 13, Bpl: 4.3, PacketisationMs: 20, LookAheadMs: 1.5, Estimated: true,
+			Note: "G.113 has no loss robustness for G.722: that of G.722.2 at the same Ie is taken"}, true
+	case "AMR-WB": // 12.65 kbit/s, G.113 tables IV.1 and IV.4; the mode is in no report
+		return Equipment{Name: "AMR-WB", Model: ModelG1071, Ie: 13, Bpl: 4.3, PacketisationMs: 20, LookAheadMs: 5, Estimated: true,
+			Note: "the mode is not known: the values of 12.65 kbit/s are taken"}, true
 	case "OPUS": // no row in G.113; the values that rtpengine uses on the scale of G.107.2
-		return Equipment{Ie: 10.2, Bpl: 4.3, PacketisationMs: 20, LookAheadMs: 6.5, Fullband: true, Estimated: true}, true
+		return Equipment{Name: "Opus", Model: ModelG1072, Ie: 10.2, Bpl: 4.3, PacketisationMs: 20, LookAheadMs: 6.5, Estimated: true,
+			Note: "G.113 has no values for Opus: those in use elsewhere on the fullband scale are taken"}, true
 	}
 	return Equipment{}, false
 }
@@ -47,6 +65,7 @@ const (
 	wepl       = 110.0   // weighted echo path loss, dB
 	sumNoise   = -61.18  // No, dBm0p, §7.2
 	rlr        = 2.0     // receive loudness rating, dB
+	roWideband = 129.0   // G.107.1 §7.2
 	roFullband = 148.0   // G.107.2 §7.2
 )
 
@@ -77,11 +96,12 @@ func absoluteDelayImpairment(ta float64) float64 {
 	return 25 * (math.Pow(1+math.Pow(x, 6), 1.0/6) - 3*math.Pow(1+math.Pow(x/3, 6), 1.0/6) + 2)
 }
 
-// EffectiveImpairment is Ie,eff of G.107 §7.5 (7-29): loss in percent with
-// jitter-buffer discards, burstR 1 for random loss.
+// EffectiveImpairment is Ie,eff of G.107 §7.5 (7-29), with the same constant in
+// G.107.1 (7-15): loss in percent with jitter-buffer discards, burstR 1 for
+// random loss.
 func EffectiveImpairment(e Equipment, lossPercent, burstR float64) float64 {
 	worst := 95.0
-	if e.Fullband {
+	if e.Model == ModelG1072 {
 		worst = 132 // G.107.2 §7.5
 	}
 	if lossPercent <= 0 {
@@ -90,11 +110,16 @@ func EffectiveImpairment(e Equipment, lossPercent, burstR float64) float64 {
 	return e.Ie + (worst-e.Ie)*lossPercent/(lossPercent/max(burstR, 1)+e.Bpl)
 }
 
-// R is the transmission rating with G.107's defaults (§7.1, advantage factor 0),
-// or on the scale of G.107.2 for a fullband codec (0–148).
+// R is the transmission rating with the defaults of the codec's model (G.107
+// §7.1, advantage factor 0). On the wider scales the impairments of the default
+// connection are in Ro already, so that only what the delay adds is taken off.
 func R(e Equipment, oneWayMs, lossPercent, burstR float64) float64 {
-	if e.Fullband {
-		return roFullband - 1.48*(DelayImpairment(oneWayMs)-DelayImpairment(0)) - EffectiveImpairment(e, lossPercent, burstR)
+	added := DelayImpairment(oneWayMs) - DelayImpairment(0)
+	switch e.Model {
+	case ModelG1071:
+		return roWideband - added - EffectiveImpairment(e, lossPercent, burstR)
+	case ModelG1072:
+		return roFullband - 1.48*added - EffectiveImpairment(e, lossPercent, burstR)
 	}
 	return roDefault - isDefault - DelayImpairment(oneWayMs) - EffectiveImpairment(e, lossPercent, burstR)
 }
@@ -118,29 +143,85 @@ type MOSInput struct {
 	JitterBufferMs float64
 	// LossPercent counts discards.
 	LossPercent float64
+	// BurstR is the burst ratio of G.107 §7.5; below 1, and so also 0, counts as 1.
+	BurstR float64
+	// PacketisationMs is the speech in one packet; 0: the codec's default.
+	PacketisationMs float64
 }
 
-// OneWayDelayMs is RTT/2 + jitter buffer + packetisation + look-ahead.
-func (in MOSInput) OneWayDelayMs(e Equipment) float64 {
-	return in.RTTMs/2 + in.JitterBufferMs + e.PacketisationMs + e.LookAheadMs
+// Score is a MOS with all that it was made of.
+type Score struct {
+	MOS, R          float64
+	IeEff           float64
+	OneWayMs        float64 // RTT/2 + jitter buffer + packetisation + look-ahead
+	BurstR          float64
+	PacketisationMs float64
+	Equipment       Equipment
 }
-
-// MOS models.
-const (
-	ModelG107  = "G.107"
-	ModelG1072 = "G.107.2"
-)
 
 // MOS scores what one direction sounds like; false where an input is missing
 // or the codec is not known to G.113.
-func MOS(in MOSInput) (mos float64, model string, estimated, ok bool) {
+func MOS(in MOSInput) (Score, bool) {
 	e, known := EquipmentOf(in.Codec)
 	if !known || math.IsNaN(in.RTTMs) || math.IsNaN(in.JitterBufferMs) || math.IsNaN(in.LossPercent) {
-		return 0, "", false, false
+		return Score{}, false
 	}
-	r := R(e, in.OneWayDelayMs(e), in.LossPercent, 1)
-	if e.Fullband {
-		return MOSOfR(r / 1.48), ModelG1072, e.Estimated, true // G.107.2 §7.6: Rx = R/1.48
+	s := Score{Equipment: e, BurstR: 1, PacketisationMs: e.PacketisationMs}
+	if in.BurstR > 1 {
+		s.BurstR = in.BurstR
 	}
-	return MOSOfR(r), ModelG107, e.Estimated, true
+	if in.PacketisationMs > 0 {
+		s.PacketisationMs = in.PacketisationMs
+	}
+	s.OneWayMs = in.RTTMs/2 + in.JitterBufferMs + s.PacketisationMs + e.LookAheadMs
+	s.IeEff = EffectiveImpairment(e, in.LossPercent, s.BurstR)
+	s.R = R(e, s.OneWayMs, in.LossPercent, s.BurstR)
+	s.MOS = MOSOfR(s.R / scaleOf(e.Model))
+	return s, true
 }
+
+// scaleOf is what a rating is divided by before it is mapped to MOS (annex A of
+// G.107.1 and G.107.2).
+func scaleOf(model string) float64 {
+	switch model {
+	case ModelG1071:
+		return 1.29
+	case ModelG1072:
+		return 1.48
+	}
+	return 1
+}
+
+// BurstRatio is BurstR of G.107 §7.5: the mean length of the runs of lost
+// packets over the length that random loss of the same ratio has, 1/(1−p).
+// Below 1 (losses spread more evenly than by chance) it is 1. False where too
+// few runs were seen to tell.
+func BurstRatio(lost, expected, runs float64) (float64, bool) {
+	if !(runs >= minRuns) || !(lost >= runs) || !(expected > lost) {
+		return 0, false
+	}
+	return max(lost/runs*(1-lost/expected), 1), true
+}
+
+// minRuns is how many runs of loss a burst ratio needs.
+const minRuns = 3
+
+// BurstRatioOfGaps is the same from the burst and gap metrics of RFC 3611 §4.7.2
+// and RFC 6035 §4.6.2: densities of loss (0–1) within bursts and gaps, and how
+// long each lasted in the mean. Within either the losses are taken as random.
+func BurstRatioOfGaps(burstDensity, burstMs, gapDensity, gapMs float64) (float64, bool) {
+	if !(burstMs > 0) || !(gapMs >= 0) || !(burstDensity > 0) || !(burstDensity <= 1) || !(gapDensity >= 0) || !(gapDensity <= 1) {
+		return 0, false
+	}
+	burstDensity = min(burstDensity, 1-packetOf(burstMs))
+	lost := burstDensity*burstMs + gapDensity*gapMs
+	runs := burstDensity*(1-burstDensity)*burstMs + gapDensity*(1-gapDensity)*gapMs
+	if !(lost > 0) || !(runs > 0) {
+		return 0, false
+	}
+	return max(lost/runs*(1-lost/(burstMs+gapMs)), 1), true
+}
+
+// packetOf is the share of a time in ms that one packet of 20 ms has of it: the
+// longest run of loss in it ends with it.
+func packetOf(ms float64) float64 { return min(20/max(ms, 20), 0.5) }

@@ -290,11 +290,72 @@ func TestEModel(t *testing.T) {
 	near("MOS of NaN", MOSOfR(math.NaN()), 1, 0)
 }
 
+// G.107.1 with the rows of G.113 tables IV.1 and IV.4: R, and R/1.29 mapped.
+func TestWidebandEModel(t *testing.T) {
+	for name, c := range map[string]struct {
+		e       Equipment
+		loss    float64
+		r, want float64
+	}{
+		"nothing impaired":         {Equipment{Model: ModelG1071}, 0, 129, 4.5},
+		"G.722.2 23.05, monotic":   {Equipment{Model: ModelG1071, Ie: 1}, 0, 128, 4.494},
+		"G.722.2 12.65, monotic":   {Equipment{Model: ModelG1071, Ie: 13}, 0, 116, 4.3371},
+		"G.722.2 6.6, monotic":     {Equipment{Model: ModelG1071, Ie: 41}, 0, 88, 3.5123},
+		"G.722.2 12.65, 2 % lost":  {Equipment{Model: ModelG1071, Ie: 20, Bpl: 4.3}, 2, 129 - 43.8095, 3.4062},
+		"G.722.2 6.6, by two ears": {Equipment{Model: ModelG1071, Ie: 56}, 0, 73, 2.922},
+	} {
+		r := R(c.e, 0, c.loss, 1)
+		if mos := MOSOfR(r / scaleOf(ModelG1071)); math.Abs(r-c.r) > 1e-3 || math.Abs(mos-c.want) > 5e-4 {
+			t.Errorf("%s: R %.4f, MOS %.4f, want %v and %v", name, r, mos, c.r, c.want)
+		}
+	}
+	for _, codec := range []string{"audio/G722", "AMR-WB"} {
+		s, ok := MOS(MOSInput{Codec: codec, RTTMs: 40, JitterBufferMs: 40})
+		if !ok || s.Equipment.Model != ModelG1071 || !s.Equipment.Estimated || s.MOS < 4.2 || s.R > 116 {
+			t.Errorf("%s: %+v %v", codec, s, ok)
+		}
+	}
+}
+
+func TestBurstRatio(t *testing.T) {
+	for name, c := range map[string]struct {
+		lost, expected, runs float64
+		want                 float64
+		ok                   bool
+	}{
+		"single packets of many":   {10, 1000, 10, 1, true},
+		"runs of four":             {40, 1000, 10, 3.84, true},
+		"as long as chance has it": {500, 1000, 250, 1, true},
+		"too few":                  {8, 1000, 2, 0, false},
+		"nothing lost":             {0, 1000, 0, 0, false},
+		"more runs than losses":    {3, 1000, 9, 0, false}, // they came later
+	} {
+		if got, ok := BurstRatio(c.lost, c.expected, c.runs); ok != c.ok || math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("%s: %v %v", name, got, ok)
+		}
+	}
+	// A quarter of all in bursts of half a second, nothing between: half of the
+	// packets of a burst are lost, in runs of 2; over all 1/8, by chance 8/7.
+	if got, ok := BurstRatioOfGaps(0.5, 500, 0, 1500); !ok || math.Abs(got-2*(1-0.125)) > 1e-9 {
+		t.Errorf("of gaps: %v %v", got, ok)
+	}
+	for _, bad := range [][4]float64{{0, 0, 0, 0}, {0.5, 0, 0.1, 100}, {2, 100, 0, 100}, {math.NaN(), 100, 0, 100}, {0.5, 100, 0.1, math.NaN()}} {
+		if got, ok := BurstRatioOfGaps(bad[0], bad[1], bad[2], bad[3]); ok {
+			t.Errorf("%v gives %v", bad, got)
+		}
+	}
+	// All of a burst lost is one run of its length.
+	if got, ok := BurstRatioOfGaps(1, 200, 0, 1800); !ok || got < 8 || got > 10 {
+		t.Errorf("whole bursts: %v %v", got, ok)
+	}
+}
+
 func TestEModelMonotonic(t *testing.T) {
-	for _, codec := range []string{"PCMU", "G729", "opus"} {
+	for _, codec := range []string{"PCMU", "G729", "G722", "AMR-WB", "opus"} {
 		prev := 5.0
 		for loss := 0.0; loss <= 40; loss += 0.5 {
-			mos, _, _, ok := MOS(MOSInput{Codec: codec, RTTMs: 100, JitterBufferMs: 40, LossPercent: loss})
+			s, ok := MOS(MOSInput{Codec: codec, RTTMs: 100, JitterBufferMs: 40, LossPercent: loss})
+			mos := s.MOS
 			if !ok || mos > prev || mos < 1 || mos > 4.5 {
 				t.Fatalf("%s at %v %%: %v after %v", codec, loss, mos, prev)
 			}
@@ -302,7 +363,8 @@ func TestEModelMonotonic(t *testing.T) {
 		}
 		prev = 5.0
 		for rtt := 0.0; rtt <= 2000; rtt += 20 {
-			mos, _, _, _ := MOS(MOSInput{Codec: codec, RTTMs: rtt, JitterBufferMs: 40})
+			s, _ := MOS(MOSInput{Codec: codec, RTTMs: rtt, JitterBufferMs: 40})
+			mos := s.MOS
 			if mos > prev+1e-9 {
 				t.Fatalf("%s at %v ms: %v after %v", codec, rtt, mos, prev)
 			}
@@ -314,17 +376,21 @@ func TestEModelMonotonic(t *testing.T) {
 func TestMOSNeedsItsInputs(t *testing.T) {
 	nan := math.NaN()
 	whole := MOSInput{Codec: "audio/opus", RTTMs: 80, JitterBufferMs: 60, LossPercent: 0}
-	mos, model, estimated, ok := MOS(whole)
-	if !ok || model != ModelG1072 || !estimated || mos < 4 {
-		t.Errorf("opus: %v %s %v %v", mos, model, estimated, ok)
+	s, ok := MOS(whole)
+	if !ok || s.Equipment.Model != ModelG1072 || !s.Equipment.Estimated || s.MOS < 4 || s.OneWayMs != 80.0/2+60+20+6.5 || s.BurstR != 1 {
+		t.Errorf("opus: %+v %v", s, ok)
+	}
+	whole.PacketisationMs, whole.BurstR, whole.LossPercent = 60, 2.5, 3
+	if long, _ := MOS(whole); long.OneWayMs != s.OneWayMs+40 || long.BurstR != 2.5 || long.MOS >= s.MOS {
+		t.Errorf("with 60 ms packets and bursts: %+v", long)
 	}
 	for name, in := range map[string]MOSInput{
 		"codec": {Codec: "speex", RTTMs: 80, JitterBufferMs: 60}, "no codec": {RTTMs: 80, JitterBufferMs: 60},
 		"rtt": {Codec: "PCMU", RTTMs: nan, JitterBufferMs: 60}, "loss": {Codec: "PCMU", RTTMs: 80, JitterBufferMs: 60, LossPercent: nan},
 		"buffer": {Codec: "PCMU", RTTMs: 80, JitterBufferMs: nan},
 	} {
-		if mos, _, _, ok := MOS(in); ok {
-			t.Errorf("MOS %v without %s", mos, name)
+		if s, ok := MOS(in); ok {
+			t.Errorf("MOS %v without %s", s.MOS, name)
 		}
 	}
 }
