@@ -282,6 +282,7 @@ type RegistrationInput struct {
 	AOR     string `query:"aor" maxLength:"256" doc:"SIP address"`
 	Device  string `query:"device" maxLength:"64" doc:"Id of the device"`
 	State   string `query:"state" enum:"registered,unregistered,lapsed,failed"`
+	Health  string `query:"health" enum:"healthy,flapping,failing_authentication,lapsed,unregistered,never_registered,push" doc:"How the device fares; not of the history"`
 	History bool   `query:"history" doc:"The changes instead of the current bindings"`
 	TimeInput
 }
@@ -297,7 +298,7 @@ func (s *server) registrations(ctx context.Context, company, user string, in Reg
 	if err := in.TimeInput.check(); err != nil {
 		return nil, err
 	}
-	f := query.RegistrationFilter{User: user, AOR: in.AOR, DeviceID: in.Device, State: in.State}
+	f := query.RegistrationFilter{User: user, AOR: in.AOR, DeviceID: in.Device, State: in.State, Health: in.Health}
 	q := s.deps.Query.Company(company)
 	if !in.History {
 		if !in.From.IsZero() || !in.To.IsZero() {

@@ -304,6 +304,30 @@ func TestMeasured(t *testing.T) {
 		if s.get(defaultCompany+"/users/bob/registrations").decode(t, &l); len(l.Items) != 0 {
 			t.Errorf("bob's: %+v", l)
 		}
+		s.get(defaultCompany+"/registrations?health=healthy").decode(t, &l)
+		if len(l.Items) != 1 || l.Items[0].Health == nil || l.Items[0].Health.State != "healthy" || len(l.Items[0].Health.Sentences) == 0 {
+			t.Errorf("healthy: %+v", l)
+		}
+		s.get(defaultCompany+"/registrations?health=well").names(t, "query.health")
+		var sum query.RegistrationHealth
+		s.get(defaultCompany+"/registrations/health").decode(t, &sum)
+		if sum.Devices != 1 || sum.States["healthy"] != 1 || len(sum.Versions) != 1 || sum.Versions[0].Registered != 1 {
+			t.Errorf("health of the company: %+v", sum)
+		}
+		var line query.DeviceTimeline
+		s.get(defaultCompany+"/devices/d1/timeline?at="+time.Now().UTC().Format(time.RFC3339)).decode(t, &line)
+		if line.At == nil || line.At.Registered == nil || !*line.At.Registered || len(line.Spans) == 0 || line.Device.DeviceID != "d1" {
+			t.Errorf("timeline: %+v", line)
+		}
+		if a := s.get(defaultCompany + "/devices/d9/timeline"); a.status != 404 {
+			t.Errorf("no such device: %d", a.status)
+		}
+		if a := s.get(defaultCompany + "/devices/d1/timeline?at=2999-01-01T00:00:00Z"); a.status != 422 {
+			t.Errorf("in the future: %d", a.status)
+		}
+		if a := s.get("/api/v1/companies/other/devices/d1/timeline"); a.status != 404 {
+			t.Errorf("another company's device: %d", a.status)
+		}
 		var h query.List[query.RegistrationChange]
 		for _, path := range []string{"/registrations?history=true", "/users/alice/registrations?history=true"} {
 			s.get(defaultCompany+path).decode(t, &h)

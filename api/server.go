@@ -106,6 +106,7 @@ func New(cfg Config, deps Deps) (http.Handler, error) {
 	s.routeNumbers()
 	s.routeCalls()
 	s.routeRegistrations()
+	s.routeHealth()
 	s.routeCredentials()
 	s.routeRejections()
 	s.routeIngest()

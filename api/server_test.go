@@ -503,7 +503,7 @@ func TestWithoutClickHouse(t *testing.T) {
 		t.Errorf("users: %d %s", a.status, a.body)
 	}
 	for _, path := range []string{"/calls", "/calls/x", "/calls/x/samples", "/calls/x/messages", "/calls/x/messages.pcap", "/calls/x/report", "/calls/x/live", "/live",
-		"/registrations", "/registrations?history=true", "/rejections", "/rejections/trend", "/ratings", "/quality/trend", "/users/alice/devices", "/users/alice/calls", "/users/alice/registrations"} {
+		"/registrations", "/registrations?history=true", "/registrations/health", "/devices/d1/timeline", "/rejections", "/rejections/trend", "/ratings", "/quality/trend", "/users/alice/devices", "/users/alice/calls", "/users/alice/registrations"} {
 		a := s.get(defaultCompany + path)
 		if a.problem(t); a.status != 503 || a.header.Get("Retry-After") == "" || strings.Contains(a.body, "127.0.0.1") {
 			t.Errorf("%s: %d %s", path, a.status, a.body)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 )
 
 // lapseGraceUs is how long after its expiry a binding still counts as
@@ -13,13 +15,14 @@ const lapseGraceUs = 32_000_000
 // The state of a binding against now.
 const registrationState = `multiIf(
 registered AND (expires_at IS NULL OR toUnixTimestamp64Micro(assumeNotNull(expires_at)) + {grace:Int64} > {now:Int64}), 'registered',
-registered OR change = 'lapsed', 'lapsed',
+registered OR expires_at IS NOT NULL OR change = 'lapsed', 'lapsed',
 change IN ('auth_failed', 'rejected', 'interval_too_brief'), 'failed',
 'unregistered')`
 
 const registrationColumns = `aor, device_id, user_id, user_name, contact, source, user_agent, app, app_version, endpoint, platform,
 ` + registrationState + ` AS current_state,
-ifNull(toUnixTimestamp64Micro(registered_at), 0), ifNull(toUnixTimestamp64Micro(expires_at), 0), toUnixTimestamp64Micro(at), flapping`
+ifNull(toUnixTimestamp64Micro(registered_at), 0), ifNull(toUnixTimestamp64Micro(expires_at), 0), toUnixTimestamp64Micro(at), flapping,
+registered, timeline, ifNull(toUnixTimestamp64Micro(failing_since), 0)`
 
 // bindings is the newest knowledge of each binding. A capture that was
 // imported tells about its own time and counts only where it is the newest.
@@ -68,8 +71,15 @@ func (c Company) Registrations(ctx context.Context, f RegistrationFilter, page P
 	default:
 		return List[Registration]{}, fmt.Errorf("%w: state %q is none of registered, unregistered, lapsed, failed", ErrFilter, f.State)
 	}
+	if f.Health != "" {
+		if !slices.Contains(healthStates, f.Health) {
+			return List[Registration]{}, fmt.Errorf("%w: health %q is none of %s", ErrFilter, f.Health, strings.Join(healthStates, ", "))
+		}
+		p.text("health", f.Health)
+		where += " AND health = {health:String}"
+	}
 	p.integer("limit", int64(limit+1))
-	s.inside("SELECT "+registrationColumns, where+" ORDER BY aor, device_id LIMIT {limit:UInt32}")
+	s.inside("SELECT "+registrationColumns+", "+c.healthState(p)+" AS health", where+" ORDER BY aor, device_id LIMIT {limit:UInt32}")
 	out := List[Registration]{Items: []Registration{}}
 	err = c.rows(ctx, s, func(scan func(...any) error) error {
 		r, err := scanRegistration(scan)
@@ -84,7 +94,10 @@ func (c Company) Registrations(ctx context.Context, f RegistrationFilter, page P
 		out.Items = append(out.Items, r)
 		return nil
 	})
-	return out, err
+	if err != nil {
+		return out, err
+	}
+	return out, c.addHealth(ctx, out.Items)
 }
 
 func scanRegistration(scan func(...any) error) (Registration, error) {
@@ -92,9 +105,11 @@ func scanRegistration(scan func(...any) error) (Registration, error) {
 		r                             Registration
 		user                          string
 		registeredUs, expiresUs, atUs int64
+		failingUs                     int64
 	)
 	err := scan(&r.AOR, &r.DeviceID, &user, &r.UserName, &r.Contact, &r.Source, &r.UserAgent, &r.App, &r.AppVersion, &r.Endpoint, &r.Platform,
-		&r.State, &registeredUs, &expiresUs, &atUs, &r.Flapping)
+		&r.State, &registeredUs, &expiresUs, &atUs, &r.Flapping, &r.bound, &r.timeline, &failingUs, &r.health)
+	r.failingSince = micros(failingUs)
 	r.UserID = orNil(user)
 	r.Registered = r.State == "registered"
 	r.RegisteredAt, r.ExpiresAt, r.UpdatedAt = micros(registeredUs), micros(expiresUs), micros(atUs)
@@ -113,7 +128,7 @@ func (c Company) RegistrationHistory(ctx context.Context, f RegistrationFilter, 
 	}
 	p := newParams()
 	s := c.from("registration_changes", p).newest().get(`toUnixTimestamp64Micro(at), seq, aor, device_id, user_id, change, contact, source, user_agent,
-sip_status, ifNull(toUnixTimestamp64Micro(expires_at), 0), registered, flapping, text, timeline`)
+sip_status, ifNull(toUnixTimestamp64Micro(expires_at), 0), registered, flapping, reason, text, timeline`)
 	for _, w := range []struct{ name, value, where string }{
 		{"user", f.User, "user_id = {user:String}"},
 		{"aor", f.AOR, "aor = {aor:String}"},
@@ -125,6 +140,13 @@ sip_status, ifNull(toUnixTimestamp64Micro(expires_at), 0), registered, flapping,
 		}
 	}
 	timeRange(s, "at", f.From, f.To)
+	if f.events {
+		s.and("change NOT IN ('refreshed', 'challenged')")
+	}
+	if f.timeline != nil {
+		p.text("timeline", *f.timeline)
+		s.and("timeline = {timeline:String}")
+	}
 	if after != nil {
 		p.integer("after_at", after.At)
 		p.integer("after_seq", after.Seq)
@@ -144,7 +166,7 @@ sip_status, ifNull(toUnixTimestamp64Micro(expires_at), 0), registered, flapping,
 			status             uint16
 		)
 		err := scan(&at, &seq, &r.AOR, &r.DeviceID, &user, &r.Change, &r.Contact, &r.Source, &r.UserAgent,
-			&status, &expiresUs, &r.Registered, &r.Flapping, &r.Text, &r.Timeline)
+			&status, &expiresUs, &r.Registered, &r.Flapping, &r.Reason, &r.Text, &r.Timeline)
 		if err != nil {
 			return err
 		}
@@ -175,7 +197,7 @@ func (c Company) Devices(ctx context.Context, user string) ([]Device, error) {
 		out = append(out, Device{
 			ID: r.DeviceID, UserID: user, AOR: r.AOR, Platform: r.Platform, Endpoint: r.Endpoint, App: r.App, AppVersion: r.AppVersion,
 			UserAgent: r.UserAgent, UpdatedAt: r.UpdatedAt, Registered: &registered, State: r.State, RegisteredAt: r.RegisteredAt, ExpiresAt: r.ExpiresAt,
-			Contact: r.Contact, Source: r.Source,
+			Contact: r.Contact, Source: r.Source, Health: r.Health,
 		})
 	}
 	// Browsers and apps that never register by SIP show up in calls.
@@ -193,6 +215,7 @@ argMax(target_app_version, started_at), toUnixTimestamp64Micro(max(started_at))`
 			return err
 		}
 		d.UpdatedAt = micros(at)
+		d.Health = neverRegistered(d)
 		if !known[d.ID] {
 			out = append(out, d)
 		}
@@ -203,4 +226,13 @@ argMax(target_app_version, started_at), toUnixTimestamp64Micro(max(started_at))`
 	}
 	slices.SortStableFunc(out, func(a, b Device) int { return b.UpdatedAt.Compare(a.UpdatedAt.Time) })
 	return out, nil
+}
+
+// neverRegistered is the health of a device that is known from calls only.
+func neverRegistered(d Device) *Health {
+	r := &Registration{health: neverSeen}
+	if d.Endpoint == "mobile" || slices.Contains([]string{"iOS", "iPadOS", "Android"}, d.Platform) {
+		r.health = byPush
+	}
+	return (&facts{}).health(r, time.Time{})
 }

@@ -372,12 +372,18 @@ type Registration struct {
 	AppVersion   string  `json:"app_version"`
 	Endpoint     string  `json:"endpoint"`
 	Platform     string  `json:"platform"`
-	State        string  `json:"state"`      // registered, unregistered, lapsed, failed
-	Registered   bool    `json:"registered"` // now: expires_at + 32 s has not passed
-	RegisteredAt Time    `json:"registered_at"`
-	ExpiresAt    Time    `json:"expires_at"`
+	State        string  `json:"state"`         // registered, unregistered, lapsed, failed
+	Registered   bool    `json:"registered"`    // now: expires_at + 32 s has not passed
+	RegisteredAt Time    `json:"registered_at"` // since when it holds, or held
+	ExpiresAt    Time    `json:"expires_at"`    // or when it expired
 	UpdatedAt    Time    `json:"updated_at"`
 	Flapping     bool    `json:"flapping"`
+	Health       *Health `json:"health"`
+
+	bound        bool   // by the newest change, whatever has expired since
+	timeline     string // of the newest change
+	failingSince Time
+	health       string
 }
 
 // RegistrationChange is one step in the life of a binding.
@@ -394,27 +400,29 @@ type RegistrationChange struct {
 	ExpiresAt  Time    `json:"expires_at"`
 	Registered bool    `json:"registered"` // after this change
 	Flapping   bool    `json:"flapping"`
+	Reason     string  `json:"reason"` // in a word: silence, refused, no_answer, device …; or empty
 	Text       string  `json:"text"`
 	Timeline   string  `json:"timeline"` // empty: live traffic
 }
 
 // Device is what a user registers or calls with.
 type Device struct {
-	ID           string `json:"id"`
-	UserID       string `json:"user_id"`
-	AOR          string `json:"aor"`
-	Platform     string `json:"platform"`
-	Endpoint     string `json:"endpoint"`
-	App          string `json:"app"`
-	AppVersion   string `json:"app_version"`
-	UserAgent    string `json:"user_agent"`
-	UpdatedAt    Time   `json:"updated_at"`
-	Registered   *bool  `json:"registered"` // null: it was seen in calls but never registered by SIP
-	State        string `json:"state"`      // registered, unregistered, lapsed, failed; empty where registered is null
-	RegisteredAt Time   `json:"registered_at"`
-	ExpiresAt    Time   `json:"expires_at"`
-	Contact      string `json:"contact"`
-	Source       string `json:"source"`
+	ID           string  `json:"id"`
+	UserID       string  `json:"user_id"`
+	AOR          string  `json:"aor"`
+	Platform     string  `json:"platform"`
+	Endpoint     string  `json:"endpoint"`
+	App          string  `json:"app"`
+	AppVersion   string  `json:"app_version"`
+	UserAgent    string  `json:"user_agent"`
+	UpdatedAt    Time    `json:"updated_at"`
+	Registered   *bool   `json:"registered"` // null: it was seen in calls but never registered by SIP
+	State        string  `json:"state"`      // registered, unregistered, lapsed, failed; empty where registered is null
+	RegisteredAt Time    `json:"registered_at"`
+	ExpiresAt    Time    `json:"expires_at"`
+	Contact      string  `json:"contact"`
+	Source       string  `json:"source"`
+	Health       *Health `json:"health"`
 }
 
 // Rejection is one refused leg of a call.
@@ -578,7 +586,11 @@ type RegistrationFilter struct {
 	AOR      string
 	DeviceID string
 	State    string // registered, unregistered, lapsed, failed
+	Health   string // see Health.State
 	From, To Time   // history only
+
+	events   bool    // history only: no refreshes and challenges
+	timeline *string // history only
 }
 
 // RatingFilter narrows a list of ratings; zero fields do not.

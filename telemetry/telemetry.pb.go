@@ -6707,7 +6707,7 @@ type RegistrationChange struct {
 	UserAgent    string    `protobuf:"bytes,7,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
 	App          string    `protobuf:"bytes,8,opt,name=app,proto3" json:"app,omitempty"`
 	AppVersion   string    `protobuf:"bytes,9,opt,name=app_version,json=appVersion,proto3" json:"app_version,omitempty"`
-	ExpiresUs    int64     `protobuf:"varint,10,opt,name=expires_us,json=expiresUs,proto3" json:"expires_us,omitempty"` // 0 unless bound
+	ExpiresUs    int64     `protobuf:"varint,10,opt,name=expires_us,json=expiresUs,proto3" json:"expires_us,omitempty"` // while bound; of one that lapsed, when it expired; else 0
 	Registered   bool      `protobuf:"varint,11,opt,name=registered,proto3" json:"registered,omitempty"`                // whether the binding holds after this change
 	Flapping     bool      `protobuf:"varint,12,opt,name=flapping,proto3" json:"flapping,omitempty"`
 	SipStatus    uint32    `protobuf:"varint,13,opt,name=sip_status,json=sipStatus,proto3" json:"sip_status,omitempty"`
@@ -6717,7 +6717,7 @@ type RegistrationChange struct {
 	Instance     string    `protobuf:"bytes,17,opt,name=instance,proto3" json:"instance,omitempty"`
 	Platform     string    `protobuf:"bytes,18,opt,name=platform,proto3" json:"platform,omitempty"`
 	Endpoint     string    `protobuf:"bytes,19,opt,name=endpoint,proto3" json:"endpoint,omitempty"`                              // native, packaged_app, web, mobile, desk_phone, sip
-	RegisteredUs int64     `protobuf:"varint,20,opt,name=registered_us,json=registeredUs,proto3" json:"registered_us,omitempty"` // since when the binding holds
+	RegisteredUs int64     `protobuf:"varint,20,opt,name=registered_us,json=registeredUs,proto3" json:"registered_us,omitempty"` // since when the binding holds, or held if this change ends it
 	Text         string    `protobuf:"bytes,21,opt,name=text,proto3" json:"text,omitempty"`
 	Timeline     string    `protobuf:"bytes,22,opt,name=timeline,proto3" json:"timeline,omitempty"`
 	Ordinal      uint32    `protobuf:"varint,23,opt,name=ordinal,proto3" json:"ordinal,omitempty"` // distinguishes changes caused by the same record

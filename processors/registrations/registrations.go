@@ -668,10 +668,15 @@ func (a *account) unbind(atUs int64, b *binding, kind, reason, text string, by d
 	if counts {
 		h.AtUs, h.Bound = append(h.AtUs, atUs), false
 	}
+	e.ended = &telemetry.RegistrationChange{RegisteredUs: b.RegisteredUs}
+	if kind == Lapsed {
+		e.ended.ExpiresUs = b.ExpiresUs
+	}
 	e.change(atUs, kind, reason, text, d)
 	if counts && len(h.AtUs) == flapTimes { // it begins
 		e.change(atUs, Flapping, "", fmt.Sprintf("%d times registered and lost within %d min, the first loss at %s.", len(h.AtUs), flapWindowUs/secondUs/60, moment(h.AtUs[0])), d)
 	}
+	e.ended = nil
 }
 
 func (a *account) history(d device) *losses {
@@ -933,6 +938,7 @@ type emitter struct {
 	callID     string
 	cseq       uint32
 	ordinal    uint32
+	ended      *telemetry.RegistrationChange // of the binding that ends: since when it held, and when it expired
 	emit       processors.Emit
 }
 
@@ -947,6 +953,9 @@ func (e *emitter) change(atUs int64, kind, reason, text string, d device) {
 	}
 	if r, known := e.a.Refusals[d.ID]; known && atUs-r.LastUs < flapWindowUs {
 		c.FailingSinceUs = r.SinceUs
+	}
+	if e.ended != nil {
+		c.RegisteredUs, c.ExpiresUs = e.ended.RegisteredUs, e.ended.ExpiresUs
 	}
 	if b := e.a.Bindings[d.ID]; b != nil {
 		c.Registered, c.ExpiresUs, c.RegisteredUs = true, b.ExpiresUs, b.RegisteredUs

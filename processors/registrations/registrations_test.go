@@ -414,6 +414,12 @@ func TestDetails(t *testing.T) {
 	if len(made.DeviceId) != 16 {
 		t.Errorf("device id %q", made.DeviceId)
 	}
+	// What ends a binding says since when it held, and a lapse when it expired.
+	p.tick(300)
+	lapsed := p.got[len(p.got)-1]
+	if lapsed.Change != Lapsed || lapsed.Registered || lapsed.RegisteredUs != made.RegisteredUs || lapsed.AtUs-lapsed.ExpiresUs != graceUs {
+		t.Errorf("lapsed: %v", lapsed)
+	}
 	if moved.Change != SourceChanged || moved.Text != "The source changed from 192.0.2.1:5060, where it was since 2023-11-14 22:13:21 UTC, to 203.0.113.7:4444." || moved.Ordinal != 1 || moved.RegisteredUs != made.RegisteredUs {
 		t.Errorf("moved: %v", moved)
 	}
