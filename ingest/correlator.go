@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"net/netip"
@@ -99,8 +100,8 @@ type boundCall struct {
 	addresses []netip.AddrPort
 	ssrcs     []uint32
 	heard     []uint32
-	peers     []peer // learned
-	pair      addrPair
+	peers     []peer     // learned
+	pairs     []addrPair // of one of its own
 	gone      bool
 	leg       leg   // of those with a name
 	group     group // where it is the first leg
@@ -763,8 +764,7 @@ func (c *Correlator) Wait(scopeName string, p MediaPacket, r *Held, nowUs int64)
 	w := &waiter{scope: s, packet: p, record: r, dueUs: nowUs + c.waiting.For.Microseconds()}
 	for c.waitingNow > 0 && c.waitingNow >= c.waiting.Records {
 		if old := c.nextWaiter(); old != nil {
-			c.stats.Evicted++
-			evicted = append(evicted, c.own(old, nowUs))
+			evicted = c.own(evicted, old, &c.stats.Evicted, nowUs)
 		}
 	}
 	c.stats.Waited++
@@ -794,17 +794,118 @@ func (c *Correlator) nextWaiter() *waiter {
 	return nil
 }
 
-// own makes a waiting record part of a call of its own, named by its two addresses.
-func (c *Correlator) own(w *waiter, nowUs int64) *Held {
-	pair := pairOf(w.packet)
-	b := w.scope.own[pair]
+// own makes a waiting record part of a call of its own, named by its two
+// addresses, and with it all others of that call in the order in which they came:
+// what comes next does not wait, and must not come before them. count tells why.
+func (c *Correlator) own(held []*Held, w *waiter, count *uint64, nowUs int64) []*Held {
+	s := w.scope
+	waiting, ssrcs := s.together(w)
+	b := s.own[pairOf(w.packet)]
 	if b == nil {
-		b = c.newCall(w.scope, Call{w.record.Company, OwnCallKey(w.packet.Src, w.packet.Dst)}, "", nowUs)
-		b.pair = pair
-		w.scope.own[pair] = b
+		b = s.ownBySSRC(w.packet.Dst, ssrcs)
+	}
+	if b == nil {
+		b = c.newCall(s, Call{w.record.Company, OwnCallKey(w.packet.Src, w.packet.Dst)}, "", nowUs)
 	}
 	b.usedUs = nowUs
-	return c.place(w, b.Call)
+	for _, ssrc := range ssrcs {
+		if s.heard[ssrc] == nil {
+			c.hear(s, b, []uint32{ssrc})
+		}
+	}
+	for _, one := range waiting {
+		if pair := pairOf(one.packet); s.own[pair] == nil {
+			s.own[pair] = b
+			b.pairs = append(b.pairs, pair)
+		}
+		*count++
+		held = append(held, c.place(one, b.Call))
+	}
+	return held
+}
+
+const (
+	// maxTogether bounds how many waiting records are looked through for others of
+	// one call: an address may have very many of other calls.
+	maxTogether = 256
+	// maxCandidates bounds the pairs of addresses that are looked at beside it.
+	maxCandidates = 8
+)
+
+// together gives the records that wait with w for the same call, in order, and
+// the SSRCs in them: those between the same addresses, and those that the other
+// party sent to the same monitor. Phones that send a copy of their RTCP there
+// share no address, but one reports about the SSRC by which the other sends.
+func (s *scope) together(w *waiter) (waiting []*waiter, ssrcs []uint32) {
+	waiting, ssrcs = s.between(w)
+	candidates := 0
+	for _, ssrc := range ssrcs {
+		for _, other := range head(s.waitSSRC[ssrc]) {
+			if other.placed || other.packet.Dst != w.packet.Dst || pairOf(other.packet) == pairOf(w.packet) {
+				continue
+			}
+			if candidates++; candidates > maxCandidates {
+				return waiting, ssrcs
+			}
+			others, theirs := s.between(other)
+			if !oneConversation(ssrcs, theirs) {
+				continue
+			}
+			for _, ssrc := range theirs {
+				ssrcs = appendSSRC(ssrcs, ssrc)
+			}
+			waiting = append(waiting, others...)
+			slices.SortStableFunc(waiting, func(a, b *waiter) int { return cmp.Compare(a.dueUs, b.dueUs) })
+			return waiting, ssrcs
+		}
+	}
+	return waiting, ssrcs
+}
+
+// between gives the records that wait between the addresses of w, itself among them.
+func (s *scope) between(w *waiter) (waiting []*waiter, ssrcs []uint32) {
+	pair, found := pairOf(w.packet), false
+	take := func(one *waiter) {
+		waiting, found = append(waiting, one), found || one == w
+		for _, ssrc := range one.packet.SSRCs {
+			ssrcs = appendSSRC(ssrcs, ssrc)
+		}
+	}
+	for _, one := range head(s.waitAddr[w.packet.Src]) {
+		if !one.placed && pairOf(one.packet) == pair {
+			take(one)
+		}
+	}
+	if !found {
+		take(w)
+	}
+	return waiting, ssrcs
+}
+
+func head(list []*waiter) []*waiter { return list[:min(len(list), maxTogether)] }
+
+// ownBySSRC gives the call of its own whose other party sent to the same monitor.
+func (s *scope) ownBySSRC(monitor netip.AddrPort, ssrcs []uint32) *boundCall {
+	for _, ssrc := range ssrcs {
+		b := s.heard[ssrc]
+		if b != nil && len(b.pairs) == 1 && (b.pairs[0].a == monitor || b.pairs[0].b == monitor) && oneConversation(b.heard, ssrcs) {
+			return b
+		}
+	}
+	return nil
+}
+
+// oneConversation says whether SSRCs that two parties sent or reported about are
+// those of one call: they have two in common, or one and no third. Devices that
+// always use the same SSRC talk with others who do not.
+func oneConversation(a, b []uint32) bool {
+	common := 0
+	for _, ssrc := range a {
+		if slices.Contains(b, ssrc) {
+			common++
+		}
+	}
+	return common >= 2 || common == 1 && len(a)+len(b)-common <= 2
 }
 
 // unlist removes a placed waiter from the lists of its addresses, once all
@@ -849,8 +950,7 @@ func (c *Correlator) Advance(nowUs int64) (expired []*Held) {
 			break
 		}
 		c.room.pop()
-		c.stats.Expired++
-		expired = append(expired, c.own(w, nowUs))
+		expired = c.own(expired, w, &c.stats.Expired, nowUs)
 	}
 	for c.over.len() > 0 {
 		b := c.over.front()
@@ -900,8 +1000,7 @@ func (c *Correlator) Drain(nowUs int64) (drained []*Held) {
 		if w == nil {
 			return drained
 		}
-		c.stats.Expired++
-		drained = append(drained, c.own(w, nowUs))
+		drained = c.own(drained, w, &c.stats.Expired, nowUs)
 	}
 }
 
@@ -928,10 +1027,12 @@ func (c *Correlator) forget(b *boundCall) {
 		}
 	}
 	c.unlearn(b)
-	if b.name == "" && s.own[b.pair] == b {
-		delete(s.own, b.pair)
+	for _, pair := range b.pairs {
+		if s.own[pair] == b {
+			delete(s.own, pair)
+		}
 	}
-	b.addresses, b.ssrcs = nil, nil
+	b.addresses, b.ssrcs, b.pairs = nil, nil, nil
 }
 
 func pairOf(p MediaPacket) addrPair {

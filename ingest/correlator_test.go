@@ -193,10 +193,8 @@ func TestCorrelatorExpiryMakesOneCallOfItsOwn(t *testing.T) {
 	if expired := c.Advance(at(29.999)); len(expired) != 0 {
 		t.Fatalf("expired early: %v", expired)
 	}
-	if expired := c.Advance(at(30)); len(expired) != 1 || expired[0] != there {
-		t.Fatalf("expired %v", expired)
-	}
-	if expired := c.Advance(at(35)); len(expired) != 1 || expired[0] != back {
+	// What waits for less long goes with it: what follows must not come before it.
+	if expired := c.Advance(at(30)); len(expired) != 2 || expired[0] != there || expired[1] != back {
 		t.Fatalf("expired %v", expired)
 	}
 	if there.CallKey == "" || there.CallKey != back.CallKey {
@@ -207,6 +205,66 @@ func TestCorrelatorExpiryMakesOneCallOfItsOwn(t *testing.T) {
 	// Until signalling turns up after all.
 	c.SIP("default", sipCall("a"), message("a", "INVITE", 0, media("10.0.0.1", 4000)), at(41))
 	c.mustPlace(t, packet("10.0.0.1:4001", "10.0.0.2:5001"), at(42), "a")
+}
+
+// Two phones that send a copy of their RTCP to a monitor have no address in
+// common but the monitor's, which all phones have.
+func TestCorrelatorJoinsThePartiesOfRTCPAloneBySSRC(t *testing.T) {
+	const monitor = "192.0.2.1:5005"
+	type sent struct {
+		src   string
+		ssrcs []uint32
+	}
+	for name, tt := range map[string]struct {
+		sent  []sent
+		calls int
+	}{
+		"each reports about the other":        {[]sent{{"10.0.0.1:4001", []uint32{1}}, {"10.0.0.2:5001", []uint32{2}}, {"10.0.0.1:4001", []uint32{1, 2}}, {"10.0.0.2:5001", []uint32{2, 1}}}, 1},
+		"one hears nothing":                   {[]sent{{"10.0.0.1:4001", []uint32{1}}, {"10.0.0.2:5001", []uint32{2, 1}}, {"10.0.0.1:4001", []uint32{1}}}, 1},
+		"neither hears anything":              {[]sent{{"10.0.0.1:4001", []uint32{1}}, {"10.0.0.2:5001", []uint32{2}}}, 2},
+		"two calls of phones with one SSRC":   {[]sent{{"10.0.0.1:4001", []uint32{1, 2}}, {"10.0.0.3:4001", []uint32{1, 3}}}, 2},
+		"two calls":                           {[]sent{{"10.0.0.1:4001", []uint32{1, 2}}, {"10.0.0.3:4001", []uint32{3, 4}}, {"10.0.0.2:5001", []uint32{2, 1}}, {"10.0.0.4:4001", []uint32{4, 3}}}, 2},
+		"the second speaks up after a minute": {[]sent{{"10.0.0.1:4001", []uint32{1, 2}}, {}, {"10.0.0.2:5001", []uint32{2, 1}}}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newTestCorrelator()
+			now, order := 0., 0
+			keys := map[string]string{}
+			var came []*Held
+			for i, p := range tt.sent {
+				if p.src == "" {
+					now += 60
+					came = append(came, c.Advance(at(now))...)
+					continue
+				}
+				m := packet(p.src, monitor)
+				m.SSRCs = p.ssrcs
+				if _, _, ok := c.Place("default", m, at(now)); !ok {
+					c.Wait("default", m, rtcpRecord(int64(i)), at(now))
+				}
+				now += 5
+			}
+			came = append(came, c.Advance(at(now+30))...)
+			for _, h := range came {
+				n := int(binary.BigEndian.Uint64(h.record))
+				keys[tt.sent[n].src] = h.CallKey
+				if tt.calls == 1 && n < order {
+					t.Errorf("packet %d comes after %d", n, order)
+				}
+				order = n
+			}
+			calls := map[string]bool{}
+			for _, key := range keys {
+				calls[key] = true
+			}
+			if len(calls) != tt.calls || calls[""] {
+				t.Errorf("%d calls, want %d: %v", len(calls), tt.calls, keys)
+			}
+			for src, key := range keys { // what follows does not wait
+				c.mustPlace(t, packet(src, monitor), at(now+31), key)
+			}
+		})
+	}
 }
 
 func TestCorrelatorWaitingRoomIsBounded(t *testing.T) {

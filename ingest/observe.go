@@ -546,6 +546,9 @@ func (h *heard) rtcpJSON(b []byte) {
 
 func (h *heard) rtcpRecord(b []byte, p *telemetry.RTCPPacket, trusted bool) {
 	p.Src, p.Dst = h.texts()
+	if h.source.Kind == telemetry.Source_KIND_RTCP {
+		p.Dst = "" // a copy: where it came is not where the other party is
+	}
 	h.rtcpBody.Rtcp = p
 	h.record.Body = &h.rtcpBody
 	h.encode(h.scope, p.Src, p.Dst, b)

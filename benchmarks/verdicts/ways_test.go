@@ -231,8 +231,10 @@ func (p *play) sendRTCP(t *testing.T, addr string) {
 		}
 		conn := sockets[d.Src]
 		if conn == nil {
+			// Each party is a host of its own.
+			dialer := net.Dialer{LocalAddr: &net.UDPAddr{IP: net.IPv4(127, 0, 1, byte(1+len(sockets)))}}
 			var err error
-			if conn, err = net.Dial("udp", addr); err != nil {
+			if conn, err = dialer.Dial("udp", addr); err != nil {
 				t.Error(err)
 				return
 			}
@@ -263,12 +265,25 @@ func (p *play) alone(t *testing.T, u *apptest.Up) *Heard {
 			if err = u.Get("/api/v1/companies/"+live+"/calls/"+url.PathEscape(id), new(query.Call)); err == nil {
 				one := heard(t, u, live, id)
 				h = &one
+				if got, want := reports(h), reports(p.wire); got < want {
+					return fmt.Errorf("%d reports of %d", got, want)
+				}
 				return nil
 			}
 		}
 		return err
 	})
 	return h
+}
+
+// reports counts the samples that RTCP made.
+func reports(h *Heard) (n int) {
+	for _, s := range h.Samples {
+		if s.Source == "rtcp" {
+			n++
+		}
+	}
+	return n
 }
 
 // swapped says whether two hearings of a call differ in whom they call target:
