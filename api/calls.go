@@ -10,6 +10,7 @@ import (
 
 	"github.com/earshot/earshot/ingest/pcap"
 	"github.com/earshot/earshot/query"
+	"github.com/earshot/earshot/query/explain"
 )
 
 // CallFilter narrows a list of calls.
@@ -78,6 +79,29 @@ type CallInput struct {
 	Call string `path:"call" maxLength:"512" doc:"The call's id, or any leg's SIP Call-ID"`
 }
 
+// ExplainInput asks how the numbers came to be.
+type ExplainInput struct {
+	Explain bool `query:"explain" doc:"Say of every number how it came to be"`
+}
+
+// explainedCall is a call with what each of its numbers was made of.
+type explainedCall struct {
+	query.Call
+	Explain map[string]explain.Explanation `json:"explain,omitempty" doc:"By path in this object, such as verdict.delay.rtt_ms.p95; with explain=true"`
+}
+
+// explainedSamples is a page of samples with what their columns were made of.
+type explainedSamples struct {
+	query.List[query.Sample]
+	Explain map[string]explain.Explanation `json:"explain,omitempty" doc:"By source and column, such as rtcp.jitter_ms; with explain=true"`
+}
+
+type samplesOutput struct {
+	Vary string `header:"Vary"`
+	Next string `header:"X-Next-Cursor" doc:"next_cursor again, for formats that have no place for it"`
+	Body explainedSamples
+}
+
 // rawOutput answers bytes of a type of their own.
 type rawOutput struct {
 	ContentType string `header:"Content-Type"`
@@ -105,21 +129,37 @@ func (s *server) routeCalls() {
 		})
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/calls/{call}", OperationID: "get-call", Summary: "A call with its verdict and what it rests on", Tags: tags},
-		func(ctx context.Context, in *CallInput) (*bodyOutput[query.Call], error) {
+		func(ctx context.Context, in *struct {
+			CallInput
+			ExplainInput
+		}) (*bodyOutput[explainedCall], error) {
 			c, err := s.call(ctx, in.Company, in.Call)
-			return &bodyOutput[query.Call]{Body: c}, err
+			if err != nil {
+				return nil, err
+			}
+			out := &bodyOutput[explainedCall]{Body: explainedCall{Call: c}}
+			if in.Explain {
+				out.Body.Explain, err = explain.Call(c)
+			}
+			return out, err
 		})
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/calls/{call}/samples", OperationID: "list-samples", Summary: "The points behind a call's graphs, in order of time", Tags: tags, Metadata: csvToo},
 		func(ctx context.Context, in *struct {
 			CallInput
+			ExplainInput
 			PageInput
-		}) (*listOutput[query.Sample], error) {
+		}) (*samplesOutput, error) {
 			samples, err := s.deps.Query.Company(in.Company).Samples(ctx, in.Call, in.PageInput.query())
 			if err != nil {
 				return nil, err
 			}
-			return listOf(samples), nil
+			l := listOf(samples)
+			out := &samplesOutput{Vary: l.Vary, Next: l.Next, Body: explainedSamples{List: l.Body}}
+			if in.Explain {
+				out.Body.Explain, err = explain.Samples(samples.Items)
+			}
+			return out, err
 		})
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/calls/{call}/messages", OperationID: "list-messages", Summary: "The SIP ladder, in order of time", Tags: tags, Metadata: csvToo},
@@ -163,7 +203,10 @@ func (s *server) routeCalls() {
 		})
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/calls/{call}/report", OperationID: "get-report", Summary: "What a ticket needs", Tags: tags, Metadata: map[string]any{metaFormats: []string{markdownType}}},
-		func(ctx context.Context, in *CallInput) (*struct {
+		func(ctx context.Context, in *struct {
+			CallInput
+			ExplainInput
+		}) (*struct {
 			Vary string `header:"Vary"`
 			Body report
 		}, error) {
@@ -171,10 +214,14 @@ func (s *server) routeCalls() {
 			if err != nil {
 				return nil, err
 			}
+			r := reportOf(c)
+			if in.Explain {
+				r.Explain, err = explain.Call(c)
+			}
 			return &struct {
 				Vary string `header:"Vary"`
 				Body report
-			}{Vary: "Accept", Body: reportOf(c)}, nil
+			}{Vary: "Accept", Body: r}, err
 		})
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/calls/{call}/live", OperationID: "follow-call", Summary: "A call while it runs, as server-sent events", Tags: tags,

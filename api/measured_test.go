@@ -265,7 +265,7 @@ func TestMeasured(t *testing.T) {
 		if r.CallLink != "https://earshot.example.com/c/default/calls/"+callID || r.Graphs["delay"] != r.CallLink+"#delay" {
 			t.Errorf("links: %+v", r)
 		}
-		if !strings.Contains(r.Summary, "confirmed one-way audio (+442071838750 cannot be heard by +14155550101)") {
+		if !strings.Contains(r.Summary, "confirmed one-way audio. Eve | <script>`x` (+442071838750) cannot be heard by Alice (+14155550101) since 0:10 (95 % sure).") {
 			t.Errorf("summary: %s", r.Summary)
 		}
 		a := s.get(call+"/report", "Accept", "text/markdown")
@@ -274,9 +274,9 @@ func TestMeasured(t *testing.T) {
 		}
 		for _, want := range []string{
 			"| User ID | `alice` https://earshot.example.com/c/default/users/alice |\n",
-			"| From number | +442071838750 |\n", "| To number | +14155550101 |\n", "### Verdict: unacceptable\n",
+			"| From number | +442071838750 |\n", "| To number | +14155550101 |\n", "### Verdict: unacceptable\n\nVersion 3, final, computed ", ", rules 1.\n",
 			"| Delay | acceptable | RTT median 120 ms, 95th percentile 180 ms, maximum 190 ms |\n",
-			"150 packets sent, none received\n", "- on a call, Alice, SIP 486: busy\n", "- 1 of 5 by Alice could not hear\n",
+			"1. [0:10 (" + begin.Add(12*time.Second).Format("15:04:05") + " UTC)](https://earshot.example.com/c/default/calls/" + callID + "?at=10.0#evidence-1): 150 packets sent, none received\n", "- on a call, Alice, SIP 486: busy\n", "- 1 of 5 by Alice could not hear\n",
 		} {
 			if !strings.Contains(a.body, want) {
 				t.Errorf("lacks %q:\n%s", want, a.body)
@@ -290,6 +290,28 @@ func TestMeasured(t *testing.T) {
 			if strings.HasPrefix(line, "| Contact |") && strings.Count(strings.ReplaceAll(line, `\|`, ""), "|") != 3 {
 				t.Errorf("the name breaks the table: %s", line)
 			}
+		}
+	})
+
+	t.Run("explain", func(t *testing.T) {
+		type explained struct {
+			Explain map[string]struct {
+				Value    *float64 `json:"value"`
+				Formula  string   `json:"formula"`
+				Standard string   `json:"standard"`
+			} `json:"explain"`
+		}
+		for path, number := range map[string]string{"": "verdict.delay.rtt_ms.p95", "/report": "verdict.delay.rtt_ms.p95", "/samples": "rtcp.rtt_ms"} {
+			var plain, full explained
+			s.get(call+path).decode(t, &plain)
+			s.get(call+path+"?explain=true").decode(t, &full)
+			if x := full.Explain[number]; plain.Explain != nil || !strings.Contains(x.Formula+x.Standard, "RFC 3550") {
+				t.Errorf("%s: without %v, with %+v", path, plain.Explain, x)
+			}
+		}
+		a := s.get(call+"/report?explain=true", "Accept", "text/markdown")
+		if !strings.Contains(a.body, "| Round trip, 95th percentile | 180 ms |") {
+			t.Errorf("the report does not say how the round trip was made:\n%s", a.body)
 		}
 	})
 

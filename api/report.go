@@ -3,10 +3,13 @@ package api
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/earshot/earshot/query"
+	"github.com/earshot/earshot/query/explain"
 )
 
 // report is what a support engineer pastes into a ticket: who has the trouble,
@@ -19,8 +22,17 @@ type report struct {
 	ToNumber    string            `json:"to_number" doc:"The number that received the call"`
 	FromNumber  string            `json:"from_number" doc:"The number that made the call"`
 	SummaryText string            `json:"summary_text"`
-	Evidence    []query.Evidence  `json:"evidence"`
+	Evidence    []reportEvidence  `json:"evidence" doc:"In the order in which an engineer would tell it"`
 	Graphs      map[string]string `json:"graphs" doc:"Links to the graphs and to the points behind them"`
+
+	Explain map[string]explain.Explanation `json:"explain,omitempty" doc:"By path in the call, such as verdict.delay.rtt_ms.p95; with explain=true"`
+}
+
+// reportEvidence is a piece of evidence with the link that opens the call's page
+// at its place on the graphs.
+type reportEvidence struct {
+	query.Evidence
+	Link string `json:"link"`
 }
 
 func reportOf(c query.Call) report {
@@ -31,16 +43,42 @@ func reportOf(c query.Call) report {
 	portal := c.Links["portal"]
 	r := report{
 		Call: c, UserID: c.Target.UserID, UserLink: c.Links["user"], CallLink: portal,
-		FromNumber: from.Number, ToNumber: to.Number, SummaryText: summary(c), Evidence: c.Verdict.Evidence,
+		FromNumber: from.Number, ToNumber: to.Number, SummaryText: summary(c), Evidence: evidenceOf(c),
 		Graphs: map[string]string{"jitter_buffer": portal + "#jitter", "delay": portal + "#delay", "audio": portal + "#audio", "samples": c.Links["samples"]},
 	}
 	if r.UserID != nil && *r.UserID == "" {
 		r.UserID = nil
 	}
-	if r.Evidence == nil {
-		r.Evidence = []query.Evidence{}
-	}
 	return r
+}
+
+func evidenceOf(c query.Call) []reportEvidence {
+	out := make([]reportEvidence, len(c.Verdict.Evidence))
+	for i, e := range c.Verdict.Evidence {
+		out[i] = reportEvidence{Evidence: e, Link: c.Links["portal"] + evidenceAt(c, i)}
+	}
+	return out
+}
+
+// evidenceAt is what the page's address says of a piece of evidence: its place in
+// the list, and its time, which stands also where a later version of the verdict
+// has it in another place.
+func evidenceAt(c query.Call, i int) string {
+	place := fmt.Sprintf("#evidence-%d", i+1)
+	at := c.Verdict.Evidence[i].At
+	if at.IsZero() {
+		return place
+	}
+	return fmt.Sprintf("?at=%.1f%s", sinceAnswer(c, at).Seconds(), place)
+}
+
+// sinceAnswer is where a moment lies on the call's graphs.
+func sinceAnswer(c query.Call, at query.Time) time.Duration {
+	begin := c.ConnectedAt
+	if begin.IsZero() {
+		begin = c.StartedAt
+	}
+	return at.Sub(begin.Time)
 }
 
 // summary says in a sentence or two what happened and what was wrong.
@@ -66,7 +104,11 @@ func summary(c query.Call) string {
 	}
 	var wrong []string
 	if o := v.OneWayAudio; o.State == "confirmed" || o.State == "suspected" {
-		wrong = append(wrong, o.State+" "+oneWay(o))
+		what := "one-way audio"
+		if value(o.Direction) == "both" {
+			what = "no audio"
+		}
+		wrong = append(wrong, o.State+" "+what)
 	}
 	for _, d := range []struct{ name, band string }{{"delay", v.Delay.Band}, {"jitter", v.Jitter.Band}, {"packet loss", v.Loss.Band}} {
 		if d.band == "bad" || d.band == "unacceptable" || d.band == "choppy" {
@@ -77,8 +119,11 @@ func summary(c query.Call) string {
 		b.WriteString(": " + strings.Join(wrong, ", "))
 	}
 	b.WriteString(".")
-	if v.FaultSide != "" && v.FaultSide != "unknown" {
-		fmt.Fprintf(&b, " The fault lies with the %s.", v.FaultSide)
+	if len(wrong) > 0 && v.OneWayAudio.Text != "" && v.OneWayAudio.State != "none" {
+		b.WriteString(" " + v.OneWayAudio.Text)
+	}
+	if text := fault(v); text != "" {
+		b.WriteString(" The fault lies with " + text + ".")
 	}
 	for _, r := range c.Rejections {
 		fmt.Fprintf(&b, " Rejected: %s", strings.ReplaceAll(r.Reason, "_", " "))
@@ -90,15 +135,14 @@ func summary(c query.Call) string {
 	return b.String()
 }
 
-func oneWay(o query.OneWayAudio) string {
-	text := "one-way audio"
-	if value(o.Direction) == "both" {
-		text = "loss of audio in both directions"
-	} else if value(o.From) != "" && value(o.To) != "" {
-		text += fmt.Sprintf(" (%s cannot be heard by %s)", *o.From, *o.To)
+// fault names the side at fault and how sure that is; empty where it is not known.
+func fault(v query.Verdict) string {
+	if v.FaultSide == "" || v.FaultSide == "unknown" {
+		return ""
 	}
-	if !o.Since.IsZero() {
-		text += " since " + o.Since.UTC().Format("15:04:05 UTC")
+	text := "the " + v.FaultSide
+	if v.FaultConfidence != nil {
+		text += fmt.Sprintf(" (%.0f %% sure)", *v.FaultConfidence*100)
 	}
 	return text
 }
@@ -180,11 +224,7 @@ func (r report) markdown(out io.Writer) error {
 	}
 	row("SIP Call-ID", strings.Join(ids, ", "))
 
-	b.WriteString("\n### Verdict: " + or(v.Overall, "unknown"))
-	if !v.Final {
-		b.WriteString(" (provisional)")
-	}
-	b.WriteString("\n\n| | | |\n|---|---|---|\n")
+	b.WriteString("\n### Verdict: " + or(v.Overall, "unknown") + "\n\n" + made(v) + "\n\n| | | |\n|---|---|---|\n")
 	line := func(name, band, text string) {
 		b.WriteString("| " + name + " | " + or(band, "unknown") + " | " + text + " |\n")
 	}
@@ -216,10 +256,7 @@ func (r report) markdown(out io.Writer) error {
 	line("Loss", v.Loss.Band, strings.Join(loss, "; "))
 	oneWayText := ""
 	if o := v.OneWayAudio; o.State == "confirmed" || o.State == "suspected" {
-		oneWayText = escapeMarkdown(oneWay(o))
-		if o.Confidence != nil {
-			oneWayText += fmt.Sprintf(", confidence %.2f", *o.Confidence)
-		}
+		oneWayText = escapeMarkdown(o.Text)
 	}
 	line("One-way audio", v.OneWayAudio.State, oneWayText)
 	if m := v.MOS; m != nil {
@@ -229,7 +266,14 @@ func (r report) markdown(out io.Writer) error {
 		}
 		line("MOS", fmt.Sprintf("%.2f", m.Avg), fmt.Sprintf("minimum %.2f (%s)", m.Min, text))
 	}
-	line("Fault side", v.FaultSide, "")
+	certainty := ""
+	if v.FaultConfidence != nil {
+		certainty = fmt.Sprintf("%.0f %% sure", *v.FaultConfidence*100)
+	}
+	line("Fault side", v.FaultSide, certainty)
+	for _, g := range v.Segments {
+		line(capital(g.From)+" to "+g.To, g.Band, segmentFigures(g))
+	}
 	if len(v.Sources) > 0 {
 		parts := make([]string, len(v.Sources))
 		for i, s := range v.Sources {
@@ -240,12 +284,16 @@ func (r report) markdown(out io.Writer) error {
 
 	if len(r.Evidence) > 0 {
 		b.WriteString("\n### Evidence\n\n")
-		for _, e := range r.Evidence {
-			b.WriteString("- ")
-			if !e.At.IsZero() {
-				b.WriteString(e.At.UTC().Format("15:04:05.000 UTC") + ": ")
+		for i, e := range r.Evidence {
+			fmt.Fprintf(&b, "%d. ", i+1)
+			if when := span(c, e.Evidence); when != "" {
+				fmt.Fprintf(&b, "[%s](%s): ", when, e.Link)
 			}
-			b.WriteString(escapeMarkdown(or(e.Text, e.Kind)) + "\n")
+			b.WriteString(escapeMarkdown(or(e.Text, e.Kind)))
+			if e.At.IsZero() && e.Graph != "" {
+				b.WriteString(" [Graph](" + e.Link + ")")
+			}
+			b.WriteByte('\n')
 		}
 	}
 	if len(c.Rejections) > 0 {
@@ -274,10 +322,93 @@ func (r report) markdown(out io.Writer) error {
 	for _, g := range []struct{ name, key string }{{"Jitter buffer", "jitter_buffer"}, {"Delay", "delay"}, {"Audio levels", "audio"}, {"Samples", "samples"}} {
 		b.WriteString("- " + g.name + ": " + r.Graphs[g.key] + "\n")
 	}
+	if len(r.Explain) > 0 {
+		explained(&b, r.Explain)
+	}
 	if _, err := io.WriteString(out, b.String()); err != nil {
 		return fmt.Errorf("cannot write the report: %w", err)
 	}
 	return nil
+}
+
+// made says which version of the verdict it is and how it came to be.
+func made(v query.Verdict) string {
+	text := fmt.Sprintf("Version %d, provisional", v.Version)
+	if v.Final {
+		text = fmt.Sprintf("Version %d, final", v.Version)
+	}
+	if !v.ComputedAt.IsZero() {
+		text += ", computed " + v.ComputedAt.UTC().Format("2006-01-02 15:04:05 UTC")
+	}
+	if v.Rules != "" {
+		text += ", rules " + escapeMarkdown(v.Rules)
+	}
+	return text + "."
+}
+
+// span writes when a piece of evidence began and ended, in the call's own time
+// and by the clock.
+func span(c query.Call, e query.Evidence) string {
+	if e.At.IsZero() {
+		return ""
+	}
+	text := offset(sinceAnswer(c, e.At))
+	if !e.Until.IsZero() {
+		text += "–" + offset(sinceAnswer(c, e.Until))
+	}
+	return text + e.At.UTC().Format(" (15:04:05 UTC)")
+}
+
+// offset writes a place in a call as the page does: 0:06, 1:02:05.
+func offset(d time.Duration) string {
+	sign := ""
+	if d <= -time.Second {
+		sign, d = "−", -d
+	}
+	s := int64(d / time.Second)
+	if s >= 3600 {
+		return fmt.Sprintf("%s%d:%02d:%02d", sign, s/3600, s/60%60, s%60)
+	}
+	return fmt.Sprintf("%s%d:%02d", sign, s/60, s%60)
+}
+
+func segmentFigures(g query.PathSegment) string {
+	var parts []string
+	if g.RTTMs != nil {
+		parts = append(parts, fmt.Sprintf("RTT median %.0f ms, 95th percentile %.0f ms", g.RTTMs.P50, g.RTTMs.P95))
+	}
+	for _, f := range []struct {
+		format string
+		n      *float64
+	}{
+		{"jitter to contact %.1f ms", g.TargetToContactJitterMs}, {"jitter to target %.1f ms", g.ContactToTargetJitterMs},
+		{"loss to contact %.2f %%", g.TargetToContactLossPercent}, {"loss to target %.2f %%", g.ContactToTargetLossPercent},
+	} {
+		if f.n != nil {
+			parts = append(parts, fmt.Sprintf(f.format, *f.n))
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// explained writes how the figures of the verdict came to be; those of single
+// pieces of evidence and the rules themselves stand in the JSON only.
+func explained(b *strings.Builder, all map[string]explain.Explanation) {
+	b.WriteString("\n### How the numbers were made\n\n| number | value | formula | inputs | standard |\n|---|---|---|---|---|\n")
+	for _, path := range slices.Sorted(maps.Keys(all)) {
+		x := all[path]
+		if x.Value == nil || !strings.HasPrefix(path, "verdict.") || strings.HasPrefix(path, "verdict.evidence") || strings.HasPrefix(path, "verdict.thresholds") {
+			continue
+		}
+		inputs := make([]string, 0, len(x.Inputs)+len(x.ClockRate))
+		for _, in := range x.Inputs {
+			inputs = append(inputs, strings.TrimSpace(fmt.Sprintf("%s %v %s", in.Name, in.Value, in.Unit)))
+		}
+		for _, c := range x.ClockRate {
+			inputs = append(inputs, fmt.Sprintf("clock rate of %s %d Hz", c.Codec, c.Hz))
+		}
+		fmt.Fprintf(b, "| %s | %v %s | %s | %s | %s |\n", escapeMarkdown(x.Name), *x.Value, x.Unit, escapeMarkdown(x.Formula), escapeMarkdown(strings.Join(inputs, "; ")), escapeMarkdown(x.Standard))
+	}
 }
 
 func party(p query.Party) string {

@@ -346,6 +346,7 @@ func CallOf(t *telemetry.Call) Call {
 	for _, l := range t.GetLinkedCalls() {
 		c.LinkedCalls = append(c.LinkedCalls, LinkedCall{CallID: l.GetCallId(), LinkedBy: l.GetLinkedBy(), LinkConfidence: l.GetLinkConfidence()})
 	}
+	c.Verdict.OneWayAudio.Text = oneWayText(&c)
 	return c
 }
 

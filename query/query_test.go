@@ -95,7 +95,7 @@ func TestCallComesBackWhole(t *testing.T) {
     "jitter": {"band": "bad", "jitter_ms": {"min": 0, "p50": 0, "p95": 45.5, "max": 0}, "buffer_over_preferred_ratio": null, "concealment_percent": 4.5,
       "target_to_contact_ms": null, "contact_to_target_ms": null, "buffer_ms": null, "buffer_preferred_ms": null},
     "loss": {"band": "good", "percent": 0, "burst_percent": null, "target_to_contact_percent": 0, "contact_to_target_percent": null, "burst_ratio": null},
-    "one_way_audio": {"state": "confirmed", "direction": "target_to_contact", "from": "+12125550101", "to": "+12125550199", "since": "2026-03-04T14:32:00.000Z", "until": "2026-03-04T14:33:00.000Z", "confidence": 0.95,
+    "one_way_audio": {"state": "confirmed", "direction": "target_to_contact", "from": "+12125550101", "to": "+12125550199", "since": "2026-03-04T14:32:00.000Z", "until": "2026-03-04T14:33:00.000Z", "confidence": 0.95, "text": "Ann (+12125550101) cannot be heard by +12125550199 from 1:00 to 2:00 (95 % sure).",
       "spans": [{"direction": "target_to_contact", "since": "2026-03-04T14:32:00.000Z", "until": "2026-03-04T14:33:00.000Z", "confidence": 0.95, "healed": true}]},
     "mos": {"min": 3.1, "avg": 3.9, "model": "G.107", "codec": "PCMU", "direction": "contact_to_target", "inputs": {"r": 78}, "estimated": false},
     "fault_side": "target", "fault_confidence": 0.8,

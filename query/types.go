@@ -284,6 +284,8 @@ type OneWayAudio struct {
 	Since      Time     `json:"since"`
 	Until      Time     `json:"until"`
 	Confidence *float64 `json:"confidence"`
+	// Text says it in a sentence, with the names of the parties and the time in the call.
+	Text string `json:"text"`
 	// Spans are all the times that a direction was dead, in their order.
 	Spans []DeadSpan `json:"spans,omitempty"`
 }

@@ -24,7 +24,7 @@ type Explanation struct {
 	Inputs  []Input `json:"inputs,omitempty" doc:"What went into it, as far as it was kept"`
 	// ClockRate of the RTP timestamps where they were involved.
 	ClockRate []Clock  `json:"clock_rate,omitempty"`
-	Source    []Source `json:"source,omitempty" doc:"Who measured, and how"`
+	Source    []Witness `json:"source,omitempty" doc:"Who measured, and how"`
 	Standard  string   `json:"standard,omitempty"`
 	Rules     *Rules   `json:"rules,omitempty"`
 	Band      string   `json:"band,omitempty" doc:"What the rules made of it"`
@@ -44,8 +44,8 @@ type Clock struct {
 	Hz    uint32 `json:"hz"`
 }
 
-// Source is a witness and its way to measure.
-type Source struct {
+// Witness is who measured, and how.
+type Witness struct {
 	Kind     string `json:"kind"`
 	Side     string `json:"side,omitempty"`
 	Samples  uint32 `json:"samples,omitempty"`
@@ -179,9 +179,9 @@ func (s *subject) verdict() *query.Verdict { return &s.call.Verdict }
 
 // sources are the witnesses that can measure a quantity. direction narrows them
 // to who hears it; empty: all.
-func (s *subject) sources(q quantity, direction string) []Source {
+func (s *subject) sources(q quantity, direction string) []Witness {
 	hears := map[string]string{"target_to_contact": "contact", "contact_to_target": "target"}[direction]
-	var out []Source
+	var out []Witness
 	for _, w := range s.verdict().Sources {
 		way, can := q[w.Kind]
 		if w.Kind == "sip" && w.Side == "server" {
@@ -190,7 +190,7 @@ func (s *subject) sources(q quantity, direction string) []Source {
 		if !can || (hears != "" && w.Side != hears && w.Side != "server") {
 			continue
 		}
-		out = append(out, Source{Kind: w.Kind, Side: w.Side, Samples: w.Samples, Formula: way.formula, Standard: way.standard})
+		out = append(out, Witness{Kind: w.Kind, Side: w.Side, Samples: w.Samples, Formula: way.formula, Standard: way.standard})
 	}
 	return out
 }
@@ -328,13 +328,13 @@ func (e entry) column(source string) Explanation {
 	x := Explanation{Name: e.name, Unit: e.unit, Formula: e.formula, Standard: e.standard}
 	if way, ok := e.quantity[source]; ok {
 		x.Formula, x.Standard = way.formula, way.standard
-		x.Source = []Source{{Kind: source}}
+		x.Source = []Witness{{Kind: source}}
 	}
 	return x
 }
 
 // standards names those of the sources, each once.
-func standards(sources []Source) string {
+func standards(sources []Witness) string {
 	var out []string
 	for _, s := range sources {
 		if s.Standard != "" && !slices.Contains(out, s.Standard) {

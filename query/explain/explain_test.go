@@ -121,6 +121,8 @@ func TestEveryNumberOfARecordedCallIsExplained(t *testing.T) {
 				t.Errorf("%s: %s = %v has no explanation", file, path, value)
 			case x.Value == nil || *x.Value != value:
 				t.Errorf("%s: %s is %v, explained is %v", file, path, value, x.Value)
+			case strings.HasPrefix(path, "verdict.thresholds.") && value == 0:
+				t.Errorf("%s: %s is not what the rules have", file, path)
 			case x.Name == "" || x.Formula == "":
 				t.Errorf("%s: %s has no name or no formula: %+v", file, path, x)
 			}

@@ -453,7 +453,7 @@ func ofEvidence(s *subject, x *Explanation) {
 	if e.Side == "" {
 		return
 	}
-	var own []Source
+	var own []Witness
 	for _, w := range x.Source {
 		if w.Side == e.Side {
 			own = append(own, w)
