@@ -23,12 +23,12 @@ type Explanation struct {
 	Formula string  `json:"formula"`
 	Inputs  []Input `json:"inputs,omitempty" doc:"What went into it, as far as it was kept"`
 	// ClockRate of the RTP timestamps where they were involved.
-	ClockRate []Clock  `json:"clock_rate,omitempty"`
+	ClockRate []Clock   `json:"clock_rate,omitempty"`
 	Source    []Witness `json:"source,omitempty" doc:"Who measured, and how"`
-	Standard  string   `json:"standard,omitempty"`
-	Rules     *Rules   `json:"rules,omitempty"`
-	Band      string   `json:"band,omitempty" doc:"What the rules made of it"`
-	Evidence  []int    `json:"evidence,omitempty" doc:"Places in verdict.evidence, from 1, that hold the inputs"`
+	Standard  string    `json:"standard,omitempty"`
+	Rules     *Rules    `json:"rules,omitempty"`
+	Band      string    `json:"band,omitempty" doc:"What the rules made of it"`
+	Evidence  []int     `json:"evidence,omitempty" doc:"Places in verdict.evidence, from 1, that hold the inputs"`
 }
 
 // Input is one figure that went into a number.

@@ -3,6 +3,7 @@ package explain_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/earshot/earshot/ingest"
 	"github.com/earshot/earshot/processors/calls"
+	"github.com/earshot/earshot/processors/quality"
 	"github.com/earshot/earshot/query"
 	"github.com/earshot/earshot/query/explain"
 	"github.com/earshot/earshot/telemetry"
@@ -192,6 +194,15 @@ func TestExplanationsHaveTheirInputs(t *testing.T) {
 	}
 	if x := explained["verdict.mos.avg"]; !strings.Contains(x.Standard, "G.107") || input("verdict.mos.avg", "Loss Ppl") == 0 {
 		t.Errorf("MOS: %+v", x)
+	}
+	// The stated inputs give the stated score: G.711 is on the scale of G.107.
+	in := call.Verdict.MOS.Inputs
+	if in["one_way_delay_ms"] != in["rtt_ms"]/2+in["jitter_buffer_ms"]+in["packetisation_ms"]+in["look_ahead_ms"] {
+		t.Errorf("one-way delay: %v", in)
+	}
+	ieEff := in["ie"] + (95-in["ie"])*in["loss_percent"]/(in["loss_percent"]/in["burst_r"]+in["bpl"])
+	if math.Abs(ieEff-in["ie_eff"]) > 0.01 || math.Abs(quality.MOSOfR(in["r"])-call.Verdict.MOS.Avg) > 0.01 {
+		t.Errorf("Ie,eff is %v and MOS %v by the inputs, stated are %v and %v", ieEff, quality.MOSOfR(in["r"]), in["ie_eff"], call.Verdict.MOS.Avg)
 	}
 	columns, err := explain.Samples(samples)
 	if err != nil {

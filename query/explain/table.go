@@ -104,7 +104,7 @@ var (
 	}
 )
 
-const eModel = "R = Ro − Is − Id − Ie,eff + A with the default values; Ie,eff = Ie + (95 − Ie) · Ppl / (Ppl / BurstR + Bpl) (132 for 95 in fullband); Id from the one-way delay RTT / 2 + jitter buffer + packetisation + look-ahead; MOS = 1 + 0.035 R + 7·10⁻⁶ R (R − 60) (100 − R), held within 1 and 4.5."
+const eModel = "R = Ro − Is − Id − Ie,eff + A with the model's default values. Ie,eff = Ie + (95 − Ie) · Ppl / (Ppl / BurstR + Bpl), with 132 for 95 in fullband. Id from the one-way delay: RTT / 2 + jitter buffer + packetisation + look-ahead. Wideband R / 1.29, fullband R / 1.48. MOS = 1 + 0.035 R + 7·10⁻⁶ R (R − 60) (100 − R), held within 1 and 4.5."
 
 // Formulas of statistics over a call.
 const (
@@ -149,11 +149,11 @@ var (
 	rttKinds   = []string{"rtt", "rtt_sum", "rtt_partial"}
 	rttInputs  = []string{"measurements", "min_ms", "p50_ms", "p95_ms", "max_ms"}
 	lossInputs = []string{"packets_lost", "packets_discarded", "packets_expected", "percent"}
-	deadKinds  = []string{"one_way_audio", "never_received", "stopped", "nothing_sent", "not_acknowledged", "not_received", "not_sent", "contradiction"}
+	deadKinds  = []string{"never_received", "stopped", "not_received", "not_sent", "nothing_sent", "not_acknowledged", "lost_before", "healed", "contradiction"}
 )
 
 // confidenceFormula says where confidences of one-way audio come from.
-const confidenceFormula = "The confidence of the strongest witness of that direction: the sender's microphone has sound and the receiver gets no packets 0.98; RTCP shows it 0.95; the receiver's getStats show it 0.9; the phones' own counts 0.85; only the sender's getStats show it, or the receiver has no stream 0.75; nothing at all comes from the sender 0.7. A witness who contradicts multiplies it by 0.6. None dead and both seen alive: 0.9."
+const confidenceFormula = "The confidence of the strongest witness of that direction: the sender's microphone has sound and the receiver gets no packets 0.98; RTCP shows it 0.95; the receiver's getStats show it 0.9; the sender counts packets and none passes the capture point 0.95; the phones' own counts 0.85; only the sender's getStats show it, or the receiver has no stream 0.75; nothing at all comes from the sender 0.7. A witness who contradicts multiplies it by 0.6. None dead and both seen alive: 0.9."
 
 // table explains the numbers of a call. Keys are paths in its JSON with [] for
 // the places of a list.
@@ -169,8 +169,7 @@ var table = map[string]entry{
 
 	"verdict.version":           {name: "Version of the verdict", formula: "Counts up each time the verdict was made anew: while the call runs at most every 5 s, at its end, and when a report came late."},
 	"verdict.sources[].samples": {name: "Samples", formula: "Reports or polls of this witness that were used."},
-	"verdict.fault_confidence": {name: "Confidence of the side at fault", formula: "How sure the segments of the way, and who sent and who received, let one be about where the fault lies.",
-		kinds: []string{"fault", "fault_side", "segment", "rtt_segment"}},
+	"verdict.fault_confidence":  {name: "Confidence of the side at fault", formula: faultFormula, kinds: []string{"fault", "segment"}},
 
 	"verdict.delay.rtt_ms.min": delay("Round trip, lowest", smallest),
 	"verdict.delay.rtt_ms.p50": delay("Round trip, median", median),
@@ -197,7 +196,7 @@ var table = map[string]entry{
 		formula: "100 · (lost + discarded) / expected packets over the call, of the direction where it is worse. Of several witnesses the receiver's own comes first; of several hops the worst.", rules: lossRules, band: lossBand},
 	"verdict.loss.burst_percent": {name: "Loss of the worst interval", unit: "%", quantity: loss, kinds: []string{"loss"}, inputs: []string{"burst_percent"},
 		formula: "The highest loss of one reporting interval (RTCP report, poll), or the burst loss that the phone reports itself."},
-	"verdict.loss.burst_ratio": {name: "Burst ratio (BurstR)", quantity: loss, kinds: []string{"loss"}, inputs: []string{"burst_ratio"},
+	"verdict.loss.burst_ratio": {name: "Burst ratio (BurstR)", quantity: loss, kinds: []string{"loss"}, inputs: []string{"burst_ratio", "packets_lost", "packets_expected"},
 		formula: "Mean length of the runs of lost packets / the mean length that loss at random of the same rate would have, in the worse direction; 1 is random loss.", standard: "ITU-T G.107 §7.5"},
 	"verdict.loss.target_to_contact_percent": {name: "Packet loss, target to contact", unit: "%", quantity: loss, direction: "target_to_contact", kinds: []string{"loss"}, inputs: lossInputs,
 		formula: "100 · (lost + discarded) / expected packets that the target sent and the contact should have received.", rules: lossRules, band: lossBand},
@@ -212,8 +211,8 @@ var table = map[string]entry{
 		rules: oneWayRules, band: oneWayBand, more: ofDeadDirection},
 	"verdict.one_way_audio.spans[].confidence": {name: "Confidence that this time was dead", quantity: heard, kinds: deadKinds, formula: confidenceFormula, rules: oneWayRules, more: ofSpan},
 
-	"verdict.mos.avg": {name: "MOS, mean", quantity: score, kinds: []string{"mos"}, formula: "The mean of the scores of the direction that sounds worse; one score per report or poll. " + eModel, rules: nil, more: mosInputs},
-	"verdict.mos.min": {name: "MOS, lowest", quantity: score, kinds: []string{"mos"}, formula: "The lowest score of the direction that sounds worse. " + eModel, more: mosInputs},
+	"verdict.mos.avg": {name: "MOS over the call", quantity: score, kinds: []string{"mos"}, formula: "From the totals of the call, in the direction that sounds worse. " + eModel, more: mosInputs},
+	"verdict.mos.min": {name: "MOS of the worst interval", quantity: score, kinds: []string{"mos"}, formula: "The lowest score of one report or poll, in the direction that sounds worse. " + eModel, more: mosInputs},
 
 	"verdict.segments[].rtt_ms.min":                     segment("Round trip of this part, lowest", "ms", smallest, roundTrip),
 	"verdict.segments[].rtt_ms.p50":                     segment("Round trip of this part, median", "ms", median, roundTrip),
@@ -226,8 +225,9 @@ var table = map[string]entry{
 }
 
 const (
-	linkFormula = "How sure it is that this dialog belongs to the call: 1 where the platform said so or both carry the same id, less where it follows from numbers and times."
-	lossOfPart  = "100 · packets lost on this part / packets that entered it."
+	faultFormula = "0.9 where the end says itself that it sends nothing, or where servers split the way, the parts were measured and one has 70 % or more of the loss or the delay; 0.8 where a capture point splits the way so; 0.6 where both ends are sound and the way was not split. Of one-way audio: 0.8 or 0.6 times the confidence that the direction was dead; where nothing at all came from a party, that confidence."
+	linkFormula  = "How sure it is that this dialog belongs to the call: 1 where the platform said so or both carry the same id, less where it follows from numbers and times."
+	lossOfPart   = "100 · packets lost on this part / packets that entered it."
 )
 
 func delay(name, formula string) entry {
@@ -311,8 +311,22 @@ var values = map[string]entry{
 	"held_s":                      {name: "Length", unit: "s", formula: "From the re-INVITE or UPDATE that holds to the one that resumes.", standard: "RFC 3264 §8.4"},
 	"observations":                {name: "Observations", formula: "How often this witness saw audio arrive."},
 	"reports":                     {name: "Reports", formula: "Reports in a row that agree."},
-	"avg":                         {name: "MOS, mean", formula: eModel, quantity: score},
-	"min":                         {name: "MOS, lowest", formula: eModel, quantity: score},
+	"avg":                         {name: "MOS over the call", formula: eModel, quantity: score},
+	"min":                         {name: "MOS of the worst interval", formula: eModel, quantity: score},
+	"r":                           {name: "Transmission rating R", formula: eModel, standard: g107},
+	"confidence_alone":            {name: "Confidence without the contradiction", formula: confidenceFormula, quantity: heard},
+	"percent_other":               {name: "Packet loss by the other witness", unit: "%", formula: "100 · (lost + discarded) / expected packets, by the witness that the verdict does not follow.", quantity: loss},
+	"jitter_p50_ms_other":         {name: "Network jitter by the other witness, median", unit: "ms", formula: median, quantity: jitter},
+	"rtt_p50_ms":                  {name: "Round trip by one witness, median", unit: "ms", formula: median, quantity: roundTrip},
+	"rtt_p50_ms_other":            {name: "Round trip by the other witness, median", unit: "ms", formula: median, quantity: roundTrip},
+	"late_s":                      {name: "How late", unit: "s", formula: "From the final verdict to the last report that changed it."},
+	"share":                       {name: "Share with silence suppression", formula: "Reports or polls with so few packets as silence suppression sends / all whose rate is known, 0–1.", quantity: received},
+	"polls":                       {name: "Polls", formula: "Polls in which the app told the level of its microphone.", quantity: level},
+	"polls_silent":                {name: "Silent polls", formula: "Polls in which the microphone's level was below the silent level.", quantity: level},
+	"target_to_contact_percent":   {name: "Loss on this part, target to contact", unit: "%", formula: lossOfPart, quantity: loss, rules: lossRules},
+	"contact_to_target_percent":   {name: "Loss on this part, contact to target", unit: "%", formula: lossOfPart, quantity: loss, rules: lossRules},
+	"target_to_contact_jitter_ms": {name: "Jitter at the end of this part, target to contact", unit: "ms", formula: p95, quantity: jitter},
+	"contact_to_target_jitter_ms": {name: "Jitter at the end of this part, contact to target", unit: "ms", formula: p95, quantity: jitter},
 }
 
 // mosFigures are what a score was made with: means over its intervals.
@@ -320,13 +334,15 @@ var mosFigures = map[string]entry{
 	"scores":                {name: "Scores", formula: "Reports or polls that could be scored."},
 	"ie":                    {name: "Equipment impairment Ie", formula: "Of the codec; for Opus, which has no row, an estimate.", standard: "ITU-T G.113 Appendix I"},
 	"bpl":                   {name: "Packet-loss robustness Bpl", formula: "Of the codec with packet loss concealment; for Opus, which has no row, an estimate.", standard: "ITU-T G.113 Appendix I"},
+	"ie_eff":                {name: "Effective impairment Ie,eff", formula: "Ie + (95 − Ie) · Ppl / (Ppl / BurstR + Bpl), with 132 for 95 in fullband.", standard: "ITU-T G.107 (7-29)"},
+	"burst_r_assumed":       {name: "Burst ratio assumed", formula: "1: the runs of lost packets were not measured and the losses are taken as random."},
 	"burst_r":               {name: "Burst ratio BurstR", formula: "Mean length of the runs of lost packets / that of loss at random; 1 is random loss.", standard: "ITU-T G.107 §7.5"},
-	"rtt_ms":                {name: "Round trip", unit: "ms", formula: "Mean of the round trips that the scores were made with."},
+	"rtt_ms":                {name: "Round trip", unit: "ms", formula: "The median of the call."},
 	"one_way_delay_ms":      {name: "One-way delay", unit: "ms", formula: "RTT / 2 + jitter buffer + packetisation + look-ahead."},
-	"loss_percent":          {name: "Loss Ppl", unit: "%", formula: "Mean of the losses, with discards, that the scores were made with."},
-	"jitter_buffer_ms":      {name: "Jitter buffer", unit: "ms", formula: "Mean of the jitter buffers that the scores were made with."},
+	"loss_percent":          {name: "Loss Ppl", unit: "%", formula: "Lost and discarded packets / expected packets, over the call."},
+	"jitter_buffer_ms":      {name: "Jitter buffer", unit: "ms", formula: "Mean over the reports or polls that could be scored."},
 	"jitter_buffer_assumed": {name: "Jitter buffer assumed", formula: "1: no jitter buffer was reported and twice the jitter, at least 20 ms, was taken."},
-	"packetisation_ms":      {name: "Packetisation", unit: "ms", formula: "Default frame length of the codec.", standard: "RFC 3551 §4.5; RFC 7587"},
+	"packetisation_ms":      {name: "Packetisation", unit: "ms", formula: "Speech in one packet: by the timestamps of RTP, else as the receiver asked for (a=ptime), else the codec's default.", standard: "RFC 3551 §4.5; RFC 7587"},
 	"look_ahead_ms":         {name: "Look-ahead", unit: "ms", formula: "Of the codec."},
 	"r":                     {name: "Transmission rating R", formula: eModel, standard: g107},
 }
@@ -386,7 +402,7 @@ func mosInputs(s *subject, x *Explanation) {
 		return
 	}
 	x.Inputs = nil
-	for _, name := range []string{"scores", "ie", "bpl", "burst_r", "loss_percent", "rtt_ms", "jitter_buffer_ms", "packetisation_ms", "look_ahead_ms", "one_way_delay_ms", "jitter_buffer_assumed", "r"} {
+	for _, name := range []string{"scores", "ie", "bpl", "burst_r", "burst_r_assumed", "loss_percent", "ie_eff", "rtt_ms", "jitter_buffer_ms", "packetisation_ms", "look_ahead_ms", "one_way_delay_ms", "jitter_buffer_assumed", "r"} {
 		if v, there := m.Inputs[name]; there {
 			x.Inputs = append(x.Inputs, Input{mosFigures[name].name, v, mosFigures[name].unit})
 		}
@@ -436,7 +452,7 @@ func narrow(s *subject, x *Explanation, direction string, kinds []string) {
 	for _, i := range places {
 		x.Evidence = append(x.Evidence, i+1)
 	}
-	x.Inputs = s.inputs(places, "confidence", "dead_s", "packets_sent", "packets_at_monitor", "observations")
+	x.Inputs = s.inputs(places, "confidence", "confidence_alone", "dead_s", "packets_sent", "packets_at_monitor", "observations")
 }
 
 // ofSegment says which part of the way it is.
@@ -450,6 +466,10 @@ func ofSegment(s *subject, x *Explanation) {
 func ofEvidence(s *subject, x *Explanation) {
 	e := s.verdict().Evidence[s.index[0]]
 	x.Evidence = []int{s.index[0] + 1}
+	if e.Kind == "fault" {
+		x.Formula, x.Rules, x.Source = faultFormula, nil, nil
+		return
+	}
 	if e.Side == "" {
 		return
 	}
