@@ -51,12 +51,12 @@ const header = (text, name) => new RegExp(`^${name}:[ \t]*(.*?)\r?$`, 'im').exec
 const put = (text, host) => sip.socket.send(text, 5060, host);
 const body = (sdp) => (sdp ? `Content-Type: application/sdp${CRLF}Content-Length: ${Buffer.byteLength(sdp)}${CRLF}${CRLF}${sdp}` : `Content-Length: 0${CRLF}${CRLF}`);
 function request(method, cseq, branch, sdp) {
-  const { host, name, tag, peer, peerName, peerTag, callID } = sip;
+  const { host, name, tag, peer, peerName, peerTag, callID, route } = sip;
   // Of a dialog's two sides each says itself in From.
   return [
     `${method} ${user(peerName, peer)} SIP/2.0`, `Via: SIP/2.0/UDP ${host}:5060;branch=${branch};rport`, 'Max-Forwards: 70',
     `From: <${user(name, host)}>;tag=${tag}`, `To: <${user(peerName, peer)}>${peerTag ? `;tag=${peerTag}` : ''}`, `Call-ID: ${callID}`, `CSeq: ${cseq} ${method}`,
-    `Contact: <${user(name, host)}>`, `User-Agent: Chromium ${browser?.version() ?? ''}`.trim(), body(sdp),
+    `Contact: <${user(name, host)}>`, ...(route ? [`Route: ${route}`] : []), `User-Agent: Chromium ${browser?.version() ?? ''}`.trim(), body(sdp),
   ].join(CRLF);
 }
 // A transaction: sent again until somebody answers; an INVITE's final answer is acknowledged.
@@ -70,7 +70,7 @@ async function transact(method, sdp) {
   let done = false;
   answer.then(() => (done = true));
   for (let wait = T1, n = 0; !done && !heardOf && n < 8; wait = Math.min(wait * 2, 4000), n++) {
-    put(text, sip.peer);
+    put(text, sip.proxy ?? sip.peer);
     await Promise.race([answer, sleep(wait)]);
     if (method === 'BYE' && n === 3) return null; // nobody there
   }
@@ -78,8 +78,9 @@ async function transact(method, sdp) {
   sip.peerTag = /tag=([^;\s]+)/.exec(header(got, 'To'))?.[1];
   const status = Number(got.split(' ')[1]);
   if (method === 'INVITE') {
+    sip.route = header(got, 'Record-Route'); // one proxy, one route
     sip.ack = request('ACK', cseq, 'z9hG4bK' + Math.random().toString(36).slice(2, 12));
-    put(sip.ack, sip.peer);
+    put(sip.ack, sip.proxy ?? sip.peer);
   }
   return { status, sdp: got.slice(got.indexOf(CRLF + CRLF) + 4), at: Date.now() };
 }
@@ -132,8 +133,8 @@ const can = {
     await page.close();
     await visit();
   },
-  invite: async ({ peer, name, callID, sdp }) => {
-    Object.assign(sip, { peer, peerName: name, callID });
+  invite: async ({ peer, name, callID, sdp, proxy }) => {
+    Object.assign(sip, { peer, peerName: name, callID, proxy });
     return transact('INVITE', sdp);
   },
   reinvite: ({ sdp }) => transact('INVITE', sdp),

@@ -13,6 +13,7 @@ type scenario struct {
 	class, fault, trap string
 	codecs             []string // in order of preference, as browsers name them
 	dtx, encrypted     bool
+	gateway            bool      // b is a phone behind rtpengine
 	feedback           bool      // with RTP header extensions and transport-wide congestion control
 	receiveOnly        string    // the side that has no microphone by design
 	sounds             [2]string // of a's and b's microphone
@@ -35,7 +36,7 @@ type step struct {
 
 func (s *scenario) truth() verdicts.Truth {
 	t := verdicts.Truth{
-		Name: s.name, MadeWith: []string{chromiumVersion()}, What: s.what, Class: s.class, Fault: s.fault, Trap: s.trap,
+		Name: s.name, MadeWith: s.madeWith(), What: s.what, Class: s.class, Fault: s.fault, Trap: s.trap,
 		Codec: s.codecs[0], ClockRate: 48000, Bandwidth: "full", Expect: s.expect,
 	}
 	switch s.codecs[0] {
@@ -51,6 +52,14 @@ func (s *scenario) truth() verdicts.Truth {
 		t.Witnesses = append(t.Witnesses, "monitor")
 	}
 	return t
+}
+
+func (s *scenario) madeWith() []string {
+	made := []string{chromiumVersion()}
+	if s.gateway {
+		made = append(made, "Kamailio 5.6.3", "rtpengine 10.5.3", "baresip 1.0.0")
+	}
+	return made
 }
 
 // Short names of what the path does.
@@ -177,7 +186,7 @@ func pcm(codec string) func(*scenario) { return func(s *scenario) { s.codecs = [
 
 func scenarios() []*scenario {
 	var all []*scenario
-	for _, part := range [][]*scenario{cleans(), oneWays(), disturbed(), traps()} {
+	for _, part := range [][]*scenario{cleans(), oneWays(), disturbed(), traps(), gateways()} {
 		all = append(all, part...)
 	}
 	return all
@@ -315,5 +324,56 @@ func traps() []*scenario {
 			s.steps = []step{{14, reload("a")}}
 			s.expect.Jitter, s.expect.Loss, s.expect.Overall = "", "", ""
 		}),
+	}
+}
+
+// Of calls through a gateway the media towards the page are encrypted, those
+// towards the phone are plain; the monitor sees both as they enter and leave the
+// middle, and the page gives its statistics.
+func gateways() []*scenario {
+	call := func(name, kind, what string, way path.Config, expect verdicts.Expectations, with func(*scenario)) *scenario {
+		return clean(name, what, func(s *scenario) {
+			way.Server, way.Seed = true, 13
+			s.gateway, s.encrypted, s.codecs, s.stats, s.path, s.expect = true, true, []string{"PCMU"}, "a", way, expect
+			if kind != "none" {
+				s.class, s.fault = "fault", kind
+			}
+			if with != nil {
+				with(s)
+			}
+		})
+	}
+	// legs delays each leg by ms each way; more is added to one of the four ways.
+	legs := func(ms float64, add func(*path.Config)) path.Config {
+		c := path.Config{AOut: list{delay(ms)}, AIn: list{delay(ms)}, BOut: list{delay(ms)}, BIn: list{delay(ms)}}
+		if add != nil {
+			add(&c)
+		}
+		return c
+	}
+	at := func(e verdicts.Expectations, side string) verdicts.Expectations {
+		e.FaultSide = side
+		e.MayBe = map[string][]string{"fault_side": {side, "network"}} // the leg is named, or that it is the way
+		return e
+	}
+	return []*scenario{
+		call("gw-clean-pcmu", "none", "a page calls a phone through rtpengine, nothing is wrong: PCMU", legs(15, nil), good, nil),
+		call("gw-clean-opus", "none", "a page calls a phone through rtpengine, nothing is wrong: Opus", legs(10, nil), good, func(s *scenario) { s.codecs = []string{"opus"} }),
+		call("gw-oneway-page-leg", "one_way", "RTP from rtpengine to the page is blocked from 10 s on", legs(15, func(c *path.Config) { c.AIn = append(c.AIn, block("rtp", 10, 0)) }),
+			at(oneWay(toTarget, 10), "target"), nil),
+		call("gw-oneway-page-uplink", "one_way", "RTP from the page to rtpengine is blocked from the start", legs(15, func(c *path.Config) { c.AOut = append(c.AOut, block("rtp", 0, 0)) }),
+			at(oneWay(toContact, 0), "target"), nil),
+		call("gw-oneway-phone-leg", "one_way", "RTP from rtpengine to the phone is blocked from 10 s on", legs(15, func(c *path.Config) { c.BIn = append(c.BIn, block("rtp", 10, 0)) }),
+			at(oneWay(toContact, 10), "contact"), nil),
+		call("gw-oneway-phone-uplink", "one_way", "RTP from the phone to rtpengine is blocked from the start", legs(15, func(c *path.Config) { c.BOut = append(c.BOut, block("rtp", 0, 0)) }),
+			at(oneWay(toTarget, 0), "contact"), nil),
+		call("gw-delay-page-leg", "delay", "the page is 120 ms each way away from rtpengine, the phone 10 ms", legs(10, func(c *path.Config) { c.AOut, c.AIn = list{delay(120)}, list{delay(120)} }),
+			at(verdicts.Expectations{OneWay: "none", Delay: "bad", Jitter: "good", Loss: "good", Overall: "bad"}, "target"), nil),
+		call("gw-loss-phone-leg", "mixed", "6 % of the media between rtpengine and the phone are lost in both directions, and it is 60 ms each way away",
+			legs(10, func(c *path.Config) {
+				c.BOut, c.BIn = list{delay(60), lose(6)}, list{delay(60), lose(6)}
+			}), at(verdicts.Expectations{OneWay: "none", Delay: "acceptable", Loss: "unacceptable", Overall: "unacceptable"}, "contact"), nil),
+		call("gw-loss-page-leg", "loss", "7 % of the media from rtpengine to the page are lost", legs(15, func(c *path.Config) { c.AIn = append(c.AIn, lose(7)) }),
+			at(verdicts.Expectations{OneWay: "none", Delay: "good", Loss: "unacceptable", Overall: "unacceptable"}, "target"), nil),
 	}
 }
