@@ -199,6 +199,9 @@ type emitter struct {
 // seqBits is how many bits of an outcome's number are not the offset of its input.
 const seqBits = 20
 
+// InputOffset is the offset of the input that the outcome with a number is of.
+func InputOffset(seq int64) int64 { return seq >> seqBits }
+
 // emit numbers an outcome offset<<20 | n, n counting the outcomes of all records
 // of the batch at that offset. Should a batch cause more than 2^20 outcomes, or
 // an offset pass 2^43, numbering runs on by one: a later outcome always has a

@@ -19,14 +19,15 @@ import (
 type ReplayedPartition struct {
 	Topic  string
 	Number int32
-	// From and End are the offsets that are read, End exclusive.
-	From, End int64
-	// Trimmed says that records before From are gone, or were left out: the state
-	// at From is not the one that the processors had there.
-	Trimmed bool
+	// From and End are the offsets that are read, End exclusive. Start is the first
+	// one that Kafka still holds.
+	Start, From, End int64
 	// FirstAt is when Kafka took the record at From.
 	FirstAt time.Time
 }
+
+// Trimmed says that retention has taken what was before the range.
+func (p ReplayedPartition) Trimmed() bool { return p.From > 0 && p.From == p.Start }
 
 // ReplayDeps is what a replay works with.
 type ReplayDeps struct {
@@ -39,6 +40,9 @@ type ReplayDeps struct {
 	// dead letters, in their order. Partitions call it side by side. An error
 	// ends the replay.
 	Emit func(ReplayedPartition, *kgo.Record) error
+	// Ended, where it is not nil, is told that the machine of a partition was given
+	// everything. Partitions call it side by side.
+	Ended func(ReplayedPartition) error
 	// Progress, where it is not nil, is told how many Kafka records of how many
 	// were read. Partitions call it side by side.
 	Progress func(done, total int64)
@@ -100,6 +104,10 @@ func (p *Processor) replayRange(ctx context.Context, topics []string, from, unti
 		}
 		return listed, nil
 	}
+	starts, err := list(time.Time{}, adm.ListStartOffsets)
+	if err != nil {
+		return nil, err
+	}
 	begins, err := list(from, adm.ListStartOffsets)
 	if err != nil {
 		return nil, err
@@ -111,9 +119,10 @@ func (p *Processor) replayRange(ctx context.Context, topics []string, from, unti
 	var parts []ReplayedPartition
 	for _, topic := range topics {
 		for _, end := range ends[topic] {
+			start, _ := starts.Lookup(topic, end.Partition)
 			begin, ok := begins.Lookup(topic, end.Partition)
 			if ok && begin.Offset < end.Offset {
-				parts = append(parts, ReplayedPartition{Topic: topic, Number: end.Partition, From: begin.Offset, End: end.Offset, Trimmed: begin.Offset > 0})
+				parts = append(parts, ReplayedPartition{Topic: topic, Number: end.Partition, Start: start.Offset, From: begin.Offset, End: end.Offset})
 			}
 		}
 	}
@@ -154,5 +163,8 @@ func (p *Processor) replayPartition(ctx context.Context, part ReplayedPartition,
 		return cause
 	}
 	progress(part.End)
-	return err
+	if err != nil || state == nil || deps.Ended == nil {
+		return err
+	}
+	return deps.Ended(part)
 }

@@ -23,6 +23,7 @@ func (r *rig) replayed(from, until time.Time) (undisturbed, []ReplayedPartition)
 	var mu sync.Mutex
 	var parts []ReplayedPartition
 	var last, total int64
+	ended := 0
 	err := Replay(r.t.Context(), testConfig("replay"), ReplayDeps{
 		Bus: r.bus, Topics: inputTopics,
 		Machine: func(p ReplayedPartition) Machine {
@@ -37,6 +38,12 @@ func (r *rig) replayed(from, until time.Time) (undisturbed, []ReplayedPartition)
 			u.add(rec)
 			return nil
 		},
+		Ended: func(ReplayedPartition) error {
+			mu.Lock()
+			defer mu.Unlock()
+			ended++
+			return nil
+		},
 		Progress: func(done, all int64) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -45,6 +52,7 @@ func (r *rig) replayed(from, until time.Time) (undisturbed, []ReplayedPartition)
 	}, from, until)
 	require.NoError(r.t, err)
 	require.Equal(r.t, total, last, "progress ends at its end")
+	require.Equal(r.t, len(parts), ended)
 	return u, parts
 }
 
@@ -83,7 +91,7 @@ func TestReplayIsWhatWasWritten(t *testing.T) {
 	require.Equal(t, written.dead, all.dead)
 	require.Len(t, parts, 2*testPartitions)
 	for _, p := range parts {
-		require.False(t, p.Trimmed)
+		require.False(t, p.Trimmed())
 		require.True(t, p.FirstAt.Equal(began), "%s", p.FirstAt)
 	}
 
@@ -99,7 +107,7 @@ func TestReplayIsWhatWasWritten(t *testing.T) {
 	tail, parts := r.replayed(began.Add(time.Second), time.Time{})
 	require.Len(t, parts, 2*testPartitions)
 	for _, p := range parts {
-		require.True(t, p.Trimmed)
+		require.False(t, p.Trimmed(), "what is before was left out, it is not gone")
 		require.EqualValues(t, 120, p.From)
 		require.True(t, p.FirstAt.Equal(began.Add(time.Minute)), "%s", p.FirstAt)
 	}
@@ -119,7 +127,7 @@ func TestReplayIsWhatWasWritten(t *testing.T) {
 	_, err := kadm.NewClient(r.client).DeleteRecords(t.Context(), gone)
 	require.NoError(t, err)
 	trimmed, parts := r.replayed(time.Time{}, time.Time{})
-	require.True(t, parts[0].Trimmed)
+	require.True(t, parts[0].Trimmed())
 	require.Equal(t, tail.outcomes, trimmed.outcomes)
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -229,17 +230,13 @@ func isTerminal(f *os.File) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// link is where the portal shows a call.
-func (i *importer) link(callID string) string {
-	base := i.s.API.PublicURL
+// callLink is where the portal of the `up` that listens on apiAddr shows a call.
+func (s *settings) callLink(apiAddr, company, callID string) string {
+	base := s.API.PublicURL
 	if base == "" {
-		addr := i.apiAddr
-		if addr == "" {
-			addr = i.s.API.Listen
-		}
-		base = "http://" + reachable(addr)
+		base = "http://" + reachable(cmp.Or(apiAddr, s.API.Listen))
 	}
-	return base + "/c/" + i.company + "/calls/" + callID
+	return base + "/c/" + company + "/calls/" + callID
 }
 
 // passedOver names what of a file could not be used.
@@ -258,7 +255,7 @@ func (i *importer) print(calls []ingest.ImportedCall, asJSON bool) error {
 	out := i.cmd.OutOrStdout()
 	if !asJSON {
 		for _, call := range calls {
-			fmt.Fprintf(out, "%s  %s\n", filepath.Base(call.File), i.link(call.CallID))
+			fmt.Fprintf(out, "%s  %s\n", filepath.Base(call.File), i.s.callLink(i.apiAddr, i.company, call.CallID))
 		}
 		for _, f := range i.files {
 			fmt.Fprintf(out, "%s  %d records%s\n", filepath.Base(f.File), f.Records, passedOver(f.PassedOver))
@@ -275,7 +272,7 @@ func (i *importer) print(calls []ingest.ImportedCall, asJSON bool) error {
 	}
 	lines := make([]line, 0, len(calls))
 	for _, call := range calls {
-		lines = append(lines, line{call.File, call.CallID, i.link(call.CallID)})
+		lines = append(lines, line{call.File, call.CallID, i.s.callLink(i.apiAddr, i.company, call.CallID)})
 	}
 	return writeJSON(out, lines)
 }

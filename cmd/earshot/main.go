@@ -36,7 +36,7 @@ func root() *cobra.Command {
 	addSettings(cmd.PersistentFlags())
 	cmd.AddCommand(
 		upCommand(), ingestCommand(), processCommand(), sinkCommand(), apiCommand(),
-		importCommand(), demoCommand(), migrateCommand(), keysCommand(), configCommand(), rulesCommand(), doctorCommand(),
+		importCommand(), replayCommand(), demoCommand(), migrateCommand(), keysCommand(), configCommand(), rulesCommand(), doctorCommand(),
 		engineCommand(), versionCommand(),
 	)
 	return cmd
