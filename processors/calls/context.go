@@ -17,6 +17,13 @@ func (v *verdictOf) unanswered() {
 	}
 }
 
+// late says that the verdict was made again, and why.
+func (v *verdictOf) late(nowUs int64) {
+	c := v.c
+	v.say("late_reports", -1, "", c.lateUs, map[string]float64{"late_s": float64(nowUs-c.phaseUs) / float64(second)},
+		"This verdict was made anew at %s, because reports arrived up to %s after the final one.", clock(nowUs), seconds(nowUs-c.phaseUs))
+}
+
 // contextOfCall says what is so of the whole call.
 func (v *verdictOf) contextOfCall() {
 	c := v.c
@@ -117,7 +124,7 @@ func (v *verdictOf) lossContradiction(d int) {
 
 func (v *verdictOf) jitterContradiction(d int) {
 	a, b := &v.c.dir[d].jitter, &v.c.dir[d].jitterRemote
-	if a.Count < 3 || b.Count < 3 || !differ(a.Quantile(0.5), b.Quantile(0.5), 10, 0.5) {
+	if v.find[d].dead || a.Count < 3 || b.Count < 3 || !differ(a.Quantile(0.5), b.Quantile(0.5), 10, 0.5) {
 		return
 	}
 	v.say("contradiction", d, v.side(1-d), v.c.connectedUs, map[string]float64{"jitter_p50_ms": a.Quantile(0.5), "jitter_p50_ms_other": b.Quantile(0.5)},

@@ -71,6 +71,9 @@ func (h *handler) live() {
 		c.startedUs = h.at()
 	}
 	c.changed, h.root.changed = true, true
+	if h.root.phase == phaseFinal && h.root.lateUs == 0 {
+		h.root.lateUs = h.at()
+	}
 }
 
 // connect marks the answer: from here on audio is owed in both directions.

@@ -223,28 +223,24 @@ func (v *verdictOf) stretchSentence(s stretch, p *telemetry.PathSegment) {
 	var said []string
 	if s.rtt != nil {
 		values["p50_ms"], values["p95_ms"] = s.rtt.P50, s.rtt.P95
-		said = append(said, fmt.Sprintf("the round trip took %.0f ms in the median (95th percentile %.0f ms)", s.rtt.P50, s.rtt.P95))
+		said = append(said, fmt.Sprintf("round trip %.0f ms in the median, %.0f ms at the 95th percentile", s.rtt.P50, s.rtt.P95))
 	}
-	way := func(name, unit string, there, back *float64) {
-		switch {
-		case there != nil && back != nil:
-			said = append(said, fmt.Sprintf("%s was %.1f %s towards the contact and %.1f %s towards the target", name, *there, unit, *back, unit))
-		case there != nil:
-			said = append(said, fmt.Sprintf("%s was %.1f %s towards the contact", name, *there, unit))
-		case back != nil:
-			said = append(said, fmt.Sprintf("%s was %.1f %s towards the target", name, *back, unit))
+	both := func(name, unit, there, back string, a, b *float64) {
+		var ways []string
+		if a != nil {
+			values[there] = *a
+			ways = append(ways, fmt.Sprintf("%.1f %s towards the contact", *a, unit))
+		}
+		if b != nil {
+			values[back] = *b
+			ways = append(ways, fmt.Sprintf("%.1f %s towards the target", *b, unit))
+		}
+		if len(ways) > 0 {
+			said = append(said, name+" "+strings.Join(ways, ", "))
 		}
 	}
-	way("loss", "%", p.TargetToContactLossPercent, p.ContactToTargetLossPercent)
-	way("jitter at its end", "ms", p.TargetToContactJitterMs, p.ContactToTargetJitterMs)
-	for key, x := range map[string]*float64{
-		"target_to_contact_percent": p.TargetToContactLossPercent, "contact_to_target_percent": p.ContactToTargetLossPercent,
-		"target_to_contact_jitter_ms": p.TargetToContactJitterMs, "contact_to_target_jitter_ms": p.ContactToTargetJitterMs,
-	} {
-		if x != nil {
-			values[key] = *x
-		}
-	}
+	both("loss", "%", "target_to_contact_percent", "contact_to_target_percent", p.TargetToContactLossPercent, p.ContactToTargetLossPercent)
+	both("jitter", "ms", "target_to_contact_jitter_ms", "contact_to_target_jitter_ms", p.TargetToContactJitterMs, p.ContactToTargetJitterMs)
 	if len(said) == 0 {
 		return
 	}
@@ -252,7 +248,7 @@ func (v *verdictOf) stretchSentence(s stretch, p *telemetry.PathSegment) {
 	if s.toward >= 0 {
 		side = v.c.side(s.toward)
 	}
-	v.say("segment", -1, side, v.c.connectedUs, values, "%s %s: %s.", capital(s.place()), strings.Join(said, ", "), p.Band).until(v.endUs)
+	v.say("segment", -1, side, v.c.connectedUs, values, "%s: %s: %s.", capital(s.place()), strings.Join(said, "; "), p.Band).until(v.endUs)
 }
 
 // blame is where a fault lies, how sure that is, and why.

@@ -19,6 +19,9 @@ const (
 	// A first report this long after the answer may cover more than the call's
 	// beginning: what it has summed up is not known.
 	firstReportUs = 30 * second
+	// The time between two sender reports that tell the clock: a shorter one is
+	// too coarse, in a longer one a 90 kHz timestamp may have gone round.
+	minClockS, maxClockS = 2, 600
 	// Packets per second that a first packet count may stand for.
 	maxPacketRate = 200
 )
@@ -31,6 +34,17 @@ func tapID(agent, src, dst string) uint32 {
 	}
 	h := hash64(agent, src, dst)
 	return uint32(h>>32) ^ uint32(h)
+}
+
+// tapOfCopies stands for Earshot itself where both parties send it copies of
+// their RTCP.
+const tapOfCopies = 1
+
+func (h *handler) tapOf(p *telemetry.RTCPPacket) uint32 {
+	if h.rec.Source.GetKind() == telemetry.Source_KIND_RTCP {
+		return tapOfCopies
+	}
+	return tapID(h.rec.Source.GetAgent(), p.Src, p.Dst)
 }
 
 // partyOf says which party sent a packet: by the media addresses of the SDP,
@@ -175,7 +189,7 @@ func (h *handler) rtcp(p *telemetry.RTCPPacket) {
 		return
 	}
 	before := c.dir[s].srSent
-	tap := tapID(h.rec.Source.GetAgent(), p.Src, p.Dst)
+	tap := h.tapOf(p)
 	for _, sr := range p.SenderReports {
 		if sr != nil && sr.Ssrc != 0 {
 			h.senderReport(s, sr, tap, p)
@@ -278,6 +292,26 @@ func (h *handler) senderReport(s int, sr *telemetry.SenderReport, tap uint32, p 
 		}
 	}
 	st.packetCount, st.hasCount = sr.PacketCount, true
+	st.tellClock(sr)
+}
+
+// tellClock learns the RTP clock from two sender reports of a stream, whose codec
+// nobody may have told: what the timestamp grew by in the time between them.
+func (st *stream) tellClock(sr *telemetry.SenderReport) {
+	if st.firstNTP == 0 || sr.Ntp <= st.firstNTP {
+		st.firstNTP, st.firstRTP = sr.Ntp, sr.RtpTimestamp
+		return
+	}
+	seconds := float64(sr.Ntp-st.firstNTP) / (1 << 32)
+	if st.measuredClock != 0 || seconds < minClockS || seconds > maxClockS {
+		return
+	}
+	rate := float64(sr.RtpTimestamp-st.firstRTP) / seconds
+	for _, known := range []float64{8000, 16000, 44100, 48000, 90000} {
+		if math.Abs(rate-known) <= 0.02*known {
+			st.measuredClock = uint32(known)
+		}
+	}
 }
 
 // roundTrip measures the way to reporter s by its answer to the report lsr of
@@ -311,19 +345,25 @@ func (h *handler) roundTrip(s int, st *stream, tap uint32, p *telemetry.RTCPPack
 		return ms, ok
 	}
 	ms, ok := quality.LegRTT(sr.atUs, h.at(), dlsr)
+	if tap == tapOfCopies {
+		// Each copy took its own way here, which has nothing to do with that of the
+		// call: in the sum of both legs they cancel, a single leg is no measure.
+		ms = float64(h.at()-sr.atUs)/1000 - float64(dlsr)*1000/65536
+		ok = math.Abs(ms) <= float64(quality.MaxRTT.Milliseconds())
+	}
 	if !ok {
 		return 0, false
 	}
 	t := c.tap(tap)
 	t.legMs[s], t.legUs[s] = ms, h.at()
-	if h.settled() {
+	if h.settled() && tap != tapOfCopies {
 		t.hist[s].Add(ms)
 	}
 	if t.legUs[1-s] == 0 || h.at()-t.legUs[1-s] > legFreshUs {
 		return 0, false
 	}
 	total := t.legMs[0] + t.legMs[1]
-	if total <= 0 {
+	if total <= 0 || total > float64(quality.MaxRTT.Milliseconds()) {
 		return 0, false
 	}
 	h.addRTT(total, -1)
@@ -403,6 +443,9 @@ func (h *handler) reportBlock(s int, b *telemetry.ReceptionReport, tap uint32, p
 	name, clock := c.codecOf(st.payloadType, st.hasPT)
 	if st.clockRate != 0 {
 		clock = st.clockRate
+	}
+	if clock == 0 {
+		clock = st.measuredClock
 	}
 	jitter := nan
 	if ms, ok := quality.JitterMs(b.Jitter, clock); ok && ms < 60_000 {

@@ -62,6 +62,7 @@ type call struct {
 	cancelled   bool  // ended by CANCEL; a 200 that crossed it revives the call
 	transferUs  int64 // the newest transfer
 	earlyUs     int64 // first media before an answer
+	lateUs      int64 // when the first report is of that came after the final verdict
 
 	hasSIP, hasStats, hasEvents, hasMedia bool
 	sipCallIDs                            []string
@@ -246,6 +247,10 @@ type stream struct {
 	payloadType uint32
 	hasPT       bool
 	clockRate   uint32
+	// The first sender report, and the clock that later ones tell by it; 0 unknown.
+	firstNTP      uint64
+	firstRTP      uint32
+	measuredClock uint32
 
 	// The most packets per second that a receiver counted in an interval.
 	rate float64
@@ -510,6 +515,7 @@ func (c *call) code(x *coder) {
 	x.flag(&c.cancelled)
 	x.i64(&c.transferUs)
 	x.i64(&c.earlyUs)
+	x.i64(&c.lateUs)
 	x.flag(&c.hasSIP)
 	x.flag(&c.hasStats)
 	x.flag(&c.hasEvents)
@@ -675,6 +681,9 @@ func (d *direction) code(x *coder) {
 		x.u32(&s.payloadType)
 		x.flag(&s.hasPT)
 		x.u32(&s.clockRate)
+		x.u64(&s.firstNTP)
+		x.u32(&s.firstRTP)
+		x.u32(&s.measuredClock)
 		x.f64(&s.rate)
 		x.u32(&s.rtpBase)
 		x.flag(&s.hasRTPBase)

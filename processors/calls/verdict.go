@@ -23,6 +23,9 @@ func (h *handler) version(nowUs int64, final bool) {
 		endUs = c.endedUs
 	}
 	v := newVerdict(c, h.rules, endUs)
+	if c.phase == phaseFinal && c.lateUs != 0 {
+		v.late(nowUs)
+	}
 	out := &telemetry.Call{
 		State:       "live",
 		Direction:   c.direction,

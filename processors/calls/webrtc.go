@@ -317,7 +317,8 @@ func (h *handler) remote(l *leg, s *telemetry.WebRTCSample, out *sampleBox, sent
 		}
 		if r.JitterS != nil && *r.JitterS >= 0 {
 			out.sample.JitterMs = out.value(*r.JitterS * 1000)
-			if h.settled() && (r.TimestampUs != l.remoteStampUs || l.remoteCount == 0) && sent > 0 {
+			talks := sent*float64(second) >= h.rules.DTXPacketsPerSecond*float64(h.at()-prevUs) // the spacing of comfort noise is no jitter
+			if h.settled() && (r.TimestampUs != l.remoteStampUs || l.remoteCount == 0) && sent > 0 && talks {
 				c.dir[p].jitterRemote.Add(*r.JitterS * 1000)
 			}
 		}
