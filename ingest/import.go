@@ -36,6 +36,10 @@ import (
 // ErrFileFormat is returned for a file that is no capture and no dump.
 var ErrFileFormat = errors.New("ingest: neither pcap, pcapng, HEP, getStats lines nor a dump of webrtc-internals or rtcstats")
 
+// ErrGzip is returned for a compressed file that is damaged or cut off. Of a
+// capture, what is before the damage is imported.
+var ErrGzip = errors.New("ingest: the gzip is damaged or cut off")
+
 // ImportConfig says what to import.
 type ImportConfig struct {
 	Files    []string // pcap, pcapng, HEP dumps, getStats JSONL, dumps of webrtc-internals and rtcstats; gzip or plain
@@ -188,10 +192,24 @@ func plain(file io.ReadCloser, done *atomic.Int64) (io.ReadCloser, error) {
 	z, err := gzip.NewReader(b)
 	if err != nil {
 		file.Close()
-		return nil, fmt.Errorf("cannot unpack gzip: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrGzip, err)
 	}
-	return &readCloser{z, file}, nil
+	return &readCloser{unpacked{z}, file}, nil
 }
+
+// unpacked is what is in a gzip.
+type unpacked struct{ z *gzip.Reader }
+
+func (u unpacked) Read(b []byte) (int, error) {
+	n, err := u.z.Read(b)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("%w: %w", ErrGzip, err)
+	}
+	return n, err
+}
+
+// damaged says whether an error tells of damage before which a capture was read.
+func damaged(err error) bool { return errors.Is(err, pcap.ErrCorrupt) || errors.Is(err, ErrGzip) }
 
 type readCloser struct {
 	io.Reader
@@ -320,6 +338,7 @@ func (f *fileImport) survey(sum hash.Hash) (format, *mediaHistory, error) {
 	b := bufio.NewReaderSize(io.TeeReader(r, sum), 64<<10)
 	kind := sniff(b)
 	history := newMediaHistory(f.company, f.waiting, f.bindings, f.correlation)
+	var damage error
 	switch kind {
 	case formatUnknown:
 		return kind, nil, ErrFileFormat
@@ -332,16 +351,20 @@ func (f *fileImport) survey(sum hash.Hash) (format, *mediaHistory, error) {
 				}
 			}
 			return nil
-		}); errors.Is(err, pcap.ErrCorrupt) {
-			if f.warn != nil {
-				f.warn(err)
-			}
+		}); damaged(err) {
+			damage = err
 		} else if err != nil {
 			return kind, nil, err
 		}
 	}
 	if _, err := io.Copy(io.Discard, b); err != nil {
-		return kind, nil, err
+		if kind != formatCapture && kind != formatHEP || !damaged(err) {
+			return kind, nil, err
+		}
+		damage = err
+	}
+	if damage != nil && f.warn != nil {
+		f.warn(damage)
 	}
 	return kind, history, nil
 }
@@ -621,7 +644,7 @@ func (f *fileImport) capture(r io.Reader, kind format, history *mediaHistory) er
 			return f.rtp(history, streams, u)
 		}
 	})
-	if err != nil && !errors.Is(err, pcap.ErrCorrupt) {
+	if err != nil && !damaged(err) {
 		return err
 	}
 	for _, interval := range streams.Flush(time.Time{}) {

@@ -42,14 +42,33 @@ func importBytes(t testing.TB, name string, content []byte) (records []*telemetr
 // importAll also gives what was passed over, by reason.
 func importAll(t testing.TB, name string, content []byte) (records []*telemetry.Record, calls []ImportedCall, passed map[string]int, err error) {
 	t.Helper()
-	f := fileImport{
-		company: "default", name: name, receivedUs: at(0), waiting: DefaultConfig().Waiting, bindings: DefaultConfig().Bindings, correlation: defaultCorrelation(),
-		open: func() (io.ReadCloser, error) { return plain(io.NopCloser(bytes.NewReader(content)), &atomic.Int64{}) },
-		emit: func(r *telemetry.Record) error { records = append(records, r); return nil },
-		warn: func(err error) { t.Log(err) },
-	}
+	f := importOf(name, content, &records)
+	f.warn = func(err error) { t.Log(err) }
 	calls, err = f.run()
 	return records, calls, f.passed, err
+}
+
+// importOf is the import of one file, whose records are appended.
+func importOf(name string, content []byte, records *[]*telemetry.Record) *fileImport {
+	return &fileImport{
+		company: "default", name: name, receivedUs: at(0), waiting: DefaultConfig().Waiting, bindings: DefaultConfig().Bindings, correlation: defaultCorrelation(),
+		open: func() (io.ReadCloser, error) { return plain(io.NopCloser(bytes.NewReader(content)), &atomic.Int64{}) },
+		emit: func(r *telemetry.Record) error { *records = append(*records, r); return nil },
+	}
+}
+
+// gzipped packs content.
+func gzipped(t testing.TB, content []byte) []byte {
+	t.Helper()
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if _, err := z.Write(content); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return packed.Bytes()
 }
 
 // kinds counts records by body.
@@ -150,25 +169,56 @@ func TestImportIsDeterministic(t *testing.T) {
 // Compressed or not, it is the same capture.
 func TestImportGzip(t *testing.T) {
 	content := fixture(t, "captures/short_4s_oneway_AB/mid.pcap")
-	var packed bytes.Buffer
-	z := gzip.NewWriter(&packed)
-	if _, err := z.Write(content); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
 	a, _, err := importBytes(t, "mid.pcap", content)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, _, err := importBytes(t, "mid.pcap", packed.Bytes())
+	b, _, err := importBytes(t, "mid.pcap.gz", gzipped(t, content))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(a) != len(b) || a[0].Timeline.Id != b[0].Timeline.Id {
 		t.Errorf("%d records on %s, %d on %s", len(a), a[0].Timeline.Id, len(b), b[0].Timeline.Id)
 	}
+}
+
+// Of a gzip that is cut off or damaged, what is before counts, and it is told.
+func TestImportDamagedGzip(t *testing.T) {
+	content := fixture(t, "captures/short_4s_oneway_AB/mid.pcap")
+	whole, _, err := importBytes(t, "mid.pcap", content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, damage := range map[string]func([]byte) []byte{
+		"cut off":      func(b []byte) []byte { return b[:len(b)*3/4] },
+		"wrong sum":    func(b []byte) []byte { b[len(b)-8] ^= 1; return b },
+		"rest missing": func(b []byte) []byte { return b[:len(b)-4] },
+		"overwritten":  func(b []byte) []byte { clear(b[len(b)*3/4:]); return b },
+		"rubbish":      func(b []byte) []byte { return append(b, "rubbish"...) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var told error
+			var records []*telemetry.Record
+			f := importOf("mid.pcap.gz", damage(gzipped(t, content)), &records)
+			f.warn = func(err error) { told = err }
+			calls, err := f.run()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !errors.Is(told, ErrGzip) {
+				t.Errorf("told %v", told)
+			}
+			if len(calls) != 1 || len(records) < len(whole)/2 || records[len(records)-1].GetEnd() == nil {
+				t.Errorf("%d calls, %d records of %d", len(calls), len(records), len(whole))
+			}
+		})
+	}
+	t.Run("getStats lines", func(t *testing.T) {
+		lines := fixture(t, "webrtc/w1_clean.jsonl.gz")
+		if _, _, err := importBytes(t, "w1_clean.jsonl.gz", lines[:len(lines)/2]); !errors.Is(err, ErrGzip) {
+			t.Errorf("error %v", err)
+		}
+	})
 }
 
 func TestImportRegistrations(t *testing.T) {
