@@ -29,7 +29,7 @@ type Capture struct {
 func (c *Capture) WriteWire(file string, keep func(*Hop) bool) error {
 	seen := make([]*Hop, 0, len(c.Hops))
 	for _, h := range c.Hops {
-		if h.Middle == 0 || h.unseen || h.Packet[9] != protoUDP && h.Packet[9] != 1 || keep != nil && !keep(h) {
+		if h.Middle == 0 || h.Unseen || h.Packet[9] != protoUDP && h.Packet[9] != 1 || keep != nil && !keep(h) {
 			continue
 		}
 		seen = append(seen, h)

@@ -7,15 +7,10 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"runtime"
-	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// priority is that of the thread that carries packets: above the phones'.
-const priority = 50
 
 // Hop is what became of one packet between two nodes. Times are ns since the
 // Unix epoch; 0: it never got there.
@@ -27,7 +22,7 @@ type Hop struct {
 	Middle   int64 // passed the monitor
 	Out      int64 // reached To
 	Due      int64 // should have reached To
-	unseen   bool  // by the monitor: passed the server's namespace by
+	Unseen   bool  // by the monitor: passed the server's namespace by
 }
 
 // engine carries packets in a single thread.
@@ -35,8 +30,8 @@ type engine struct {
 	config  Config
 	to      map[netip.Addr]Node
 	streets map[[2]Node]*stretch // by from (A, B, Server) and to
-	zero    atomic.Int64
-	stop    atomic.Bool
+	zero    int64
+	zeroed  func(int64) // is told zero
 	hops    []*Hop
 	pending pending
 	dropped int // packets to nowhere
@@ -63,24 +58,16 @@ func newEngine(config Config, random *rand.Rand) *engine {
 // machine's clock does not disturb a recording.
 func (e *engine) now() int64 { return e.began.UnixNano() + int64(time.Since(e.began)) }
 
-// run carries packets until stop.
-func (e *engine) run(fds map[Node]int, wake int) error {
+// run carries packets until something can be read from input, or its end.
+func (e *engine) run(fds map[Node]int, input int) error {
 	runtime.LockOSThread()
-	defer unix.Close(wake)
-	// A collection would stop this thread for as long as the others take to
-	// stop, and those have no priority. A call's packets are some megabytes.
-	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: priority}, 0)
-	if err != nil {
-		return fmt.Errorf("cannot give thread %s priority: %w", threadID(), err)
-	}
-	polled := []unix.PollFd{{Fd: int32(wake), Events: unix.POLLIN}}
+	polled := []unix.PollFd{{Fd: int32(input), Events: unix.POLLIN}}
 	nodes := []Node{0}
 	for node, fd := range fds {
 		polled, nodes = append(polled, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}), append(nodes, node)
 	}
 	buffer := make([]byte, 65536)
-	for !e.stop.Load() {
+	for polled[0].Revents == 0 {
 		var timeout *unix.Timespec
 		if len(e.pending) > 0 {
 			ts := unix.NsecToTimespec(max(e.pending[0].Due-e.now(), 0))
@@ -118,20 +105,20 @@ func (e *engine) accept(from Node, at int64, data []byte) {
 	}
 	h := &Hop{From: from, To: to, Packet: p, Kind: p.Kind(), In: at}
 	e.hops = append(e.hops, h)
-	h.unseen = e.config.Server && from != Server && to != Server
+	h.Unseen = e.config.Server && from != Server && to != Server
 	lost := false
 	switch {
 	case from == Server:
 		h.Middle = at
 		e.mark(h)
-		h.Due, lost = e.streets[[2]Node{Server, to}].pass(h.Kind, at, e.zero.Load())
+		h.Due, lost = e.streets[[2]Node{Server, to}].pass(h.Kind, at, e.zero)
 	case to == Server:
-		h.Due, lost = e.streets[[2]Node{from, Server}].pass(h.Kind, at, e.zero.Load())
+		h.Due, lost = e.streets[[2]Node{from, Server}].pass(h.Kind, at, e.zero)
 	default:
-		h.Middle, lost = e.streets[[2]Node{from, Server}].pass(h.Kind, at, e.zero.Load())
+		h.Middle, lost = e.streets[[2]Node{from, Server}].pass(h.Kind, at, e.zero)
 		if !lost {
 			e.mark(h)
-			h.Due, lost = e.streets[[2]Node{Server, to}].pass(h.Kind, h.Middle, e.zero.Load())
+			h.Due, lost = e.streets[[2]Node{Server, to}].pass(h.Kind, h.Middle, e.zero)
 		}
 	}
 	if !lost {
@@ -141,11 +128,12 @@ func (e *engine) accept(from Node, at int64, data []byte) {
 
 // mark notes when time begins to count: a packet passes the monitor.
 func (e *engine) mark(h *Hop) {
-	if e.zero.Load() != 0 {
+	if e.zero != 0 {
 		return
 	}
 	if e.config.ZeroAtFirstRTP && h.Kind == RTP || !e.config.ZeroAtFirstRTP && h.Kind == SIP && h.Packet.answers() {
-		e.zero.Store(h.Middle)
+		e.zero = h.Middle
+		e.zeroed(e.zero)
 	}
 }
 
@@ -161,11 +149,6 @@ func (e *engine) deliver(fds map[Node]int) {
 			h.Middle = h.Out
 		}
 	}
-}
-
-// capture is called when run has ended.
-func (e *engine) capture(config Config) *Capture {
-	return &Capture{Config: config, Zero: e.zero.Load(), Hops: e.hops, Dropped: e.dropped}
 }
 
 // pending is a heap of packets by the time that they are due.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pion/rtcp"
+
 	"github.com/earshot/earshot/benchmarks/verdicts"
 )
 
@@ -36,7 +38,7 @@ func (c *Capture) Measure(t *verdicts.Truth) {
 	t.TalkS = round(float64(end-c.Zero)/float64(time.Second), 3)
 	ab, ba := c.journeys(A, B, end), c.journeys(B, A, end)
 	t.AToB, t.BToA = c.direction(ab, t.ClockRate), c.direction(ba, t.ClockRate)
-	t.RTT = c.rtt(c.arrivals(ab, A, B, end), c.arrivals(ba, B, A, end))
+	t.RTT = c.rtt(c.arrivals(ab, A, B, end), c.arrivals(ba, B, A, end), end)
 }
 
 // end is when the call's first BYE passed the monitor, or its last RTP packet.
@@ -172,23 +174,77 @@ func (c *Capture) jitter(sent []*journey, clockRate int) *verdicts.Measured {
 		s.last = j
 		course.add(c.second(j.out), s.jitter)
 	}
-	return course.measured(time.Second)
+	return course.measured()
 }
 
-// rtt adds, for each packet that reached b, its transit to that of the next one
-// that b sent.
-func (c *Capture) rtt(ab, ba []*journey) *verdicts.Measured {
+// rtt is what RTCP saw: the way of a sender report to the other end and that of
+// the report which answers it (RFC 3550 §6.4.1: LSR), seen from both ends. Where
+// nobody can read the reports it is the transit of each RTP packet that reached
+// b and of the next one that b sent.
+func (c *Capture) rtt(ab, ba []*journey, end int64) *verdicts.Measured {
+	if values := append(c.answered(A, B, end), c.answered(B, A, end)...); len(values) > 0 {
+		return measured(values)
+	}
 	slices.SortStableFunc(ab, func(x, y *journey) int { return cmp.Compare(x.out, y.out) })
 	slices.SortStableFunc(ba, func(x, y *journey) int { return cmp.Compare(x.in, y.in) })
-	var course course
+	var values []float64
 	for _, j := range ab {
 		i, _ := slices.BinarySearchFunc(ba, j.out, func(x *journey, at int64) int { return cmp.Compare(x.in, at) })
-		if i == len(ba) || c.second(ba[i].in)-c.second(j.out) > pairedS {
+		if i < len(ba) && c.second(ba[i].in)-c.second(j.out) < pairedS && c.second(j.out) >= settleS {
+			values = append(values, ms(j.out-j.in)+ms(ba[i].out-ba[i].in))
+		}
+	}
+	return measured(values)
+}
+
+// answered is, for each report that one end received about its sender reports,
+// the time on the path of both, ms.
+func (c *Capture) answered(one, other Node, end int64) []float64 {
+	type report struct {
+		ssrc uint32 // of whose the sender report is
+		time uint32 // middle of its NTP timestamp
+	}
+	left := map[report]int64{}    // sender reports of one
+	transit := map[report]int64{} // of those that reached other
+	replied := map[[3]uint32]int64{}
+	var values []float64
+	for _, h := range c.Hops {
+		if h.Kind != RTCP || h.In < c.Zero || h.In > end {
 			continue
 		}
-		course.add(c.second(j.out), ms(j.out-j.in)+ms(ba[i].out-ba[i].in))
+		packets, err := rtcp.Unmarshal(h.Packet.Payload())
+		if err != nil {
+			continue // encrypted
+		}
+		for _, p := range packets {
+			var blocks []rtcp.ReceptionReport
+			var from uint32
+			switch p := p.(type) {
+			case *rtcp.SenderReport:
+				blocks, from = p.Reports, p.SSRC
+				key := report{p.SSRC, uint32(p.NTPTime >> 16)}
+				if h.From == one {
+					left[key] = h.In
+				}
+				if at, ok := left[key]; ok && h.To == other && h.Out != 0 {
+					transit[key] = h.Out - at
+				}
+			case *rtcp.ReceiverReport:
+				blocks, from = p.Reports, p.SSRC
+			}
+			for _, b := range blocks {
+				reply := [3]uint32{from, b.LastSenderReport, b.Delay}
+				if h.From == other {
+					replied[reply] = h.In
+				}
+				there, ok := transit[report{b.SSRC, b.LastSenderReport}]
+				if at, sent := replied[reply]; ok && sent && h.To == one && h.Out != 0 && c.second(h.Out) >= settleS {
+					values = append(values, ms(there+h.Out-at))
+				}
+			}
+		}
 	}
-	return course.measured(0)
+	return values
 }
 
 // course is a quantity over the time of a call, in order.
@@ -199,9 +255,8 @@ func (c *course) add(atS, value float64) {
 }
 
 // measured looks at the quantity ten times a second, where it is not older than
-// one second; its quantiles are over what it is every so often, 0: at every time
-// that it was added.
-func (c course) measured(every time.Duration) *verdicts.Measured {
+// one second; its quantiles are over what it was once a second.
+func (c course) measured() *verdicts.Measured {
 	if len(c) == 0 {
 		return nil
 	}
@@ -218,13 +273,8 @@ func (c course) measured(every time.Duration) *verdicts.Measured {
 			continue
 		}
 		each = append(each, new(round(c[at-1].value, 2)))
-		if every > 0 && t >= settleS && k%int(every/(time.Second/10)) == 0 {
+		if t >= settleS && k%10 == 0 {
 			values = append(values, c[at-1].value)
-		}
-	}
-	for _, p := range c {
-		if every == 0 && p.atS >= settleS {
-			values = append(values, p.value)
 		}
 	}
 	m := measured(values)

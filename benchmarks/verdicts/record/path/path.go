@@ -18,12 +18,10 @@ package path
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"runtime"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,13 +68,9 @@ type Config struct {
 
 // Path carries packets until it is closed.
 type Path struct {
-	config  Config
 	prefix  string
-	fds     map[Node]int
-	wake    int // eventfd
-	engine  *engine
-	done    chan error
-	closing atomic.Bool
+	nodes   []Node
+	carrier *carrier
 	close   sync.Once
 }
 
@@ -84,26 +78,29 @@ var paths atomic.Int32
 
 // Start makes the namespaces and begins to carry packets.
 func Start(config Config) (*Path, error) {
-	p := &Path{config: config, prefix: fmt.Sprintf("es%dp%d", os.Getpid(), paths.Add(1)), fds: map[Node]int{}, done: make(chan error, 1)}
-	nodes := []Node{A, B}
+	p := &Path{prefix: fmt.Sprintf("es%dp%d", os.Getpid(), paths.Add(1)), nodes: []Node{A, B}}
 	if config.Server {
-		nodes = append(nodes, Server)
+		p.nodes = append(p.nodes, Server)
 	}
-	for _, node := range nodes {
+	var devices []*os.File
+	defer func() {
+		for _, d := range devices {
+			d.Close() // the carrier has its own
+		}
+	}()
+	for _, node := range p.nodes {
 		fd, err := p.make(node)
 		if err != nil {
 			p.remove()
 			return nil, fmt.Errorf("cannot make namespace %c: %w", node, err)
 		}
-		p.fds[node] = fd
+		devices = append(devices, os.NewFile(uintptr(fd), string(rune(node))))
 	}
 	var err error
-	if p.wake, err = unix.Eventfd(0, unix.EFD_NONBLOCK); err != nil {
+	if p.carrier, err = startCarrier(order{config, p.nodes}, devices); err != nil {
 		p.remove()
-		return nil, fmt.Errorf("cannot make namespaces: %w", err)
+		return nil, fmt.Errorf("cannot carry packets: %w", err)
 	}
-	p.engine = newEngine(config, rand.New(rand.NewPCG(config.Seed, 0x6561727368)))
-	go func() { p.done <- p.engine.run(p.fds, p.wake) }()
 	return p, nil
 }
 
@@ -154,7 +151,7 @@ func (p *Path) Dial(node Node, network, address string) (conn net.Conn, err erro
 // Zero is when windows of time began to count: the answer or the first RTP
 // packet; the zero time if that has not been.
 func (p *Path) Zero() time.Time {
-	if at := p.engine.zero.Load(); at != 0 {
+	if at := p.carrier.zero.Load(); at != 0 {
 		return time.Unix(0, at)
 	}
 	return time.Time{}
@@ -162,20 +159,16 @@ func (p *Path) Zero() time.Time {
 
 // Close stops carrying packets, removes the namespaces and gives what was seen.
 // Programs inside must have been stopped.
-func (p *Path) Close() (*Capture, error) {
-	var err error
+func (p *Path) Close() (capture *Capture, err error) {
 	p.close.Do(func() {
-		p.engine.stop.Store(true)
-		_, _ = unix.Write(p.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
-		err = <-p.done
+		capture, err = p.carrier.stop()
 		p.remove()
 	})
-	return p.engine.capture(p.config), err
+	return capture, err
 }
 
 func (p *Path) remove() {
-	for node, fd := range p.fds {
-		unix.Close(fd)
+	for _, node := range p.nodes {
 		_ = exec.Command("ip", "netns", "del", p.Namespace(node)).Run() // a name left over harms nobody
 	}
 }
@@ -247,6 +240,3 @@ func openTUN(name string) (int, error) {
 	}
 	return fd, nil
 }
-
-// threadID names the calling thread in errors of its scheduling.
-func threadID() string { return strconv.Itoa(unix.Gettid()) }
