@@ -49,6 +49,7 @@ type Judgement struct {
 	Recording Recording
 	Heard     Heard
 	From      string // wire or stats: what of the recording Earshot was given
+	Alone     string // a or b: the only end whose reports it was given; else empty
 	Numbers   []Number
 	SinceErrS *float64
 	Wrong     []string // what is not as it should be
@@ -89,13 +90,8 @@ func raised(v *query.Verdict) bool {
 func Judge(r Recording, from string, heard Heard) *Judgement {
 	j := &Judgement{Recording: r, Heard: heard, From: from}
 	t, v := &r.Truth, &heard.Call.Verdict
-	if !v.Final {
-		j.wrong("the verdict is not final")
-	}
-	if t.Class == "trap" && raised(v) && !slices.Contains(t.Expect.Allowed("one_way"), v.OneWayAudio.State) {
-		j.wrong("trap %s raised one-way: %s", t.Trap, v.OneWayAudio.State)
-	}
-	if t.oneWay() && t.Class == "fault" && t.Dead() >= missedFromS && !raised(v) {
+	j.always()
+	if t.missable() && !raised(v) {
 		j.wrong("one-way audio of %.0f s is missed: %s", t.Dead(), v.OneWayAudio.State)
 	}
 	for _, dimension := range dimensions {
@@ -105,17 +101,48 @@ func Judge(r Recording, from string, heard Heard) *Judgement {
 		}
 	}
 	j.since()
-	j.numbers()
+	return j
+}
+
+// JudgeAlone does so where Earshot was given the reports of one end alone: it may
+// know less, and may say nothing that is not so.
+func JudgeAlone(r Recording, from, end string, heard Heard) *Judgement {
+	j := &Judgement{Recording: r, Heard: heard, From: from, Alone: end}
+	j.always()
+	if v := &heard.Call.Verdict; r.Truth.missable() && v.OneWayAudio.State == "none" {
+		j.wrong("one-way audio of %.0f s is denied", r.Truth.Dead())
+	}
+	return j
+}
+
+// always is what holds whoever the witnesses are.
+func (j *Judgement) always() {
+	v := &j.Heard.Call.Verdict
+	if !v.Final {
+		j.wrong("the verdict is not final")
+	}
+	if j.trapped() {
+		j.wrong("trap %s raised one-way: %s", j.Recording.Truth.Trap, v.OneWayAudio.State)
+	}
+	if len(v.Evidence) == 0 {
+		j.wrong("no evidence")
+	}
 	for _, e := range v.Evidence {
 		if e.Text == "" {
 			j.wrong("evidence %s has no text", e.Kind)
 		}
 	}
-	if len(v.Evidence) == 0 {
-		j.wrong("no evidence")
-	}
-	return j
+	j.numbers()
 }
+
+// trapped says whether a call on which audio went as it should raised one-way.
+func (j *Judgement) trapped() bool {
+	t, v := &j.Recording.Truth, &j.Heard.Call.Verdict
+	return raised(v) && !t.oneWay() || raised(v) && t.Class == "trap" && !slices.Contains(t.Expect.Allowed("one_way"), v.OneWayAudio.State)
+}
+
+// missable says whether audio was dead for so long that it must be found.
+func (t *Truth) missable() bool { return t.Class == "fault" && t.oneWay() && t.Dead() >= missedFromS }
 
 func (j *Judgement) wrong(format string, args ...any) {
 	j.Wrong = append(j.Wrong, fmt.Sprintf(format, args...))

@@ -22,10 +22,17 @@ func (r Result) Wrong() (all []string) {
 }
 
 func (j *Judgement) title() string {
+	var of []string
 	if j.Recording.Wire != "" && j.Recording.Stats != "" {
-		return j.Recording.Truth.Name + " (" + j.From + ")"
+		of = append(of, j.From)
 	}
-	return j.Recording.Truth.Name
+	if j.Alone != "" {
+		of = append(of, j.Alone+" alone")
+	}
+	if of == nil {
+		return j.Recording.Truth.Name
+	}
+	return j.Recording.Truth.Name + " (" + strings.Join(of, ", ") + ")"
 }
 
 // String is the report as Markdown.
@@ -33,8 +40,14 @@ func (r Result) String() string {
 	var b strings.Builder
 	r.summary(&b)
 	for _, dimension := range dimensions {
-		r.matrix(&b, dimension)
+		r.matrix(&b, dimension, func(t *Truth) []string { return t.Expect.Allowed(dimension) })
 	}
+	r.matrix(&b, "one_way", func(t *Truth) []string {
+		if t.Class == "fault" {
+			return []string{t.Fault}
+		}
+		return []string{strings.TrimSpace(t.Class + " " + t.Trap)}
+	})
 	r.errors(&b)
 	r.table(&b)
 	return b.String()
@@ -53,19 +66,19 @@ func (r Result) summary(b *strings.Builder) {
 		if len(j.Wrong) == 0 {
 			count["right"]++
 		}
-		if t.Class == "trap" && raised(v) && !slices.Contains(t.Expect.Allowed("one_way"), v.OneWayAudio.State) {
+		if j.trapped() {
 			trapsRaised = append(trapsRaised, j.title())
 		}
-		if t.Class == "fault" && t.oneWay() && t.Dead() >= missedFromS {
+		if t.missable() {
 			count["one-way"]++
-			if !raised(v) {
+			if !raised(v) && (j.Alone == "" || v.OneWayAudio.State != unknown) {
 				missed = append(missed, j.title())
 			}
 		}
 	}
 	fmt.Fprintf(b, "%d calls: %d clean, %d with a fault, %d traps; %d verdicts (captures and getStats apart), of which %d are right in everything.\n\n",
 		len(calls), count["clean"], count["fault"], count["trap"], len(r), count["right"])
-	fmt.Fprintf(b, "- traps that raised one-way audio: %s\n", orNone(trapsRaised))
+	fmt.Fprintf(b, "- one-way audio was raised where there was none: %s\n", orNone(trapsRaised))
 	fmt.Fprintf(b, "- one-way or no audio for %d s or more that was missed: %s of %d\n", missedFromS, orNone(missed), count["one-way"])
 	if wrong := r.Wrong(); len(wrong) > 0 {
 		fmt.Fprintf(b, "\nWrong:\n\n- %s\n", strings.Join(wrong, "\n- "))
@@ -98,11 +111,11 @@ func byOrder(a, b string) int {
 	return strings.Compare(a, b)
 }
 
-// matrix counts what was said by what is true.
-func (r Result) matrix(b *strings.Builder, dimension string) {
+// matrix counts what was said in a dimension by what is true.
+func (r Result) matrix(b *strings.Builder, dimension string, truthOf func(*Truth) []string) {
 	counts, columns := map[string]map[string]int{}, map[string]bool{}
 	for _, j := range r {
-		allowed := j.Recording.Truth.Expect.Allowed(dimension)
+		allowed := truthOf(&j.Recording.Truth)
 		if allowed == nil {
 			continue
 		}
@@ -144,6 +157,16 @@ func orDash(s string) string {
 		return "—"
 	}
 	return s
+}
+
+// AloneString is the report of verdicts by the reports of one end alone.
+func (r Result) AloneString() string {
+	var b strings.Builder
+	b.WriteString("## By the reports of one end alone\n\n")
+	r.summary(&b)
+	r.matrix(&b, "one_way", func(t *Truth) []string { return t.Expect.Allowed("one_way") })
+	r.errors(&b)
+	return b.String()
 }
 
 // errors tells how far the numbers are off.

@@ -1,18 +1,26 @@
 package verdicts
 
 import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/earshot/earshot/benchmarks"
+	"github.com/earshot/earshot/ingest/pcap"
+	"github.com/earshot/earshot/ingest/sip"
 	"github.com/earshot/earshot/internal/apptest"
 	"github.com/earshot/earshot/query"
 )
@@ -25,7 +33,16 @@ const folder = "calls"
 type given struct {
 	recording Recording
 	from      string // wire, stats
+	alone     string // a or b: the only end whose reports are in it; else empty
 	file      string
+}
+
+// company is whose the file is: a call by other witnesses is another call.
+func (g *given) company() string {
+	if g.alone == "" {
+		return "default"
+	}
+	return "only-" + g.alone
 }
 
 // files names what to import of each recording. A getStats file is called as
@@ -35,15 +52,86 @@ func files(t *testing.T, set []Recording) (all []given) {
 	dir := t.TempDir()
 	for _, r := range set {
 		if r.Wire != "" {
-			all = append(all, given{r, "wire", r.Wire})
+			all = append(all, given{r, "wire", "", r.Wire})
+			reported := signallingAndRTCP(t, r.Wire)
+			for end, host := range caller(reported) {
+				file := filepath.Join(dir, r.Truth.Name+"."+end+".pcap")
+				writeCapture(t, file, slices.DeleteFunc(slices.Clone(reported), func(d pcap.Datagram) bool { return !sip.IsSIP(d.Payload) && d.Src.Addr() != host }))
+				all = append(all, given{r, "wire", end, file})
+			}
 		}
 		if r.Stats != "" {
 			file := filepath.Join(dir, r.Truth.Name+".jsonl.gz")
 			copyFile(t, r.Stats, file)
-			all = append(all, given{r, "stats", file})
+			all = append(all, given{r, "stats", "", file})
+			for end, side := range map[string]string{"a": "A", "b": "B"} {
+				file := filepath.Join(dir, r.Truth.Name+"."+end+".jsonl")
+				writeLines(t, file, r.Stats, side)
+				all = append(all, given{r, "stats", end, file})
+			}
 		}
 	}
 	return all
+}
+
+// caller gives the hosts of a and b where only they send RTCP: the one that
+// sent the first INVITE is a.
+func caller(of []pcap.Datagram) map[string]netip.Addr {
+	hosts := map[string]netip.Addr{}
+	for _, d := range of {
+		switch {
+		case sip.IsSIP(d.Payload) && !hosts["a"].IsValid() && bytes.HasPrefix(d.Payload, []byte("INVITE")):
+			hosts["a"] = d.Src.Addr()
+		case sip.IsSIP(d.Payload):
+		case d.Src.Addr() != hosts["a"] && hosts["b"].IsValid() && d.Src.Addr() != hosts["b"]:
+			return nil // a server sends too
+		case d.Src.Addr() != hosts["a"]:
+			hosts["b"] = d.Src.Addr()
+		}
+	}
+	if !hosts["a"].IsValid() || !hosts["b"].IsValid() {
+		return nil
+	}
+	return hosts
+}
+
+func writeCapture(t *testing.T, file string, datagrams []pcap.Datagram) {
+	t.Helper()
+	var b bytes.Buffer
+	require.NoError(t, pcap.WriteUDP(&b, datagrams))
+	require.NoError(t, os.WriteFile(file, b.Bytes(), 0o600))
+}
+
+// writeLines writes what one side says of a getStats file.
+func writeLines(t *testing.T, file, stats, side string) {
+	t.Helper()
+	var b bytes.Buffer
+	eachLine(t, stats, func(line []byte) {
+		var entry struct {
+			Side string `json:"side"`
+		}
+		require.NoError(t, json.Unmarshal(line, &entry))
+		if entry.Side == side {
+			b.Write(append(bytes.Clone(line), '\n'))
+		}
+	})
+	require.NoError(t, os.WriteFile(file, b.Bytes(), 0o600))
+}
+
+// eachLine reads a gzipped file line by line.
+func eachLine(t *testing.T, file string, take func(line []byte)) {
+	t.Helper()
+	f, err := os.Open(file)
+	require.NoError(t, err)
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	require.NoError(t, err)
+	lines := bufio.NewScanner(z)
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		take(lines.Bytes())
+	}
+	require.NoError(t, lines.Err())
 }
 
 func copyFile(t *testing.T, from, to string) {
@@ -105,19 +193,30 @@ func TestVerdictsAreRight(t *testing.T) {
 	require.NotEmpty(t, set)
 	u := apptest.StartUp(t, "--log.level=warn")
 	all := files(t, set)
-	var names []string
+	names := map[string][]string{}
 	for _, g := range all {
-		names = append(names, g.file)
+		names[g.company()] = append(names[g.company()], g.file)
 	}
-	calls := importInto(t, u, "default", names...)
-	var result Result
+	calls := map[string][]string{}
+	for company, files := range names {
+		if company != "default" {
+			require.NoError(t, u.Do("POST", "/api/v1/companies", "application/json", []byte(`{"id":"`+company+`","name":"`+company+`"}`), nil))
+		}
+		maps.Copy(calls, importInto(t, u, company, files...))
+	}
+	var result, alone Result
 	for _, g := range all {
 		id := theCall(calls[g.file])
 		require.NotEmpty(t, id, "a call in %s of %s", g.from, g.recording.Truth.Name)
-		result = append(result, Judge(g.recording, g.from, heard(t, u, "default", id)))
+		h := heard(t, u, g.company(), id)
+		if g.alone == "" {
+			result = append(result, Judge(g.recording, g.from, h))
+		} else {
+			alone = append(alone, JudgeAlone(g.recording, g.from, g.alone, h))
+		}
 	}
-	report(t, "RESULT.md", "Verdicts over recorded calls", result.String())
-	for _, wrong := range result.Wrong() {
+	report(t, "RESULT.md", "Verdicts over recorded calls", result.String()+alone.AloneString())
+	for _, wrong := range append(result.Wrong(), alone.Wrong()...) {
 		t.Error(wrong)
 	}
 }

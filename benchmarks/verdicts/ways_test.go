@@ -108,9 +108,7 @@ func newPlay(t *testing.T, r Recording) *play {
 	if r.Wire != "" {
 		p.datagrams = signallingAndRTCP(t, r.Wire)
 		p.wireFile = filepath.Join(dir, "wire.pcap")
-		var b bytes.Buffer
-		require.NoError(t, pcap.WriteUDP(&b, p.datagrams))
-		require.NoError(t, os.WriteFile(p.wireFile, b.Bytes(), 0o600))
+		writeCapture(t, p.wireFile, p.datagrams)
 	}
 	if r.Stats != "" {
 		p.statsFile = filepath.Join(dir, p.name()+".jsonl.gz")
@@ -311,16 +309,9 @@ type statsLine struct {
 
 func readStats(t *testing.T, file string) (all []statsLine) {
 	t.Helper()
-	f, err := os.Open(file)
-	require.NoError(t, err)
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	require.NoError(t, err)
-	lines := bufio.NewScanner(z)
-	lines.Buffer(nil, 16<<20)
-	for lines.Scan() {
+	eachLine(t, file, func(text []byte) {
 		var line statsLine
-		require.NoError(t, json.Unmarshal(lines.Bytes(), &line))
+		require.NoError(t, json.Unmarshal(text, &line))
 		for _, stat := range line.Report {
 			if at, _ := stat["timestamp"].(float64); at > line.at {
 				line.at = at
@@ -329,8 +320,7 @@ func readStats(t *testing.T, file string) (all []statsLine) {
 		if line.Report != nil {
 			all = append(all, line)
 		}
-	}
-	require.NoError(t, lines.Err())
+	})
 	return all
 }
 
