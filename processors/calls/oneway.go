@@ -25,6 +25,11 @@ const (
 // report intervals of RFC 3550's least.
 const silentReportsUs = 15 * second
 
+// blocksMissingUs is how long after a report block reports without one say
+// nothing: longer than any interval between two blocks of 5 s, which RFC 3550
+// §6.3.1 spreads over half to one and a half.
+const blocksMissingUs = 8 * second
+
 // silentMediaUs is the same where RTP is captured, which comes all the time.
 const silentMediaUs = 10 * second
 
@@ -135,6 +140,10 @@ func (h *handler) judgeReport(s int, ssrc uint32, p *telemetry.RTCPPacket, about
 		return // the same compound seen at a second place
 	}
 	r.reports++
+	if !about && h.at()-x.blockUs() < blocksMissingUs {
+		// Some send their sender reports without blocks and the blocks by themselves.
+		return
+	}
 	sentSR, sentRTP := x.srSent-min(r.markSR, x.srSent), x.rtpSent-min(r.markRTP, x.rtpSent)
 	sent := max(sentSR, sentRTP)
 	own := uint32(0)
@@ -232,6 +241,17 @@ func (h *handler) unseen(s int) {
 	}
 }
 
+// blockUs is when the newest report block about this direction came.
+func (d *direction) blockUs() int64 {
+	var at int64
+	for i := range d.streams {
+		if d.streams[i].hasBlock {
+			at = max(at, d.streams[i].block.atUs)
+		}
+	}
+	return at
+}
+
 // movedAt is when a receiver last reported progress of any stream.
 func (d *direction) movedAt() int64 {
 	var at int64
@@ -283,7 +303,10 @@ func (c *call) judge(rules *Rules, d int, endUs int64) finding {
 		if e.contra {
 			confidence *= contradicted
 		}
-		if confidence > f.confidence || confidence == f.confidence && e.untilUs-e.sinceUs > f.death.untilUs-f.death.sinceUs {
+		same := e.sinceUs <= f.death.untilUs && f.death.sinceUs <= e.untilUs
+		longer := e.untilUs-e.sinceUs > f.death.untilUs-f.death.sinceUs
+		// Of witnesses who are as sure the end that hears is the one to quote.
+		if confidence > f.confidence || confidence == f.confidence && (same && e.w < f.w || !same && longer) {
 			f = finding{dead: true, w: e.w, death: e, confidence: confidence}
 		}
 	}

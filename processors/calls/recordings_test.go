@@ -160,7 +160,7 @@ func TestRecordings(t *testing.T) {
 		"too short to tell": {
 			file: capture("short_4s_oneway_AB"), overall: "unknown", fault: "unknown",
 			rttMin: anything, rttP50: anything, delay: "unknown", lossTC: noLoss, lossCT: noLoss, jitter: "unknown",
-			oneWay: "unknown", evidence: []string{"too_short", "direction_unknown"}, noEvidence: []string{"audio_both_ways"}, sources: []string{"rtp server", "sip server"},
+			oneWay: "unknown", evidence: []string{"too_short"}, noEvidence: []string{"audio_both_ways", "direction_unknown"}, sources: []string{"rtp server", "sip server"},
 		},
 		"getStats clean": {
 			file: poll("w1_clean"), overall: "good", fault: "unknown",

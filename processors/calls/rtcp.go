@@ -276,6 +276,9 @@ func (h *handler) senderReport(s int, sr *telemetry.SenderReport, tap uint32, p 
 			return
 		}
 	}
+	if n := len(st.srs); n > 0 && st.hasCount && sr.PacketCount > st.packetCount && h.at()-st.srs[n-1].atUs >= second {
+		st.rate = float64(sr.PacketCount-st.packetCount) * float64(second) / float64(h.at()-st.srs[n-1].atUs)
+	}
 	st.keep(streamSR{middle, tap, h.at(), sr.Ntp})
 	switch {
 	case p.IntervalCounters:
@@ -489,15 +492,11 @@ func (h *handler) reportBlock(s int, b *telemetry.ReceptionReport, tap uint32, p
 // at its beginning.
 func (h *handler) stoppedWithin(st *stream, d *direction, prevUs int64, packets float64) int64 {
 	seconds := float64(h.at()-prevUs) / float64(second)
-	if !(seconds > 0) {
-		return h.at()
-	}
-	st.rate = max(st.rate, packets/seconds)
 	rate := st.rate
-	if ms := h.c.packetMs(d); ms > 0 {
-		rate = min(max(rate, 1000/ms), 2*1000/ms)
+	if ms := h.c.packetMs(d); rate == 0 && ms > 0 {
+		rate = 1000 / ms
 	}
-	if packets > 0.9*rate*seconds {
+	if !(seconds > 0) || !(rate > 0) || packets > 0.9*rate*seconds {
 		return h.at()
 	}
 	return min(prevUs+int64(packets/rate*float64(second)), h.at())

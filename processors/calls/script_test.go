@@ -30,6 +30,7 @@ type script struct {
 	lastSRAt [2]int64
 	ssrc     [2]uint32
 	oneWayUs int64
+	rtpSeq   [2]uint32
 }
 
 const startUs = int64(1_700_000_000_000_000)

@@ -252,8 +252,7 @@ type stream struct {
 	firstRTP      uint32
 	measuredClock uint32
 
-	// The most packets per second that a receiver counted in an interval.
-	rate float64
+	rate float64 // packets per second by its newest two sender reports
 
 	// From RTP headers at a monitor.
 	rtpBase    uint32 // first extended sequence number

@@ -72,6 +72,16 @@ func TestOneWayAudio(t *testing.T) {
 			s.bye(70, 1)
 		}, "suspected", "target_to_contact", 21, "bad", "nothing_sent"},
 
+		{"sender reports without blocks, and the blocks by themselves", func(s *script) {
+			s.answered()
+			for at := 6.0; at <= 46; at += 5 {
+				s.rtcp(at, talking, talking)
+				s.rtcp(at+1.5, reporting{packets: 75, blackout: true}, reporting{packets: 75, noBlock: true})
+				s.rtcp(at+3, reporting{packets: 75, blackout: true}, reporting{packets: 75, noBlock: true})
+				s.received[0] = s.sent[0]
+			}
+			s.bye(50, 0)
+		}, "none", "", 0, "good", ""},
 		{"one report without a block is no proof", func(s *script) {
 			s.answered().talk(6, 11)
 			s.rtcp(16, reporting{packets: 250, blackout: true}, talking)

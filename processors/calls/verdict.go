@@ -257,7 +257,9 @@ func (v *verdictOf) overall(out *telemetry.Verdict) {
 		if v.observedAll(d) {
 			continue
 		}
-		v.say("direction_unknown", d, "", c.connectedUs, nil, "What %s heard of %s was never observed.", v.end(1-d), v.end(d))
+		if !v.said(d, "too_short", "not_observed", "not_expected", "encrypted", "receive_only", "not_forwarded") {
+			v.say("direction_unknown", d, "", c.connectedUs, nil, "What %s heard of %s was never observed.", v.end(1-d), v.end(d))
+		}
 		if quality.Severity(worst) < quality.Severity(quality.Bad) {
 			out.Overall = quality.Unknown
 		}
