@@ -134,9 +134,6 @@ func (v *verdictOf) jitterSentence(d int, h *quality.Histogram, share float64, w
 		n := float64(x.bufferPolls)
 		values["buffer_over_preferred_ratio"], values["buffer_ms"], values["buffer_preferred_ms"] = ratio, x.bufferMs/n, x.preferredMs/n
 		text += fmt.Sprintf("; the jitter buffer was %.0f ms where %.0f ms was preferred", x.bufferMs/n, x.preferredMs/n)
-		if ratio > v.rules.BufferOverPreferredRatio {
-			text += ", so it could not drain"
-		}
 	}
 	v.say("jitter", d, hears, atUs, values, "%s: %s.", text, band).until(untilUs).band(band).on(graph)
 }
