@@ -42,20 +42,50 @@ func main() {
 	calls := flag.String("calls", "benchmarks/verdicts/calls", "where the calls are written")
 	source := flag.String("source", "benchmarks/verdicts/record/webrtc", "where the page is")
 	only := flag.String("only", ".*", "a regular expression of the names to record")
+	label := flag.Bool("label", false, "record nothing: write the labels anew into the truth of calls that are there")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	if err := record(ctx, log, *calls, *source, *only); err != nil {
+	if err := run(ctx, log, *calls, *source, *only, *label); err != nil {
 		log.Error("cannot record", "error", err)
 		os.Exit(1)
 	}
 }
 
-func record(ctx context.Context, log *slog.Logger, calls, source, only string) error {
+func run(ctx context.Context, log *slog.Logger, calls, source, only string, label bool) error {
 	wanted, err := regexp.Compile("^(" + only + ")$")
 	if err != nil {
 		return fmt.Errorf("cannot read -only: %w", err)
 	}
+	chosen := slices.DeleteFunc(scenarios(), func(s *scenario) bool { return !wanted.MatchString(s.name) })
+	if label {
+		return labelAll(chosen, calls)
+	}
+	return record(ctx, log, chosen, calls, source)
+}
+
+// labelAll keeps what was measured of calls and writes the rest of their truth.
+func labelAll(chosen []*scenario, calls string) error {
+	for _, s := range chosen {
+		file := filepath.Join(calls, s.name, "truth.json")
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("cannot label: %w", err)
+		}
+		truth := s.truth()
+		var was verdicts.Truth
+		if err := json.Unmarshal(text, &was); err != nil {
+			return fmt.Errorf("cannot label %s: %w", s.name, err)
+		}
+		truth.MadeWith, truth.AnsweredAt, truth.TalkS, truth.AToB, truth.BToA, truth.RTT = was.MadeWith, was.AnsweredAt, was.TalkS, was.AToB, was.BToA, was.RTT
+		if err := writeTruth(file, truth); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func record(ctx context.Context, log *slog.Logger, chosen []*scenario, calls, source string) error {
 	speech, err := os.MkdirTemp("", "speech")
 	if err != nil {
 		return fmt.Errorf("cannot make a folder: %w", err)
@@ -65,10 +95,7 @@ func record(ctx context.Context, log *slog.Logger, calls, source, only string) e
 		return err
 	}
 	var failed []error
-	for _, s := range scenarios() {
-		if !wanted.MatchString(s.name) {
-			continue
-		}
+	for _, s := range chosen {
 		s.microphones = map[string]string{"a": filepath.Join(speech, s.sounds[0]+".wav"), "b": filepath.Join(speech, s.sounds[1]+".wav")}
 		log.Info("recording", "call", s.name)
 		if err := recordOne(ctx, log, s, source, filepath.Join(calls, s.name)); err != nil {
@@ -140,26 +167,22 @@ func (c *call) write(folder string, capture *path.Capture) error {
 			return err
 		}
 	}
-	text, err := truthText(truth)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(folder, "truth.json"), text, 0o644); err != nil {
-		return fmt.Errorf("cannot write the truth: %w", err)
-	}
-	return nil
+	return writeTruth(filepath.Join(folder, "truth.json"), truth)
 }
 
 // manyNumbers is a list of numbers that indentation spreads over as many lines.
 var manyNumbers = regexp.MustCompile(`\[[\d\s.,eEnul-]+\]`)
 
-func truthText(truth verdicts.Truth) ([]byte, error) {
+func writeTruth(file string, truth verdicts.Truth) error {
 	text, err := json.MarshalIndent(truth, "", " ")
 	if err != nil {
-		return nil, fmt.Errorf("cannot encode the truth: %w", err)
+		return fmt.Errorf("cannot encode the truth: %w", err)
 	}
 	text = manyNumbers.ReplaceAllFunc(text, func(list []byte) []byte { return []byte(strings.Join(strings.Fields(string(list)), "")) })
-	return append(text, '\n'), nil
+	if err := os.WriteFile(file, append(text, '\n'), 0o644); err != nil {
+		return fmt.Errorf("cannot write the truth: %w", err)
+	}
+	return nil
 }
 
 // writeStats writes what the pages polled, in the order of time.
