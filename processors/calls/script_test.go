@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/earshot/earshot/processors"
 	"github.com/earshot/earshot/processors/calls"
 	"github.com/earshot/earshot/processors/quality"
 	"github.com/earshot/earshot/telemetry"
@@ -232,7 +233,7 @@ func (s *script) run(tailS int64) []*telemetry.Outcome {
 	return live(s.t, calls.New(calls.DefaultRules()), s.records, tailS)
 }
 
-func live(t testing.TB, m *calls.Machine, records []*telemetry.Record, tailS int64) []*telemetry.Outcome {
+func live(t testing.TB, m processors.Machine, records []*telemetry.Record, tailS int64) []*telemetry.Outcome {
 	t.Helper()
 	var out []*telemetry.Outcome
 	emit := func(o *telemetry.Outcome) { out = append(out, o) }
