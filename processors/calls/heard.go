@@ -201,6 +201,8 @@ func (v *verdictOf) explainDeath(d int, f finding) {
 	case e.senderQuiet:
 		kind, side = "not_sent", speaks
 		text = fmt.Sprintf("%s received no packet of %s %s; %s itself reports that it sent none.", listener, speaker, span, speaker)
+	case e.noConnection:
+		text = fmt.Sprintf("%s received nothing %s, neither audio nor answers to its connectivity checks, while it went on sending: the connection was dead.", listener, span)
 	case e.noInbound:
 		text = fmt.Sprintf("%s had no inbound audio stream %s, while it was sending itself and its connection was alive.%s", listener, span, atMonitor)
 	default:
@@ -229,11 +231,12 @@ const (
 // of it arrived.
 func (v *verdictOf) passed(d int, e death) passing {
 	x := &v.c.dir[d]
+	gap := min(x.gapEndUs, e.untilUs) - max(x.gapUs, e.sinceUs)
 	switch {
+	case e.w == byMonitor, x.rtpSent > 0 && (gap >= (e.untilUs-e.sinceUs)/2 || x.rtpLast <= e.sinceUs+2*second):
+		return passedNot
 	case x.rtpSent > 0 && x.rtpFirst <= e.sinceUs+2*second && x.rtpLast >= e.untilUs-2*second:
 		return passedBy
-	case e.w == byMonitor:
-		return passedNot
 	}
 	for i := range x.deaths {
 		if o := &x.deaths[i]; o.w == byMonitor && o.sinceUs <= e.untilUs && e.sinceUs <= o.untilUs {

@@ -98,6 +98,7 @@ func (h *handler) end(atUs int64, by string, status uint32, reason string) {
 	c := h.c
 	c.changed, h.root.changed = true, true
 	if c.phase == phaseLive {
+		h.silentAtEnd(atUs)
 		c.phase, c.phaseUs = phaseEnded, max(atUs, c.lastUs)
 		c.endedUs, c.endBy, c.endStatus, c.endReason = atUs, by, status, reason
 		return

@@ -100,6 +100,9 @@ func (h *handler) dead(d int, w witness, e death) {
 			return
 		}
 		if o.sinceUs == e.sinceUs {
+			if e.confidence < o.confidence {
+				return // what made it so sure has ended since
+			}
 			e.contra, e.contraBy = o.contra, o.contraBy
 		}
 		slot = i
@@ -198,7 +201,8 @@ func (h *handler) judgeReport(s int, ssrc uint32, p *telemetry.RTCPPacket, about
 		}
 	case sent == 0:
 		since := max(c.party[d].lastSeenUs, x.clearUs)
-		if own < rules.MinPacketsSent || h.at()-since < silentReportsUs {
+		speaks := own >= rules.MinPacketsSent || c.dir[s].rtpLast > 0 && h.at()-c.dir[s].rtpLast < rules.Dead.Microseconds()
+		if !speaks || h.at()-since < silentReportsUs {
 			return
 		}
 		run := &r.run[deadSilent]
@@ -235,9 +239,34 @@ func (h *handler) unseen(s int) {
 	switch {
 	case e.packets >= uint64(h.rules.OneWay.MinPacketsSent):
 		h.dead(d, byMonitor, e)
-	case c.party[d].lastSeenUs <= since && h.at()-since >= silentMediaUs:
-		e.kind, e.confidence, e.packets = deadSilent, confidenceSilent, 0
-		h.dead(d, bySilence, e)
+	default:
+		h.silent(d, h.at(), silentMediaUs)
+	}
+}
+
+// silent takes down that nothing at all came of the sender of direction d until
+// untilUs, neither RTP nor RTCP.
+func (h *handler) silent(d int, untilUs, atLeastUs int64) {
+	x := &h.c.dir[d]
+	since := max(h.c.party[d].lastSeenUs, x.clearUs)
+	if untilUs-since < atLeastUs {
+		return
+	}
+	h.dead(d, bySilence, death{sinceUs: since, untilUs: untilUs, confidence: confidenceSilent, kind: deadSilent})
+}
+
+// silentAtEnd looks, when the call ends, for a party of whom nothing came for long
+// while the other went on: what watches the other's packets ended with them.
+func (h *handler) silentAtEnd(atUs int64) {
+	c := h.c
+	for d := range c.dir {
+		x := &c.dir[d]
+		since := max(c.party[d].lastSeenUs, x.clearUs)
+		other := c.party[1-d].lastSeenUs
+		if c.connectedUs == 0 || x.blocked || x.clearUs == 0 || x.rtpSent == 0 || other-since < h.rules.OneWay.Dead.Microseconds() {
+			continue
+		}
+		h.silent(d, atUs, silentMediaUs)
 	}
 }
 

@@ -699,6 +699,9 @@ func (h *handler) rtp(r *telemetry.RTPInterval) {
 			d.rtpFirst = r.FirstUs
 		}
 	}
+	if first := max(r.FirstUs, 0); d.rtpLast != 0 && first-d.rtpLast > d.gapEndUs-d.gapUs {
+		d.gapUs, d.gapEndUs = d.rtpLast, first
+	}
 	d.rtpLast = max(d.rtpLast, h.at())
 	lost := int64(r.Expected) - int64(r.Packets)
 	st.rtpLost += lost

@@ -327,6 +327,7 @@ type death struct {
 	contra           bool   // another witness saw packets arrive meanwhile
 	contraBy         witness
 	noInbound        bool // the receiver had no inbound statistics at all
+	noConnection     bool // ICE showed no life either
 }
 
 // lossSource is where a loss figure comes from, the best first.
@@ -390,6 +391,7 @@ type direction struct {
 
 	srSent, rtpSent    uint64
 	rtpFirst, rtpLast  int64
+	gapUs, gapEndUs    int64 // the longest time in which no RTP passed the capture point
 	blocked            bool
 	blockedUs          int64
 	blockedTotalUs     int64
@@ -749,6 +751,8 @@ func (d *direction) code(x *coder) {
 	x.u64(&d.rtpSent)
 	x.i64(&d.rtpFirst)
 	x.i64(&d.rtpLast)
+	x.i64(&d.gapUs)
+	x.i64(&d.gapEndUs)
 	x.flag(&d.blocked)
 	x.i64(&d.blockedUs)
 	x.i64(&d.blockedTotalUs)
@@ -773,6 +777,7 @@ func (d *direction) code(x *coder) {
 		x.flag(&e.senderHeard)
 		x.flag(&e.senderQuiet)
 		x.flag(&e.noInbound)
+		x.flag(&e.noConnection)
 		x.flag(&e.contra)
 		x.u8((*uint8)(&e.contraBy))
 		e.contraBy %= witnesses

@@ -129,7 +129,7 @@ func TestStatisticsTraps(t *testing.T) {
 		"the browser of B went away": {func(side string, n int, _ *telemetry.WebRTCSample, _ *telemetry.Record) bool {
 			return side == a || n < 12
 		}, "none", "", "audio_both_ways"},
-		"ICE died at B: no news is no one-way audio": {func(side string, n int, w *telemetry.WebRTCSample, _ *telemetry.Record) bool {
+		"ICE shows no life at B, but A says that it sends": {func(side string, n int, w *telemetry.WebRTCSample, _ *telemetry.Record) bool {
 			freeze(side == b && n >= 2, w, "w1-b")
 			if side == b && n >= 2 {
 				w.Pair = nil
@@ -138,7 +138,21 @@ func TestStatisticsTraps(t *testing.T) {
 				w.RemoteInbound = nil
 			}
 			return true
-		}, "unknown", "", "not_observed"},
+		}, "confirmed", "target_to_contact", "not_received"},
+		"the connection of B died, and A does not report": {func(side string, n int, w *telemetry.WebRTCSample, _ *telemetry.Record) bool {
+			freeze(side == b && n >= 2, w, "w1-b")
+			if side == b && n >= 2 {
+				w.Pair = nil
+			}
+			return side == b
+		}, "suspected", "target_to_contact", "not_received"},
+		"A has hung up, and B polls for some seconds more": {func(side string, n int, w *telemetry.WebRTCSample, _ *telemetry.Record) bool {
+			freeze(side == b && n >= 22, w, "w1-b")
+			if side == b && n >= 22 {
+				w.Pair = nil
+			}
+			return side == b || n < 22
+		}, "none", "", "audio_both_ways"},
 		"counters of B begin anew with another SSRC": {func(side string, n int, w *telemetry.WebRTCSample, _ *telemetry.Record) bool {
 			if side == b && n >= 12 {
 				for _, in := range w.Inbound {

@@ -86,6 +86,29 @@ func TestOneWayAtCapturePoint(t *testing.T) {
 				s.rtp(at, 1, 50, 50, 0)
 			}
 		}, "suspected", "target_to_contact", 1, "nothing_sent", "nor RTCP came from the target", "target"},
+		{"RTP stops before the capture point for a time", func(s *script) {
+			for at := 2.0; at <= 40; at++ {
+				stopped := at > 11 && at < 26
+				if !stopped {
+					s.rtp(at, 0, 50, 50, 0)
+				}
+				s.rtp(at+0.001, 1, 50, 50, 0)
+				if int(at)%5 == 1 {
+					s.rtcp(at+0.01, reporting{packets: 250, blackout: stopped}, talking)
+				}
+			}
+		}, "confirmed", "target_to_contact", 11, "stopped", "it was lost before it", "target"},
+		{"all of one party stops, then the other gives up", func(s *script) {
+			for at := 2.0; at <= 21; at++ {
+				if at <= 14 {
+					s.rtp(at, 0, 50, 50, 0)
+				}
+				s.rtp(at+0.001, 1, 50, 50, 0)
+				if int(at)%5 == 1 {
+					s.rtcp(at+0.01, reporting{packets: 250, silent: at > 14, blackout: at > 14}, talking)
+				}
+			}
+		}, "suspected", "target_to_contact", 14, "nothing_sent", "nor RTCP", "target"},
 		{"one party only listens, and says so", func(s *script) {
 			for at := 2.0; at <= 40; at++ {
 				s.rtp(at, 1, 50, 50, 0)

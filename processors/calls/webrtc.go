@@ -547,7 +547,9 @@ func (h *handler) watch(l *leg, packets float64, known bool, sent float64, prevU
 		return
 	}
 	l.silentSinceUs, l.silentSpoke = 0, 0
-	if x.blocked || c.connectedUs == 0 || !(sent > 0) || h.at()-l.iceUs > iceAliveUs || l.iceUs == 0 {
+	// The other end says that it sends: then it needs no sign of life of our own.
+	sends := other != nil && other.sentDelta > 0
+	if x.blocked || c.connectedUs == 0 || !sends && (!(sent > 0) || l.iceUs == 0) {
 		if x.blocked || c.connectedUs == 0 {
 			l.zeroSinceUs = 0
 		}
@@ -558,7 +560,9 @@ func (h *handler) watch(l *leg, packets float64, known bool, sent float64, prevU
 		l.zeroSent, l.senderSpoke, l.senderSent, l.senderSilent = 0, 0, 0, 0
 	}
 	l.zeroIn = known
-	l.zeroSent += sent
+	if sent > 0 {
+		l.zeroSent += sent
+	}
 	e := death{sinceUs: l.zeroSinceUs, untilUs: h.at(), confidence: confidenceReceiver, kind: deadNeverReceived, noInbound: !known}
 	if x.life[byReceiver].count > 0 {
 		e.kind = deadStopped
@@ -578,15 +582,21 @@ func (h *handler) watch(l *leg, packets float64, known bool, sent float64, prevU
 			l.senderSilent++
 		}
 	}
+	least := rules.Dead.Microseconds()
+	// What the sender said in the first moments may be the last of a call that it ended.
+	agrees := other != nil && other.atUs >= e.sinceUs+least-pollSlackUs
 	switch {
-	case l.senderSpoke > 0:
+	case agrees && l.senderSpoke > 0:
 		e.confidence, e.senderHeard = confidenceBothSides, true
-	case l.senderSilent > 0 && l.senderSent == 0:
+	case agrees && l.senderSilent > 0 && l.senderSent == 0:
 		e.senderQuiet = true
 	}
-	// A sign of life of ICE from within the run: where the connection died with
-	// the audio, it is the connection that is dead.
-	if l.iceUs > e.sinceUs && h.open(d, e.sinceUs) && h.at()-max(e.sinceUs, x.clearUs) >= rules.Dead.Microseconds() {
+	if !(agrees && l.senderSent > 0) && l.iceUs <= e.sinceUs {
+		// No sign of life of ICE from within the run: the connection died with the
+		// audio, or the other end has hung up and nobody told.
+		e.confidence, e.noConnection, least = confidenceNoStream, true, iceAliveUs
+	}
+	if h.open(d, e.sinceUs) && h.at()-max(e.sinceUs, x.clearUs) >= least {
 		h.dead(d, byReceiver, e)
 	}
 }
