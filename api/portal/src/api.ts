@@ -150,7 +150,51 @@ export interface Evidence {
   values?: Record<string, number> | null;
   side?: string | null;
   direction?: string | null;
+  /** until is set where the evidence is a span. */
+  until?: string | null;
+  /** graph is where it is to be seen: rtt, jitter, loss, level, jitter_buffer, mos, ladder. */
+  graph?: string | null;
 }
+
+/** DeadSpan is a time in which nothing of one direction arrived. */
+export interface DeadSpan {
+  direction: Direction;
+  since: string | null;
+  until: string | null;
+  confidence: number;
+  healed: boolean;
+}
+
+/** PathSegment is a part of the way that was measured apart from the others. */
+export interface PathSegment {
+  from: string;
+  to: string;
+  rtt_ms?: Distribution | null;
+  target_to_contact_jitter_ms?: number | null;
+  contact_to_target_jitter_ms?: number | null;
+  target_to_contact_loss_percent?: number | null;
+  contact_to_target_loss_percent?: number | null;
+  band: Band;
+  /** source is what splits the way: capture_point or server. */
+  source: string;
+}
+
+/** Explanation says how one number came to be. */
+export interface Explanation {
+  name: string;
+  value: number | null;
+  unit?: string;
+  formula: string;
+  inputs?: { name: string; value: number; unit?: string }[];
+  clock_rate?: { codec: string; hz: number }[];
+  source?: { kind: string; side?: string; samples?: number; formula?: string; standard?: string }[];
+  standard?: string;
+  rules?: { version: string; text: string };
+  band?: string;
+  evidence?: number[];
+}
+
+export type Explained = { explain?: Record<string, Explanation> };
 
 export interface OneWayAudio {
   state: 'none' | 'suspected' | 'confirmed' | 'unknown';
@@ -158,7 +202,11 @@ export interface OneWayAudio {
   from?: string | null;
   to?: string | null;
   since?: string | null;
+  until?: string | null;
   confidence?: number | null;
+  /** text is the sentence that stands in the report too. */
+  text?: string;
+  spans?: DeadSpan[] | null;
 }
 
 export interface Verdict {
@@ -173,6 +221,10 @@ export interface Verdict {
     jitter_ms?: Distribution | null;
     buffer_over_preferred_ratio?: number | null;
     concealment_percent?: number | null;
+    target_to_contact_ms?: Distribution | null;
+    contact_to_target_ms?: Distribution | null;
+    buffer_ms?: number | null;
+    buffer_preferred_ms?: number | null;
   } | null;
   loss?: {
     band: Band;
@@ -180,6 +232,7 @@ export interface Verdict {
     burst_percent?: number | null;
     target_to_contact_percent?: number | null;
     contact_to_target_percent?: number | null;
+    burst_ratio?: number | null;
   } | null;
   one_way_audio?: OneWayAudio | null;
   mos?: {
@@ -188,8 +241,14 @@ export interface Verdict {
     model?: string | null;
     inputs?: Record<string, number> | null;
     estimated?: boolean;
+    codec?: string | null;
+    direction?: string | null;
   } | null;
   fault_side?: string | null;
+  fault_confidence?: number | null;
+  segments?: PathSegment[] | null;
+  /** thresholds that the bands follow from. */
+  thresholds?: { delay_good_ms: number; delay_acceptable_ms: number; delay_bad_ms: number } | null;
   evidence?: Evidence[] | null;
   sources?: { kind: string; side?: string | null; samples?: number }[] | null;
 }
@@ -402,6 +461,10 @@ export const api = {
   numbers: (c: string, p: Params, signal?: AbortSignal) => json<Page<NumberItem>>(`${company(c)}/numbers${query(p)}`, signal),
   calls: (c: string, p: Params, signal?: AbortSignal) => json<Page<Call>>(`${company(c)}/calls${query(p)}`, signal),
   call: (c: string, call: string, signal?: AbortSignal) => json<Call>(`${company(c)}/calls/${id(call)}`, signal),
+  /** explain says of every number of a call how it came to be, explainSamples the same of the columns behind the graphs. */
+  explain: (c: string, call: string, signal?: AbortSignal) => json<Explained>(`${company(c)}/calls/${id(call)}${query({ explain: true })}`, signal),
+  explainSamples: (c: string, call: string, signal?: AbortSignal) =>
+    json<Explained>(`${company(c)}/calls/${id(call)}/samples${query({ explain: true, limit: 1000 })}`, signal),
   samples: (c: string, call: string, p: Params, signal?: AbortSignal) =>
     json<Page<Sample>>(`${company(c)}/calls/${id(call)}/samples${query(p)}`, signal),
   messages: (c: string, call: string, p: Params, signal?: AbortSignal) =>

@@ -1,20 +1,23 @@
 import type { Band, Call, OneWayAudio } from './api';
-import { offset, phone, secondsBetween, title, words } from './format';
+import { phone, title, words } from './format';
 
-/** rttBands are the four bands of round trips, in ms, with what they mean to the people talking. */
-export const rttBands: { band: Band; from: number; to: number; label: string }[] = [
-  { band: 'good', from: 0, to: 100, label: '<100 ms good' },
-  { band: 'acceptable', from: 100, to: 200, label: '100–200 ms acceptable' },
-  { band: 'bad', from: 200, to: 300, label: '200–300 ms bad' },
-  { band: 'unacceptable', from: 300, to: Infinity, label: '>300 ms unacceptable' },
-];
+export interface RTTBand {
+  band: Band;
+  from: number;
+  to: number;
+  label: string;
+}
 
-/** rttBand is [0,100) good, [100,200) acceptable, [200,300] bad, above that unacceptable. */
-export function rttBand(ms: number | null | undefined): Band {
-  if (ms === null || ms === undefined || !Number.isFinite(ms)) return 'unknown';
-  if (ms < 100) return 'good';
-  if (ms < 200) return 'acceptable';
-  return ms <= 300 ? 'bad' : 'unacceptable';
+/** rttBands are the four bands of round trips, in ms, as the rules of the verdict have them. */
+export function rttBands(t: { delay_good_ms: number; delay_acceptable_ms: number; delay_bad_ms: number } | null | undefined): RTTBand[] {
+  if (!t) return [];
+  const [good, acceptable, bad] = [t.delay_good_ms, t.delay_acceptable_ms, t.delay_bad_ms];
+  return [
+    { band: 'good', from: 0, to: good, label: `<${good} ms good` },
+    { band: 'acceptable', from: good, to: acceptable, label: `${good}–${acceptable} ms acceptable` },
+    { band: 'bad', from: acceptable, to: bad, label: `${acceptable}–${bad} ms bad` },
+    { band: 'unacceptable', from: bad, to: Infinity, label: `>${bad} ms unacceptable` },
+  ];
 }
 
 const order: Band[] = ['good', 'acceptable', 'bad', 'unacceptable'];
@@ -35,43 +38,11 @@ export function tally(calls: Call[]): { band: Band; count: number }[] {
 /** callStart is where a call's clock stands at 0:00: the answer, else the first message. */
 export const callStart = (call: Pick<Call, 'started_at' | 'connected_at'>): string => call.connected_at || call.started_at;
 
-function partyName(number: string | null | undefined, call: Call): string {
-  for (const party of [call.target, call.contact]) {
-    if (number && party.number === number) return party.name ? `${phone(number)} (${party.name})` : phone(number);
-  }
-  return number ? phone(number) : '';
-}
-
-/** sideName names a party of the call in a sentence. */
-export function sideName(side: string | null | undefined, call: Call): string {
-  const party = side === 'target' ? call.target : side === 'contact' ? call.contact : null;
-  if (!party) return side ?? '';
-  return partyName(party.number, call) || party.name || `the ${side}`;
-}
-
 /** shortName names a party in passing. */
 export function shortName(side: string | null | undefined, call: Call): string {
   if (side === 'server') return 'the server';
   const party = side === 'target' ? call.target : side === 'contact' ? call.contact : null;
   return party?.name || phone(party?.number) || (side ? `the ${side}` : '');
-}
-
-/** oneWaySentence says in words who cannot be heard by whom, since when, and how sure that is. */
-export function oneWaySentence(one: OneWayAudio | null | undefined, call: Call): string {
-  if (!call.connected_at) return call.state === 'live' ? 'The call has not been answered yet.' : 'The call was not answered: there is no audio to judge.';
-  if (!one || one.state === 'unknown') return 'One-way audio could not be judged: a direction was not observed long enough.';
-  if (one.state === 'none') return 'Both sides could be heard.';
-  const since = secondsBetween(callStart(call), one.since);
-  const when = since === null ? '' : since < 1 ? ' from the start' : ` since ${offset(since)}`;
-  const sure = one.confidence ? ` (${Math.round(one.confidence * 100)} % sure)` : '';
-  const probably = one.state === 'suspected';
-  if (one.direction === 'both') {
-    return `Neither side ${probably ? 'can probably' : 'can'} hear the other${when}${sure}.`;
-  }
-  const fromSide = one.direction === 'contact_to_target' ? 'contact' : 'target';
-  const from = partyName(one.from, call) || sideName(fromSide, call);
-  const to = partyName(one.to, call) || sideName(fromSide === 'target' ? 'contact' : 'target', call);
-  return `${from} ${probably ? 'can probably not' : 'cannot'} be heard by ${to}${when}${sure}.`;
 }
 
 /** answer says what became of a call without audio: nothing that a band could judge. */

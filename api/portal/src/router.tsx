@@ -40,7 +40,7 @@ const call = createRoute({
   getParentRoute: () => company,
   path: '/calls/$call',
   component: lazyRouteComponent(() => import('./pages/Call'), 'CallPage'),
-  validateSearch: (s: Record<string, unknown>) => only(s, ['view', 'leg'] as const),
+  validateSearch: (s: Record<string, unknown>) => only(s, ['view', 'leg', 'at'] as const),
 });
 const rejections = createRoute({
   getParentRoute: () => company,

@@ -1,8 +1,8 @@
 // From the rows of samples to the columns that the graphs draw.
 import type { Sample, Side } from './api';
 
-/** A view is what the graphs show: one side's WebRTC statistics, or what the network's reports say. */
-export type View = 'target' | 'contact' | 'network';
+/** A view is what the graphs show: one side's WebRTC statistics, those of both side by side, or what the network's reports say. */
+export type View = 'target' | 'contact' | 'both' | 'network';
 
 /** Column is one line of a graph: undefined = not measured at that time, null = measured and absent (a gap). */
 export type Column = (number | null | undefined)[];
@@ -10,7 +10,7 @@ export type Column = (number | null | undefined)[];
 export interface Chart {
   /** Seconds since the start of the call. */
   x: number[];
-  lines: { label: string; role: Role; values: Column }[];
+  lines: { label: string; role: Role; values: Column; why?: string }[];
 }
 
 /** Role decides a line's colour and weight. */
@@ -20,6 +20,8 @@ interface Line {
   label: string;
   role: Role;
   points: [number, number | null][];
+  /** why is the source and column that explains the line's values. */
+  why?: string;
 }
 
 /** align puts lines that were measured at different times on one axis. */
@@ -30,10 +32,10 @@ export function align(lines: Line[]): Chart {
   const at = new Map(x.map((t, i) => [t, i]));
   return {
     x,
-    lines: lines.map(({ label, role, points }) => {
+    lines: lines.map(({ label, role, points, why }) => {
       const values: Column = Array.from({ length: x.length });
       for (const [t, v] of points) values[at.get(t)!] = v;
-      return { label, role, values };
+      return why ? { label, role, values, why } : { label, role, values };
     }),
   };
 }
@@ -76,11 +78,13 @@ export interface WebRTCCharts {
   buffer: Chart;
   rtt: Chart;
   audio: Chart;
+  loss: Chart;
+  mos: Chart;
 }
 
 /**
- * webrtcCharts are the three graphs of one side's app: its jitter buffer, its round trips,
- * and the levels of its microphone (in) and of what it played (out).
+ * webrtcCharts are the graphs of one side's app: its jitter buffer, its round trips, the levels of its microphone (in)
+ * and of what it played (out), and of what it heard the loss, the concealment and the score.
  */
 export function webrtcCharts(samples: Sample[], side: 'target' | 'contact', leg: string | undefined, origin: number): WebRTCCharts {
   const own = samples.filter((s) => isWebRTC(s) && s.side === side && (leg === undefined || s.leg_id === leg));
@@ -95,15 +99,20 @@ export function webrtcCharts(samples: Sample[], side: 'target' | 'contact', leg:
   const jitter = points(heard, origin, (s) => s.jitter_ms);
   return {
     buffer: align([
-      { label: 'Current', role: 'current', points: points(heard, origin, (s) => s.jitter_buffer_ms) },
-      { label: 'Preferred', role: 'preferred', points: points(heard, origin, (s) => s.jitter_buffer_preferred_ms) },
-      ...(some(jitter) ? [{ label: 'Network jitter', role: 'network' as const, points: jitter }] : []),
+      { label: 'Current', role: 'current', points: points(heard, origin, (s) => s.jitter_buffer_ms), why: 'webrtc.jitter_buffer_ms' },
+      { label: 'Preferred', role: 'preferred', points: points(heard, origin, (s) => s.jitter_buffer_preferred_ms), why: 'webrtc.jitter_buffer_preferred_ms' },
+      ...(some(jitter) ? [{ label: 'Network jitter', role: 'network' as const, points: jitter, why: 'webrtc.jitter_ms' }] : []),
     ]),
-    rtt: align([{ label: 'Round trip', role: 'current', points: [...rtt] }]),
+    rtt: align([{ label: 'Round trip', role: 'current', points: [...rtt], why: 'webrtc.rtt_ms' }]),
     audio: align([
-      { label: 'In: microphone', role: 'in', points: points(sent, origin, (s) => s.audio_level) },
-      { label: 'Out: what is heard', role: 'out', points: points(heard, origin, (s) => s.audio_level) },
+      { label: 'In: microphone', role: 'in', points: points(sent, origin, (s) => s.audio_level), why: 'webrtc.audio_level' },
+      { label: 'Out: what is heard', role: 'out', points: points(heard, origin, (s) => s.audio_level), why: 'webrtc.audio_level' },
     ]),
+    loss: align([
+      { label: 'Packets lost', role: 'current', points: points(heard, origin, (s) => s.loss_percent), why: 'webrtc.loss_percent' },
+      { label: 'Sound concealed', role: 'preferred', points: points(heard, origin, (s) => s.concealment_percent), why: 'webrtc.concealment_percent' },
+    ]),
+    mos: align([{ label: 'MOS of what is heard', role: 'current', points: points(heard, origin, (s) => s.mos), why: 'webrtc.mos' }]),
   };
 }
 
@@ -111,6 +120,7 @@ export interface NetworkCharts {
   jitter: Chart;
   rtt: Chart;
   loss: Chart;
+  mos: Chart;
 }
 
 const sourceNames: Record<string, string> = {
@@ -120,7 +130,8 @@ const sourceNames: Record<string, string> = {
 /** networkCharts are jitter, round trip and loss per direction, from everything that is not WebRTC. */
 export function networkCharts(samples: Sample[], origin: number): NetworkCharts {
   const rows = samples.filter((s) => !isWebRTC(s));
-  const lines = (value: (s: Sample) => number | null | undefined): Line[] => {
+  const lines = (column: 'jitter_ms' | 'rtt_ms' | 'loss_percent' | 'mos'): Line[] => {
+    const value = (s: Sample) => s[column];
     const groups = new Map<string, Sample[]>();
     for (const s of rows) {
       if (value(s) === null || value(s) === undefined) continue;
@@ -137,22 +148,25 @@ export function networkCharts(samples: Sample[], origin: number): NetworkCharts 
         const arrow = forth ? 'Target → contact' : 'Contact → target';
         const role: Role = forth ? (n === 0 ? 'forth' : 'forth2') : n === 0 ? 'back' : 'back2';
         const by = side === 'server' ? 'server' : side;
-        return { label: `${arrow} (${sourceNames[source] ?? source}, ${by})`, role, points: points(group, origin, value) };
+        return { label: `${arrow} (${sourceNames[source] ?? source}, ${by})`, role, points: points(group, origin, value), why: `${source}.${column}` };
       });
   };
   return {
-    jitter: align(lines((s) => s.jitter_ms)),
-    rtt: align(lines((s) => s.rtt_ms)),
-    loss: align(lines((s) => s.loss_percent)),
+    jitter: align(lines('jitter_ms')),
+    rtt: align(lines('rtt_ms')),
+    loss: align(lines('loss_percent')),
+    mos: align(lines('mos')),
   };
 }
 
 /** Span is a shaded stretch of a graph, in seconds since the start of the call. */
 export interface Span {
-  kind: 'one-way' | 'hold';
+  kind: 'one-way' | 'hold' | 'mute' | 'choppy';
   from: number;
   to: number;
   label: string;
+  /** graphs that it is drawn on, by id; all where absent. */
+  graphs?: string[];
 }
 
 /** summarize puts a chart into words for those who cannot see it. */

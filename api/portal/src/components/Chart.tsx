@@ -1,9 +1,11 @@
 import { useEffect, useRef, useState } from 'react';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
-import { rttBands } from '../bands';
+import type { RTTBand } from '../bands';
+import type { Place } from '../evidence';
 import { offset } from '../format';
 import { type Chart, isEmpty, type Role, type Span, summarize } from '../series';
+import { Why } from './Why';
 
 interface Props {
   /** id is the place that a link to this graph names after #. */
@@ -17,10 +19,13 @@ interface Props {
   /** end is the length of the call in seconds: every graph of a call spans the same time. */
   end: number;
   spans: Span[];
-  /** bands paints the four bands of round trips behind the line. */
-  bands?: boolean;
-  /** mark is a moment that the reader picked elsewhere on the page. */
-  mark?: number | null;
+  /** bands are painted behind the line. */
+  bands?: RTTBand[];
+  /** mark is the place of the evidence that the reader picked. */
+  mark: Place | null;
+  /** zoom is the part of the call that is shown; null is all of it. */
+  zoom: Place | null;
+  onZoom: (zoom: Place | null) => void;
   /** group links the cursors of the graphs of one call. */
   group: string;
   empty: string;
@@ -30,6 +35,8 @@ const colours: Record<Role, string> = {
   current: '--blue', preferred: '--red', network: '--ink-3', in: '--blue', out: '--red',
   forth: '--blue', back: '--red', forth2: '--blue-2', back2: '--red-2',
 };
+
+const spanColours: Record<Span['kind'], string> = { 'one-way': '--span-alarm', hold: '--span-hold', mute: '--span-hold', choppy: '--span-choppy' };
 
 const height = 190;
 
@@ -61,7 +68,7 @@ function padded(chart: Chart, end: number): uPlot.AlignedData {
 }
 
 /** paintBands fills the four bands; with names it writes what they mean, above the grid. */
-function paintBands(u: uPlot, colour: (name: string) => string, names: boolean) {
+function paintBands(u: uPlot, bands: RTTBand[], colour: (name: string) => string, names: boolean) {
   const { ctx, bbox } = u;
   const top = u.scales.y!.max ?? 0;
   ctx.save();
@@ -69,7 +76,7 @@ function paintBands(u: uPlot, colour: (name: string) => string, names: boolean) 
     ctx.font = `${10 * devicePixelRatio}px system-ui, sans-serif`;
     ctx.textAlign = 'right';
   }
-  for (const band of rttBands) {
+  for (const band of bands) {
     if (band.from >= top) break;
     const y0 = u.valToPos(band.from, 'y', true);
     const y1 = Number.isFinite(band.to) ? Math.max(bbox.top, u.valToPos(band.to, 'y', true)) : bbox.top;
@@ -91,49 +98,73 @@ function paintSpans(u: uPlot, spans: Span[], colour: (name: string) => string, f
   ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
   ctx.clip();
   ctx.font = `600 ${10 * devicePixelRatio}px system-ui, sans-serif`;
-  for (const span of spans) {
+  ctx.textAlign = 'left';
+  let right = 0;
+  for (const span of [...spans].sort((a, b) => a.from - b.from)) {
     const from = u.valToPos(span.from, 'x', true);
     const to = Math.max(from + 2, u.valToPos(span.to, 'x', true));
-    ctx.fillStyle = colour(span.kind === 'one-way' ? '--span-alarm' : '--span-hold');
+    if (to < bbox.left || from > bbox.left + bbox.width) continue;
+    ctx.fillStyle = colour(spanColours[span.kind]);
     // Over the bands of the round trip a full wash would change their colours.
     ctx.globalAlpha = faint ? 0.5 : 1;
     ctx.fillRect(from, bbox.top, to - from, bbox.height);
     ctx.globalAlpha = 1;
     ctx.fillStyle = colour(span.kind === 'one-way' ? '--alarm-ink' : '--ink-2');
     ctx.fillRect(from, bbox.top, devicePixelRatio, bbox.height);
-    ctx.fillText(span.label, from + 5 * devicePixelRatio, bbox.top + 12 * devicePixelRatio);
+    const left = Math.max(from, bbox.left) + 5 * devicePixelRatio;
+    const width = ctx.measureText(span.label).width;
+    // A label that would run into the next one or out of its narrow span goes a line down.
+    const line = right > left ? 1 : 0;
+    ctx.fillText(span.label, Math.min(left, bbox.left + bbox.width - width - 2 * devicePixelRatio), bbox.top + (12 + 12 * line) * devicePixelRatio);
+    right = left + width;
   }
   ctx.restore();
 }
 
-function paintMark(u: uPlot, mark: number, colour: (name: string) => string) {
+/** paintMark outlines a place: a dashed line where it began, and a band up to where it ended. */
+function paintMark(u: uPlot, mark: Place, colour: (name: string) => string) {
   const { ctx, bbox } = u;
-  const x = u.valToPos(mark, 'x', true);
-  if (x < bbox.left || x > bbox.left + bbox.width) return;
+  const from = u.valToPos(mark.from, 'x', true);
+  const to = u.valToPos(mark.to, 'x', true);
   ctx.save();
-  ctx.strokeStyle = colour('--ink');
-  ctx.setLineDash([4 * devicePixelRatio, 3 * devicePixelRatio]);
-  ctx.lineWidth = devicePixelRatio;
   ctx.beginPath();
-  ctx.moveTo(x, bbox.top);
-  ctx.lineTo(x, bbox.top + bbox.height);
+  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.clip();
+  if (to - from > 2) {
+    ctx.fillStyle = colour('--mark');
+    ctx.fillRect(from, bbox.top, to - from, bbox.height);
+  }
+  ctx.strokeStyle = colour('--accent');
+  ctx.lineWidth = 1.5 * devicePixelRatio;
+  ctx.setLineDash([4 * devicePixelRatio, 3 * devicePixelRatio]);
+  ctx.beginPath();
+  for (const x of to - from > 2 ? [from, to] : [from]) {
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x, bbox.top + bbox.height);
+  }
   ctx.stroke();
   ctx.restore();
 }
 
-export function CallGraph({ id, heading, help, chart, unit, floor, end, spans, bands, mark, group, empty }: Props) {
+/** show sets the time axis to a part of the call. */
+function show(u: uPlot, zoom: Place | null, end: number) {
+  u.setScale('x', zoom ? { min: zoom.from, max: zoom.to } : { min: 0, max: end });
+}
+
+export function CallGraph({ id, heading, help, chart, unit, floor, end, spans: all, bands, mark, zoom, onZoom, group, empty }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const legend = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const dark = useDark();
   // What the drawing hooks read; the plot itself is rebuilt only when its lines or colours change.
-  const live = useRef({ chart, spans, mark, end, unit });
+  const spans = all.filter((s) => !s.graphs || s.graphs.includes(id.replace(/^contact-/, '')));
+  const live = useRef({ chart, spans, mark, end, unit, zoom, onZoom, bands });
   const shape = chart.lines.map((l) => `${l.label}|${l.role}`).join('\n');
   const nothing = isEmpty(chart);
   const [table, setTable] = useState(false);
 
   useEffect(() => {
-    live.current = { chart, spans, mark, end, unit };
+    live.current = { chart, spans, mark, end, unit, zoom, onZoom, bands };
   });
 
   useEffect(() => {
@@ -167,7 +198,10 @@ export function CallGraph({ id, heading, help, chart, unit, floor, end, spans, b
         padding: [8, 12, 0, 0],
         legend: { show: false },
         cursor: {
-          sync: { key: group, scales: ['x', null] },
+          sync: { key: group, scales: ['x', null], setSeries: false },
+          // The part that was drawn over is shown on every graph of the call, not on this one alone.
+          drag: { x: true, y: false, setScale: false },
+          bind: { dblclick: () => () => (live.current.onZoom(null), null) },
           points: { size: 7 },
           dataIdx: (self, series, hovered) => {
             const values = self.data[series]!;
@@ -199,24 +233,34 @@ export function CallGraph({ id, heading, help, chart, unit, floor, end, spans, b
         hooks: {
           drawClear: [
             (self) => {
-              if (bands) paintBands(self, colour, false);
-              paintSpans(self, live.current.spans, colour, !!bands);
+              if (live.current.bands) paintBands(self, live.current.bands, colour, false);
+              paintSpans(self, live.current.spans, colour, !!live.current.bands);
             },
           ],
           draw: [
             (self) => {
-              if (bands) paintBands(self, colour, true);
-              const m = live.current.mark;
-              if (m !== null && m !== undefined) paintMark(self, m, colour);
+              if (live.current.bands) paintBands(self, live.current.bands, colour, true);
+              if (live.current.mark) paintMark(self, live.current.mark, colour);
             },
           ],
           setCursor: [write],
+          setSelect: [
+            (self) => {
+              // A drag is told to the synced graphs too: one of them answers.
+              if (self.select.width < 4 || self.cursor.event === undefined || self.cursor.event === null) return;
+              const from = Math.max(0, self.posToVal(self.select.left, 'x'));
+              const to = Math.min(live.current.end, self.posToVal(self.select.left + self.select.width, 'x'));
+              self.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+              if (to - from > 0.5) live.current.onZoom({ from, to });
+            },
+          ],
         },
       },
       padded(live.current.chart, live.current.end),
       element,
     );
     plot.current = u;
+    show(u, live.current.zoom, live.current.end);
     const resize = new ResizeObserver(() => {
       if (element.clientWidth > 0 && element.clientWidth !== u.width) u.setSize({ width: element.clientWidth, height });
     });
@@ -234,19 +278,28 @@ export function CallGraph({ id, heading, help, chart, unit, floor, end, spans, b
       u.destroy();
       plot.current = null;
     };
-  }, [shape, dark, group, bands, floor, nothing]);
+  }, [shape, dark, group, floor, nothing]);
 
   useEffect(() => {
-    plot.current?.setData(padded(chart, end));
-  }, [chart, end]);
+    const u = plot.current;
+    if (!u) return;
+    u.setData(padded(chart, end), false);
+    show(u, zoom, end);
+  }, [chart, end, zoom]);
 
   useEffect(() => {
     plot.current?.redraw(false, false);
-  }, [spans, mark]);
+  }, [all, bands, mark]);
+
+  // The cursor goes to the place that was picked, so that the legend tells the values there.
+  useEffect(() => {
+    const u = plot.current;
+    if (u && mark) u.setCursor({ left: u.valToPos(mark.from, 'x'), top: height / 2 });
+  }, [mark, zoom]);
 
   const words = nothing ? empty : summarize(chart, unit);
   return (
-    <figure className="graph" id={id}>
+    <figure className="graph" id={id} data-from={(zoom?.from ?? 0).toFixed(1)} data-to={(zoom?.to ?? end).toFixed(1)}>
       <figcaption>
         <h3>
           {heading}
@@ -258,7 +311,7 @@ export function CallGraph({ id, heading, help, chart, unit, floor, end, spans, b
             {chart.lines.map((l) => (
               <span key={l.label} className={`key key-${l.role}`}>
                 <i aria-hidden="true" />
-                {l.label} <output />
+                {l.why ? <Why path={`samples:${l.why}`}>{l.label}</Why> : l.label} <output />
               </span>
             ))}
             <span className="at muted" />

@@ -117,12 +117,15 @@ export function Failure({ error, retry, what }: { error: unknown; retry?: () => 
 }
 
 export function Section({
+  id: place,
   heading,
   aside,
   children,
   className,
   count,
 }: {
+  /** id is the place that a link names after #. */
+  id?: string;
   heading: string;
   aside?: ReactNode;
   children: ReactNode;
@@ -131,7 +134,7 @@ export function Section({
 }) {
   const id = useId();
   return (
-    <section className={`card ${className ?? ''}`} aria-labelledby={id}>
+    <section id={place} className={`card ${className ?? ''}`} aria-labelledby={id}>
       <header className="card-head">
         <h2 id={id}>
           {heading}

@@ -1,0 +1,94 @@
+// What a verdict rests on, in the order in which an engineer would tell it; each piece with its place on the graphs.
+import type { Call, Evidence } from '../api';
+import { callStart, shortName } from '../bands';
+import { addressOf, placeOf, told } from '../evidence';
+import { offset, quantity, title } from '../format';
+import { Copy, Empty } from './ui';
+import { Why } from './Why';
+
+export function EvidenceList({ call, selected, onSelect }: { call: Call; selected: number; onSelect: (index: number) => void }) {
+  const list = call.verdict?.evidence ?? [];
+  if (list.length === 0) return <Empty>Nothing was observed that speaks for or against this call.</Empty>;
+  return (
+    <ol className="evidence">
+      {told(list).map(({ index, against }) => (
+        <li key={index} id={`evidence-${index + 1}`} className={against.length > 0 ? 'disputed' : undefined} data-kind={list[index]!.kind}>
+          <Piece call={call} index={index} selected={selected === index} onSelect={onSelect} />
+          {against.map((other) => (
+            <div key={other} id={`evidence-${other + 1}`} className="against" data-kind="contradiction">
+              <Piece call={call} index={other} selected={selected === other} onSelect={onSelect} />
+            </div>
+          ))}
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+function Piece({ call, index, selected, onSelect }: { call: Call; index: number; selected: boolean; onSelect: (index: number) => void }) {
+  const list = call.verdict!.evidence!;
+  const e = list[index]!;
+  const origin = Date.parse(callStart(call));
+  const place = placeOf(e, origin);
+  const whole = place !== null && place.from < 1 && call.ended_at && place.to > (Date.parse(call.ended_at) - origin) / 1000 - 6;
+  return (
+    <div className={`piece ${selected ? 'piece-selected' : ''}`}>
+      {place ? (
+        <button type="button" className="when num" aria-pressed={selected} aria-label={`Show on the graphs, ${spoken(place.from, place.to, !!whole)}: ${e.text}`} onClick={() => onSelect(selected ? -1 : index)}>
+          {whole ? 'whole call' : place.to > place.from ? `${offset(place.from)}–${offset(place.to)}` : offset(place.from)}
+        </button>
+      ) : (
+        <span className="when muted">verdict</span>
+      )}
+      <div className="said">
+        <p>
+          {e.text}
+          {e.side && e.kind !== 'fault' ? <span className="muted"> Seen by {shortName(e.side, call)}.</span> : null}
+        </p>
+        {selected ? (
+          <p className="piece-tools">
+            <span className="muted">Link to this evidence</span>
+            <Copy text={link(list, index, origin)} what="link to this evidence" />
+          </p>
+        ) : null}
+        <Values e={e} index={index} />
+      </div>
+    </div>
+  );
+}
+
+const spoken = (from: number, to: number, whole: boolean) => (whole ? 'whole call' : to > from ? `${offset(from)} to ${offset(to)}` : offset(from));
+
+function link(list: Evidence[], index: number, origin: number): string {
+  const { hash, at } = addressOf(list, index, origin);
+  const url = new URL(location.href);
+  url.hash = hash;
+  if (at) url.searchParams.set('at', at);
+  else url.searchParams.delete('at');
+  return url.href;
+}
+
+/** Values are the figures that a sentence is made of, each with its origin. */
+function Values({ e, index }: { e: Evidence; index: number }) {
+  const values = Object.entries(e.values ?? {});
+  if (values.length === 0) return null;
+  return (
+    <details className="figures">
+      <summary aria-label={`Figures of: ${e.text}`}>
+        {values.length} {values.length === 1 ? 'figure' : 'figures'}
+      </summary>
+      <dl>
+        {values.map(([name, value]) => (
+          <div key={name}>
+            <dt>{title(name.replace(/_(ms|s|percent)$/, ''))}</dt>
+            <dd className="num">
+              <Why path={`verdict.evidence[${index}].values.${name}`}>{quantity(value, unit(name))}</Why>
+            </dd>
+          </div>
+        ))}
+      </dl>
+    </details>
+  );
+}
+
+const unit = (name: string) => (/_ms\b|_ms_/.test(name) ? 'ms' : /percent/.test(name) ? '%' : name.endsWith('_s') ? 's' : '');
