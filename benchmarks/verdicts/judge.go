@@ -12,15 +12,14 @@ import (
 
 // What a verdict may differ from the truth by.
 const (
-	rttToleranceMs     = 5
-	rttTolerance       = 0.05 // or this share
-	jitterTolerance    = 0.10
-	jitterFloorMs      = 1   // below 10 ms: the clients stamp and count packets in their own time, not in the path's
-	lossTolerance      = 0.3 // percentage points: reports stop some seconds before the call does
-	sinceTolerance     = 6   // s: RTCP reports every five seconds
-	missedFromS        = 10  // a one-way stretch this long must be found
-	settleS            = 5   // the beginning of a call that no band counts
-	medianDeviationsOf = 1.2533
+	rttToleranceMs  = 5
+	rttTolerance    = 0.05 // or this share
+	jitterTolerance = 0.10
+	jitterFloorMs   = 1   // below 10 ms: the clients stamp and count packets in their own time, not in the path's
+	lossTolerance   = 0.3 // percentage points: reports stop some seconds before the call does
+	sinceTolerance  = 6   // s: RTCP reports every five seconds
+	missedFromS     = 10  // a one-way stretch this long must be found
+	settleS         = 5   // the beginning of a call that no band counts
 )
 
 // Heard is what Earshot says of a recording.
@@ -35,7 +34,7 @@ type Number struct {
 	Said, True  float64
 	Tolerance   float64
 	Reports     int     // that it was made from
-	Uncertainty float64 // of the median of so few reports of something that varies so much; 0 where each is compared with its own moment
+	Uncertainty float64 // of the median of so few reports of what varies; 0 where each is compared with its own moment
 }
 
 // Error is how far it is off.
@@ -174,7 +173,14 @@ func (j *Judgement) since() {
 func (j *Judgement) numbers() {
 	t, v := &j.Recording.Truth, &j.Heard.Call.Verdict
 	if rtt := v.Delay.RTTMs; rtt != nil && t.RTT != nil {
-		j.add(Number{Name: "rtt", Said: rtt.P50, True: t.RTT.P50, Tolerance: math.Max(rttToleranceMs, rttTolerance*t.RTT.P50)})
+		n := Number{Name: "rtt", Said: rtt.P50, True: t.RTT.P50, Tolerance: math.Max(rttToleranceMs, rttTolerance*t.RTT.P50)}
+		for _, s := range j.Heard.Samples {
+			if s.RTTMs != nil && t.at(s.At.Time) >= settleS {
+				n.Reports++
+			}
+		}
+		n.Uncertainty = t.RTT.uncertainty(n.Reports)
+		j.add(n)
 	}
 	for _, d := range []struct {
 		name  string
@@ -224,11 +230,16 @@ func (j *Judgement) jitter(direction string, truth *Direction) {
 	n := Number{Name: "jitter " + direction, Said: median(said), True: median(true_), Reports: len(said)}
 	n.Tolerance = math.Max(jitterFloorMs, jitterTolerance*n.True)
 	if truth.Jitter.Each100Ms == nil {
-		// Half of what lies between the median and the 95th percentile is about one
-		// standard deviation (1.645 in a normal distribution).
-		n.Uncertainty = 2 * medianDeviationsOf * (truth.Jitter.P95 - truth.Jitter.P50) / 1.645 / math.Sqrt(float64(len(said)))
+		n.Uncertainty = truth.Jitter.uncertainty(len(said))
 	}
 	j.add(n)
+}
+
+// uncertainty is twice the standard deviation of the median of so few values of
+// what varies like m: of a normal distribution the 95th percentile is 1.645
+// standard deviations from the median, whose own is 1.2533/√n of one.
+func (m *Measured) uncertainty(values int) float64 {
+	return 2 * 1.2533 * (m.P95 - m.P50) / 1.645 / math.Sqrt(float64(max(values, 1)))
 }
 
 // reportLagS is how long a report was under way when it was seen, about.

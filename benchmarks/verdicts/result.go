@@ -182,28 +182,31 @@ func (r Result) errors(b *strings.Builder) {
 			since = append(since, *j.SinceErrS)
 		}
 	}
-	b.WriteString("### errors\n\n| number | compared | error p5 / p50 / p95 | largest | off by more than allowed |\n|---|---|---|---|---|\n")
+	b.WriteString("### errors\n\n| number | compared | error p5 / p50 / p95 | largest | beyond tolerance | beyond that and what so few reports of a varying path can tell |\n|---|---|---|---|---|---|\n")
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
 		var errs, relative []float64
-		off := 0
+		beyond, off := 0, 0
 		for _, n := range byName[name] {
 			errs = append(errs, n.Error())
 			if n.True != 0 {
 				relative = append(relative, math.Abs(n.Error())/n.True)
+			}
+			if math.Abs(n.Error()) > n.Tolerance {
+				beyond++
 			}
 			if !n.OK() {
 				off++
 			}
 		}
 		unit := map[string]string{"rtt": "ms", "jitter": "ms", "loss": "points"}[name]
-		fmt.Fprintf(b, "| %s | %d | %s %s | %+.2f | %d |\n", name, len(errs), spread(errs), unit, largest(errs), off)
+		fmt.Fprintf(b, "| %s | %d | %s %s | %+.2f | %d | %d |\n", name, len(errs), spread(errs), unit, largest(errs), beyond, off)
 		if name != "loss" && len(relative) > 0 {
 			slices.Sort(relative)
-			fmt.Fprintf(b, "| %s, of the truth | %d | median %.1f %%, p95 %.1f %% | %.1f %% | |\n", name, len(relative), 100*quantile(relative, .5), 100*quantile(relative, .95), 100*relative[len(relative)-1])
+			fmt.Fprintf(b, "| %s, of the truth | %d | median %.1f %%, p95 %.1f %% | %.1f %% | | |\n", name, len(relative), 100*quantile(relative, .5), 100*quantile(relative, .95), 100*relative[len(relative)-1])
 		}
 	}
 	if len(since) > 0 {
-		fmt.Fprintf(b, "| one-way audio: since | %d | %s s | %+.2f | |\n", len(since), spread(since), largest(since))
+		fmt.Fprintf(b, "| one-way audio: since | %d | %s s | %+.2f | | |\n", len(since), spread(since), largest(since))
 	}
 	b.WriteByte('\n')
 }

@@ -61,11 +61,11 @@ func files(t *testing.T, set []Recording) (all []given) {
 			}
 		}
 		if r.Stats != "" {
-			file := filepath.Join(dir, r.Truth.Name+".jsonl.gz")
+			file := filepath.Join(dir, statsCall(r)+".jsonl.gz")
 			copyFile(t, r.Stats, file)
 			all = append(all, given{r, "stats", "", file})
 			for end, side := range map[string]string{"a": "A", "b": "B"} {
-				file := filepath.Join(dir, r.Truth.Name+"."+end+".jsonl")
+				file := filepath.Join(dir, statsCall(r)+"."+end+".jsonl")
 				writeLines(t, file, r.Stats, side)
 				all = append(all, given{r, "stats", end, file})
 			}
@@ -73,6 +73,10 @@ func files(t *testing.T, set []Recording) (all []given) {
 	}
 	return all
 }
+
+// statsCall names the call that a getStats file makes: its Call-ID may be the
+// recording's name.
+func statsCall(r Recording) string { return r.Truth.Name + "-getstats" }
 
 // caller gives the hosts of a and b where only they send RTCP: the one that
 // sent the first INVITE is a.

@@ -111,7 +111,7 @@ func newPlay(t *testing.T, r Recording) *play {
 		writeCapture(t, p.wireFile, p.datagrams)
 	}
 	if r.Stats != "" {
-		p.statsFile = filepath.Join(dir, p.name()+".jsonl.gz")
+		p.statsFile = filepath.Join(dir, statsCall(r)+".jsonl.gz")
 		copyFile(t, r.Stats, p.statsFile)
 		p.lines = readStats(t, r.Stats)
 	}
@@ -337,7 +337,7 @@ func (p *play) postStats(t *testing.T, u *apptest.Up) {
 				stat["timestamp"] = at + float64(p.shift.Milliseconds())
 			}
 		}
-		body, err := json.Marshal(map[string]any{"call_id": p.name(), "leg_id": line.Side, "side": map[string]string{"A": "target", "B": "contact"}[line.Side],
+		body, err := json.Marshal(map[string]any{"call_id": statsCall(p.recording), "leg_id": line.Side, "side": map[string]string{"A": "target", "B": "contact"}[line.Side],
 			"muted": line.Muted, "stats": line.Report})
 		if err != nil {
 			t.Error(err)
@@ -356,7 +356,7 @@ func (p *play) postedVerdict(t *testing.T, u *apptest.Up) *query.Verdict {
 	t.Helper()
 	var call query.Call
 	apptest.Eventually(t, time.Minute, "the verdict of the getStats of "+p.name(), func() error {
-		if err := u.Get("/api/v1/companies/"+live+"/calls/"+url.PathEscape(p.name()), &call); err != nil {
+		if err := u.Get("/api/v1/companies/"+live+"/calls/"+url.PathEscape(statsCall(p.recording)), &call); err != nil {
 			return err
 		}
 		if seen, want := sources(&call), sources(&p.stats.Call); seen != want {
