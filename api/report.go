@@ -44,7 +44,7 @@ func reportOf(c query.Call) report {
 	r := report{
 		Call: c, UserID: c.Target.UserID, UserLink: c.Links["user"], CallLink: portal,
 		FromNumber: from.Number, ToNumber: to.Number, SummaryText: summary(c), Evidence: evidenceOf(c),
-		Graphs: map[string]string{"jitter_buffer": portal + "#jitter", "delay": portal + "#delay", "audio": portal + "#audio", "samples": c.Links["samples"]},
+		Graphs: map[string]string{"jitter_buffer": portal + "#jitter", "delay": portal + "#delay", "audio": portal + "#audio", "loss": portal + "#loss", "samples": c.Links["samples"]},
 	}
 	if r.UserID != nil && *r.UserID == "" {
 		r.UserID = nil
@@ -296,6 +296,12 @@ func (r report) markdown(out io.Writer) error {
 			b.WriteByte('\n')
 		}
 	}
+	if len(c.BaselineSentences) > 0 {
+		b.WriteString("\n### Compared with what is usual\n\n")
+		for _, e := range c.BaselineSentences {
+			b.WriteString("- " + escapeMarkdown(e.Text) + "\n")
+		}
+	}
 	if len(c.Rejections) > 0 {
 		b.WriteString("\n### Rejections\n\n")
 		for _, j := range c.Rejections {
@@ -319,7 +325,7 @@ func (r report) markdown(out io.Writer) error {
 		}
 	}
 	b.WriteString("\n### Graphs\n\n")
-	for _, g := range []struct{ name, key string }{{"Jitter buffer", "jitter_buffer"}, {"Delay", "delay"}, {"Audio levels", "audio"}, {"Samples", "samples"}} {
+	for _, g := range []struct{ name, key string }{{"Jitter", "jitter_buffer"}, {"Delay", "delay"}, {"Audio levels", "audio"}, {"Loss", "loss"}, {"Samples", "samples"}} {
 		b.WriteString("- " + g.name + ": " + r.Graphs[g.key] + "\n")
 	}
 	if len(r.Explain) > 0 {

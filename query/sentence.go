@@ -2,6 +2,7 @@ package query
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -47,7 +48,11 @@ func oneWayText(c *Call) string {
 	case "contact_to_target":
 		speaker, listener = listener, speaker
 	}
-	return upper(speaker) + " " + can + " be heard by " + listener + when + sure + "."
+	// "the target" begins the sentence; a name is written as it is.
+	if s, ok := strings.CutPrefix(speaker, "the "); ok {
+		speaker = "The " + s
+	}
+	return speaker + " " + can + " be heard by " + listener + when + sure + "."
 }
 
 // healed says whether audio came back after the span that the state is about.
@@ -70,13 +75,6 @@ func named(p Party, otherwise string) string {
 		return p.Number
 	}
 	return otherwise
-}
-
-func upper(s string) string {
-	if s[0] >= 'a' && s[0] <= 'z' {
-		return string(s[0]-'a'+'A') + s[1:]
-	}
-	return s
 }
 
 // offset writes a place in a call: 0:06, 1:02:05.

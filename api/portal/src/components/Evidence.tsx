@@ -1,4 +1,5 @@
 // What a verdict rests on, in the order in which an engineer would tell it; each piece with its place on the graphs.
+import { useState } from 'react';
 import type { Call, Evidence } from '../api';
 import { callStart, shortName } from '../bands';
 import { addressOf, placeOf, told } from '../evidence';
@@ -28,6 +29,8 @@ export function EvidenceList({ call, selected, onSelect }: { call: Call; selecte
 function Piece({ call, index, selected, onSelect }: { call: Call; index: number; selected: boolean; onSelect: (index: number) => void }) {
   const list = call.verdict!.evidence!;
   const e = list[index]!;
+  const [figures, setFigures] = useState(false);
+  const count = Object.keys(e.values ?? {}).length;
   const origin = Date.parse(callStart(call));
   const place = placeOf(e, origin);
   const whole = place !== null && place.from < 1 && call.ended_at && place.to > (Date.parse(call.ended_at) - origin) / 1000 - 6;
@@ -51,8 +54,13 @@ function Piece({ call, index, selected, onSelect }: { call: Call; index: number;
             <Copy text={link(list, index, origin)} what="link to this evidence" />
           </p>
         ) : null}
-        <Values e={e} index={index} />
+        {figures ? <Values e={e} index={index} /> : null}
       </div>
+      {count > 0 ? (
+        <button type="button" className="quiet figures-button" aria-expanded={figures} aria-label={`${count} figures of: ${e.text}`} onClick={() => setFigures(!figures)}>
+          {count} {count === 1 ? 'figure' : 'figures'}
+        </button>
+      ) : null}
     </div>
   );
 }
@@ -70,24 +78,17 @@ function link(list: Evidence[], index: number, origin: number): string {
 
 /** Values are the figures that a sentence is made of, each with its origin. */
 function Values({ e, index }: { e: Evidence; index: number }) {
-  const values = Object.entries(e.values ?? {});
-  if (values.length === 0) return null;
   return (
-    <details className="figures">
-      <summary aria-label={`Figures of: ${e.text}`}>
-        {values.length} {values.length === 1 ? 'figure' : 'figures'}
-      </summary>
-      <dl>
-        {values.map(([name, value]) => (
-          <div key={name}>
-            <dt>{title(name.replace(/_(ms|s|percent)$/, ''))}</dt>
-            <dd className="num">
-              <Why path={`verdict.evidence[${index}].values.${name}`}>{quantity(value, unit(name))}</Why>
-            </dd>
-          </div>
-        ))}
-      </dl>
-    </details>
+    <dl className="figures">
+      {Object.entries(e.values ?? {}).map(([name, value]) => (
+        <div key={name}>
+          <dt>{title(name.replace(/_(ms|s|percent)$/, ''))}</dt>
+          <dd className="num">
+            <Why path={`verdict.evidence[${index}].values.${name}`}>{quantity(value, unit(name))}</Why>
+          </dd>
+        </div>
+      ))}
+    </dl>
   );
 }
 

@@ -2,7 +2,7 @@
 import type { ReactNode } from 'react';
 import type { Band, Call, Distribution } from '../api';
 import { callStart, oneWayBand, shortName } from '../bands';
-import { offset, quantity, secondsBetween, title, utc, words } from '../format';
+import { offset, quantity, secondsBetween, title, words } from '../format';
 import { EvidenceList } from './Evidence';
 import { PathPicture } from './Path';
 import { BandBadge, Empty, Moment, Section, Tag } from './ui';
@@ -77,11 +77,8 @@ function Version({ call }: { call: Call }) {
         {v.rules ? ` · rules ${v.rules}` : ''}
         {v.computed_at ? (
           <>
-            {' · '}
-            <span className="offscreen">computed {utc(v.computed_at)}</span>
-            <span aria-hidden="true">
-              <Moment at={v.computed_at} />
-            </span>
+            {' · computed '}
+            <Moment at={v.computed_at} />
           </>
         ) : null}
       </span>

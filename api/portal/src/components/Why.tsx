@@ -193,13 +193,14 @@ function Tip({
 
 /** groups joins witnesses who measured in the same way. */
 function groups(x: Explanation): { who: string; formula: string; standard: string }[] {
-  const out = new Map<string, { who: string[]; standard: string }>();
+  const out = new Map<string, { kind: string; who: string[]; standard: string }>();
   for (const s of x.source ?? []) {
-    const key = s.formula ?? '';
-    const g = out.get(key) ?? { who: [], standard: s.standard ?? '' };
+    const g = out.get(s.formula ?? '') ?? { kind: s.kind, who: [], standard: s.standard ?? '' };
     const who = [s.side, s.samples ? `× ${s.samples}` : ''].filter(Boolean).join(' ');
-    g.who.push(g.who.length === 0 ? `${title(s.kind)}${who ? ` (${who})` : ''}` : who);
-    out.set(key, g);
+    if (who) g.who.push(who);
+    out.set(s.formula ?? '', g);
   }
-  return [...out].map(([formula, g]) => ({ who: g.who.join(', '), formula, standard: g.standard === x.standard ? '' : g.standard }));
+  return [...out].map(([formula, g]) => ({
+    who: title(g.kind) + (g.who.length > 0 ? ` (${g.who.join(', ')})` : ''), formula, standard: g.standard === x.standard ? '' : g.standard,
+  }));
 }
