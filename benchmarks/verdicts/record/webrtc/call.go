@@ -56,6 +56,9 @@ func (c *call) play(ctx context.Context) error {
 	if answered.IsZero() {
 		return fmt.Errorf("nobody answered")
 	}
+	if err := c.phones["a"].do(nil, "connected"); err != nil {
+		return err
+	}
 	if err := c.script(ctx, answered); err != nil {
 		return err
 	}

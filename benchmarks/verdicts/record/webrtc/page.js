@@ -36,7 +36,8 @@ function prefer(transceiver) {
   transceiver.setCodecPreferences([...media, ...of('telephone-event').filter((c) => c.clockRate === rate)]);
 }
 
-// A description as it is sent: when all candidates are known, without what a phone behind a gateway would not ask for.
+// A description as it is sent: when all candidates are known (after a restart of ICE a browser still says `complete` of the ones
+// before, and what goes out is what trickling sends: c=0.0.0.0, port 9), without what a phone behind a gateway would not ask for.
 async function gathered() {
   const { pc } = call;
   while (pc.iceGatheringState !== 'complete') await new Promise((then) => setTimeout(then, 10));
@@ -54,17 +55,25 @@ window.offer = async (options = {}) => {
 };
 window.answer = async (sdp) => {
   await call.pc.setRemoteDescription({ type: 'offer', sdp });
-  // The transceiver of the offer takes the microphone; the one made at the start is it, or none is used.
+  // The offer brings a transceiver of its own, which takes over from the one made at the start.
   const used = call.pc.getTransceivers().find((t) => t.mid !== null) ?? call.transceiver;
   if (used !== call.transceiver) {
     await used.sender.replaceTrack(call.transceiver.sender.track);
     used.direction = call.transceiver.direction;
     prefer(used);
+    call.transceiver.stop(); // or the next offer would have it too
     call.transceiver = used;
   }
   const answer = await call.pc.createAnswer();
   await call.pc.setLocalDescription({ type: 'answer', sdp: asked(answer.sdp) });
   return gathered();
+};
+// Whether the media's way is there: ICE, and DTLS where it is used.
+window.connected = async () => {
+  for (let waited = 0; call.pc.connectionState !== 'connected'; waited += 50) {
+    if (waited > 15000) throw new Error(`the connection is ${call.pc.connectionState}`);
+    await new Promise((then) => setTimeout(then, 50));
+  }
 };
 window.accept = (sdp) => call.pc.setRemoteDescription({ type: 'answer', sdp });
 
