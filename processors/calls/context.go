@@ -58,6 +58,11 @@ func (v *verdictOf) context() {
 			v.say("silence_suppression", d, v.side(d), 0, map[string]float64{"share": share},
 				"%s suppressed silence in %.0f %% of the time: few packets, comfort noise, no fault.", v.who(d), share*100)
 		}
+		if span := x.quietUntilUs - x.quietSinceUs; span >= v.rules.OneWay.Dead.Microseconds() {
+			v.say("not_sent", d, c.side(d), x.quietSinceUs, map[string]float64{"quiet_s": float64(span) / float64(second)},
+				"%s received no packet of %s from %s for %s, and %s itself counts none sent: muted without a word, or its app sent nothing. This is no one-way audio of the network.",
+				v.end(1-d), v.end(d), clock(x.quietSinceUs), seconds(span), v.end(d)).until(x.quietUntilUs)
+		}
 		v.silence(d)
 	}
 }
@@ -124,7 +129,7 @@ func (v *verdictOf) lossContradiction(d int) {
 
 func (v *verdictOf) jitterContradiction(d int) {
 	a, b := &v.c.dir[d].jitter, &v.c.dir[d].jitterRemote
-	if v.find[d].dead || a.Count < 3 || b.Count < 3 || !differ(a.Quantile(0.5), b.Quantile(0.5), 10, 0.5) {
+	if v.find[d].dead || a.Count() < 3 || b.Count() < 3 || !differ(a.Quantile(0.5), b.Quantile(0.5), 10, 0.5) {
 		return
 	}
 	v.say("contradiction", d, v.side(1-d), v.c.connectedUs, map[string]float64{"jitter_p50_ms": a.Quantile(0.5), "jitter_p50_ms_other": b.Quantile(0.5)},
@@ -140,11 +145,11 @@ func (v *verdictOf) rttContradiction() {
 	}
 	var all []measure
 	for p := range c.party {
-		if h := &c.party[p].rtt; h.Count >= 3 {
+		if h := &c.party[p].rtt; h.Count() >= 3 {
 			all = append(all, measure{v.who(p), h.Quantile(0.5)})
 		}
 	}
-	if t := c.bestTap(); t != nil && min(t.hist[0].Count, t.hist[1].Count) >= 3 {
+	if t := c.bestTap(); t != nil && min(t.hist[0].Count(), t.hist[1].Count()) >= 3 {
 		all = append(all, measure{"the capture point", t.hist[0].Quantile(0.5) + t.hist[1].Quantile(0.5)})
 	}
 	for i := 1; i < len(all); i++ {
@@ -160,15 +165,15 @@ func (v *verdictOf) rttContradiction() {
 // one of them; nil where none did.
 func (c *call) bestTap() (best *tap) {
 	better := func(a, b *tap) bool {
-		both, least := min(a.hist[0].Count, a.hist[1].Count), min(b.hist[0].Count, b.hist[1].Count)
+		both, least := min(a.hist[0].Count(), a.hist[1].Count()), min(b.hist[0].Count(), b.hist[1].Count())
 		if both != least {
 			return both > least
 		}
-		return a.hist[0].Count+a.hist[1].Count > b.hist[0].Count+b.hist[1].Count
+		return a.hist[0].Count()+a.hist[1].Count() > b.hist[0].Count()+b.hist[1].Count()
 	}
 	for i := range c.taps {
 		t := &c.taps[i]
-		if t.hist[0].Count+t.hist[1].Count > 0 && (best == nil || better(t, best)) {
+		if t.hist[0].Count()+t.hist[1].Count() > 0 && (best == nil || better(t, best)) {
 			best = t
 		}
 	}

@@ -92,7 +92,7 @@ func (h *handler) begin(m *telemetry.SIPMessage) *handler {
 	if m.Method != "INVITE" || len(c.dialogs) == maxDialogs {
 		return nil
 	}
-	d := &call{id: c.id, heapIndex: -1, sipCallID: m.CallId, linkedBy: m.LinkedBy, linkConfidence: m.LinkConfidence}
+	d := &call{id: c.id, sipCallID: m.CallId, linkedBy: m.LinkedBy, linkConfidence: m.LinkConfidence}
 	if m.Status == 0 && m.To.GetTag() == "" && len(c.dialogs) == 0 && len(c.invites) > 0 && h.at() < c.invites[0].atUs &&
 		c.connectedUs == 0 && !c.targetFixed && !c.hasEvents {
 		c.yieldTo(d)
@@ -112,7 +112,7 @@ func (c *call) yieldTo(d *call) {
 		hasSIP: old.hasSIP, sipCallIDs: append([]string{d.sipCallID}, old.sipCallIDs...), rejected: old.rejected, linked: old.linked,
 		sipCallID: d.sipCallID, dialogs: []*call{d},
 		pending: old.pending, pendingUs: old.pendingUs,
-		publicID: old.publicID, due: old.due, heapIndex: old.heapIndex, dirty: old.dirty,
+		publicID: old.publicID,
 	}
 	linkedBy, confidence := d.linkedBy, d.linkConfidence
 	if linkedBy == "" {
@@ -120,7 +120,7 @@ func (c *call) yieldTo(d *call) {
 	}
 	*d = old
 	d.version, d.versionUs, d.sipCallIDs, d.rejected, d.linked, d.pending = 0, 0, nil, nil, nil, nil
-	d.publicID, d.heapIndex, d.due, d.dirty = "", -1, 0, false
+	d.publicID = ""
 	d.ordinal, d.linkedBy, d.linkConfidence = 1, linkedBy, confidence
 	if c.phase == phaseEnded { // the other dialog is, the call has just begun
 		c.phase = phaseLive

@@ -43,7 +43,6 @@ var kinds = map[string]struct {
 	"never_received":   {placeHeard, graphLoss},
 	"stopped":          {placeHeard, graphLoss},
 	"not_received":     {placeHeard, graphLevel},
-	"not_sent":         {placeHeard, graphLevel},
 	"nothing_sent":     {placeHeard, graphLoss},
 	"not_acknowledged": {placeHeard, graphLoss},
 	"lost_before":      {placeHeard, graphLoss},
@@ -69,6 +68,7 @@ var kinds = map[string]struct {
 	"muted_or_bridge":     {placeContext, graphLevel},
 	"silent_payload":      {placeContext, graphLevel},
 	"dead_microphone":     {placeContext, graphLevel},
+	"not_sent":            {placeContext, graphLevel},
 	"fax":                 {placeContext, graphLadder},
 	"transfer":            {placeContext, graphLadder},
 	"early_media":         {placeContext, graphLadder},
@@ -200,10 +200,10 @@ func optional(x float64, digits int) *float64 {
 }
 
 func distribution(h *quality.Histogram, digits int) *telemetry.Distribution {
-	if h.Count == 0 {
+	if h.Count() == 0 {
 		return nil
 	}
 	return &telemetry.Distribution{
-		Min: round(h.MinMs, digits), P50: round(h.Quantile(0.5), digits), P95: round(h.Quantile(0.95), digits), Max: round(h.MaxMs, digits),
+		Min: round(h.Min(), digits), P50: round(h.Quantile(0.5), digits), P95: round(h.Quantile(0.95), digits), Max: round(h.Max(), digits),
 	}
 }

@@ -154,7 +154,6 @@ func (h *handler) advance(nowUs int64) bool {
 			gone := call{
 				id: c.id, phase: phaseGone, phaseUs: nowUs, receivedUs: c.receivedUs,
 				lastUs: c.lastUs, versionUs: c.versionUs, version: c.version,
-				due: c.due, heapIndex: c.heapIndex, dirty: c.dirty,
 			}
 			*c = gone
 		}

@@ -49,26 +49,54 @@ const (
 
 var nan = math.NaN()
 
-// Machine is the state of the calls of one partition.
+// Machine is the state of the calls of one partition. A call that nothing happens
+// to lies there as the bytes of its state, which a checkpoint takes as they are:
+// it is less than half of what the fields take in memory, and holds nothing that
+// the garbage collector would have to follow.
 type Machine struct {
 	rules     *quality.RuleBook
-	calls     map[callID]*call
-	timelines map[string]*dueHeap
-	dirty     []*call
-	deleted   []callID
-	scratch   []byte
+	timelines map[string]*timeline
+	dirty     []*entry
+	deleted   []*entry
+	desk      call // the call that is worked on, and room for what it consists of
+	room      room
+	scratch   []byte // of pack
+	lookup    []byte // of find
 }
 
 var _ processors.Machine = (*Machine)(nil)
 
+// timeline holds the calls of a capture, or of the live traffic.
+type timeline struct {
+	id    string
+	calls map[string]*entry // by entry.id
+	queue dueHeap
+}
+
+// entry is a call at rest.
+type entry struct {
+	id        string // company, NUL, key
+	line      *timeline
+	state     string // what call.code writes
+	due       int64
+	heapIndex int32
+	dirty     bool // since the last checkpoint
+	gone      bool // phaseGone
+}
+
 // New gives a machine without calls. Each call is judged by the rules that its
 // company has in the book.
 func New(rules *quality.RuleBook) *Machine {
-	return &Machine{rules: rules, calls: map[callID]*call{}, timelines: map[string]*dueHeap{}}
+	return &Machine{rules: rules, timelines: map[string]*timeline{}}
 }
 
 // Open is the number of calls held, those included that are over and remembered.
-func (m *Machine) Open() int { return len(m.calls) }
+func (m *Machine) Open() (n int) {
+	for _, line := range m.timelines {
+		n += len(line.calls)
+	}
+	return n
+}
 
 // Apply takes one observation.
 func (m *Machine) Apply(r *telemetry.Record, emit processors.Emit) error {
@@ -86,11 +114,13 @@ func (m *Machine) Apply(r *telemetry.Record, emit processors.Emit) error {
 	if r.AtUs <= 0 || r.AtUs > maxPlausibleUs {
 		return fmt.Errorf("%w: %d", ErrTime, r.AtUs)
 	}
-	id := callID{r.Company, r.Timeline.GetId(), r.CallKey}
-	c := m.calls[id]
-	if c == nil {
-		c = &call{id: id, heapIndex: -1}
-		m.calls[id] = c
+	line, e := m.find(r.Timeline.GetId(), r.Company, r.CallKey)
+	var c *call
+	if e == nil {
+		m.desk = call{id: callID{r.Company, line.id, r.CallKey}}
+		c = &m.desk
+	} else {
+		c = m.unpack(e)
 	}
 	c.receivedUs = max(c.receivedUs, r.ReceivedUs)
 	if c.phase != phaseGone {
@@ -98,113 +128,165 @@ func (m *Machine) Apply(r *telemetry.Record, emit processors.Emit) error {
 	}
 	h := handler{c: c, root: c, rules: m.rules.For(c.id.company), emit: emit, rec: r}
 	h.apply()
-	m.touch(c)
-	m.schedule(c)
+	if e == nil {
+		e = &entry{id: string(m.lookup), line: line, heapIndex: -1}
+		line.calls[e.id] = e
+	}
+	m.pack(e, c)
 	return nil
+}
+
+// find gives a timeline and the call on it, nil where there is none.
+func (m *Machine) find(timelineID, company, key string) (*timeline, *entry) {
+	line := m.timelines[timelineID]
+	if line == nil {
+		line = &timeline{id: timelineID, calls: map[string]*entry{}}
+		m.timelines[timelineID] = line
+	}
+	m.lookup = append(append(append(m.lookup[:0], company...), 0), key...)
+	return line, line.calls[string(m.lookup)]
+}
+
+// unpack puts a call on the desk. What it says must be taken down by pack before
+// the next one comes; until then a failure leaves the call as it was.
+func (m *Machine) unpack(e *entry) *call {
+	c := &m.desk
+	*c = call{id: e.callID()}
+	m.room.clear()
+	x := coder{in: e.state, room: &m.room}
+	c.code(&x)
+	if x.err != nil { // it was written by pack, or read by Restore
+		panic(fmt.Errorf("cannot read the state of call %q: %w", e.id, x.err))
+	}
+	return c
+}
+
+// pack takes down the state of a call, and when it wants to be looked at again.
+func (m *Machine) pack(e *entry, c *call) {
+	x := coder{writing: true, out: m.scratch[:0], room: &m.room}
+	c.code(&x)
+	if x.err != nil {
+		panic(fmt.Errorf("cannot write the state of call %q: %w", e.id, x.err))
+	}
+	m.scratch = x.out
+	e.state, e.gone = string(x.out), c.phase == phaseGone
+	if !e.dirty {
+		e.dirty = true
+		m.dirty = append(m.dirty, e)
+	}
+	e.schedule(c.nextDue())
 }
 
 // Advance gives the versions that are due and forgets what is over.
 func (m *Machine) Advance(timeline string, nowUs int64, emit processors.Emit) {
-	q := m.timelines[timeline]
-	for q != nil && len(*q) > 0 && (*q)[0].due <= nowUs {
-		c := (*q)[0]
+	line := m.timelines[timeline]
+	for line != nil && len(line.queue) > 0 && line.queue[0].due <= nowUs {
+		e := line.queue[0]
+		c := m.unpack(e)
 		h := handler{c: c, root: c, rules: m.rules.For(c.id.company), emit: emit}
 		if h.advance(nowUs) {
-			m.forget(c)
+			m.forget(e)
 			continue
 		}
-		m.touch(c)
-		m.schedule(c)
-		if c.due <= nowUs { // what is due has been done; never spin
-			c.due = nowUs + second
-			heap.Fix(q, c.heapIndex)
+		m.pack(e, c)
+		if e.due <= nowUs { // what is due has been done; never spin
+			e.schedule(nowUs + second)
 		}
 	}
 }
 
 // End finalises every open call of a timeline and forgets the timeline.
 func (m *Machine) End(timeline string, atUs int64, emit processors.Emit) {
-	q := m.timelines[timeline]
-	if q == nil {
+	line := m.timelines[timeline]
+	if line == nil {
 		return
 	}
-	open := slices.Clone(*q)
-	slices.SortFunc(open, func(a, b *call) int {
-		if d := strings.Compare(a.id.company, b.id.company); d != 0 {
-			return d
-		}
-		return strings.Compare(a.id.key, b.id.key)
-	})
-	for _, c := range open {
+	open := slices.Clone(line.queue)
+	slices.SortFunc(open, func(a, b *entry) int { return strings.Compare(a.id, b.id) })
+	for _, e := range open {
+		c := m.unpack(e)
 		h := handler{c: c, root: c, rules: m.rules.For(c.id.company), emit: emit}
 		h.close(atUs)
-		m.forget(c)
+		m.forget(e)
 	}
 	delete(m.timelines, timeline)
 }
 
 // Checkpoint puts what changed, in the order of the keys.
 func (m *Machine) Checkpoint(put func(key string, state []byte)) {
-	type entry struct {
+	type change struct {
 		key string
-		c   *call
+		e   *entry
 	}
-	entries := make([]entry, 0, len(m.dirty)+len(m.deleted))
-	for _, c := range m.dirty {
-		if c.heapIndex >= 0 && c.dirty {
-			entries = append(entries, entry{c.id.checkpointKey(), c})
+	changes := make([]change, 0, len(m.dirty)+len(m.deleted))
+	for _, e := range m.dirty {
+		if e.heapIndex >= 0 {
+			id := e.callID()
+			changes = append(changes, change{id.checkpointKey(), e})
 		}
-		c.dirty = false
+		e.dirty = false
 	}
-	for _, id := range m.deleted {
-		if m.calls[id] == nil {
-			entries = append(entries, entry{id.checkpointKey(), nil})
-		}
+	for _, e := range m.deleted {
+		id := e.callID()
+		changes = append(changes, change{id.checkpointKey(), nil})
 	}
-	slices.SortStableFunc(entries, func(a, b entry) int { return strings.Compare(a.key, b.key) })
-	entries = slices.CompactFunc(entries, func(a, b entry) bool { return a.key == b.key })
-	for _, e := range entries {
-		if e.c == nil {
-			put(e.key, nil)
+	// A call that was forgotten and came again is there.
+	slices.SortStableFunc(changes, func(a, b change) int { return strings.Compare(a.key, b.key) })
+	changes = slices.CompactFunc(changes, func(a, b change) bool { return a.key == b.key })
+	for _, d := range changes {
+		if d.e == nil {
+			put(d.key, nil)
 			continue
 		}
-		put(e.key, m.encode(e.c))
+		put(d.key, d.e.checkpoint())
 	}
+	clear(m.dirty)
+	clear(m.deleted)
 	m.dirty, m.deleted = m.dirty[:0], m.deleted[:0]
 }
 
-// encode gives the bytes of a call's state.
-func (m *Machine) encode(c *call) []byte {
-	x := coder{writing: true, b: m.scratch[:0]}
-	c.id.code(&x)
-	c.code(&x)
-	x.i64(&c.due)
-	m.scratch = x.b
-	return slices.Clone(x.b)
+// checkpoint gives what Restore takes.
+func (e *entry) checkpoint() []byte {
+	x := coder{writing: true, out: make([]byte, 0, len(e.id)+len(e.line.id)+len(e.state)+20)}
+	id := e.callID()
+	id.code(&x)
+	x.i64(&e.due)
+	return append(x.out, e.state...)
 }
 
 // Restore takes back one entry.
 func (m *Machine) Restore(key string, state []byte) error {
-	c := &call{heapIndex: -1}
-	x := coder{b: state}
-	c.id.code(&x)
+	var id callID
+	var due int64
+	x := coder{in: string(state), room: &room{}}
+	id.code(&x)
+	x.i64(&due)
+	packed := x.in
+	c := call{id: id}
 	c.code(&x)
-	x.i64(&c.due)
-	if x.err == nil && len(x.b) != 0 {
+	if x.err == nil && len(x.in) != 0 {
 		x.fail()
 	}
 	if x.err != nil {
 		return fmt.Errorf("cannot restore the call of checkpoint entry %q: %w", key, x.err)
 	}
-	if c.id.checkpointKey() != key {
+	if id.checkpointKey() != key {
 		return fmt.Errorf("cannot restore checkpoint entry %q: it holds another call: %w", key, ErrState)
 	}
-	if old := m.calls[c.id]; old != nil {
+	line, old := m.find(id.timeline, id.company, id.key)
+	if old != nil {
 		m.forget(old)
 	}
-	m.calls[c.id] = c
-	heap.Push(m.queue(c.id.timeline), c)
+	e := &entry{id: string(m.lookup), line: line, state: strings.Clone(packed), gone: c.phase == phaseGone, heapIndex: -1}
+	line.calls[e.id] = e
+	e.schedule(due)
 	return nil
+}
+
+// callID names the call of an entry.
+func (e *entry) callID() callID {
+	company, key, _ := strings.Cut(e.id, "\x00")
+	return callID{company, e.line.id, key}
 }
 
 func (id *callID) code(x *coder) {
@@ -225,42 +307,23 @@ func (id *callID) checkpointKey() string {
 	return "\x00" + string(sum[:])
 }
 
-func (m *Machine) touch(c *call) {
-	if !c.dirty {
-		c.dirty = true
-		m.dirty = append(m.dirty, c)
+func (m *Machine) forget(e *entry) {
+	if e.heapIndex >= 0 {
+		heap.Remove(&e.line.queue, int(e.heapIndex))
 	}
-}
-
-func (m *Machine) forget(c *call) {
-	if c.heapIndex >= 0 {
-		heap.Remove(m.queue(c.id.timeline), c.heapIndex)
-	}
-	delete(m.calls, c.id)
-	m.deleted = append(m.deleted, c.id)
-}
-
-func (m *Machine) queue(timeline string) *dueHeap {
-	q := m.timelines[timeline]
-	if q == nil {
-		q = &dueHeap{}
-		m.timelines[timeline] = q
-	}
-	return q
+	delete(e.line.calls, e.id)
+	m.deleted = append(m.deleted, e)
 }
 
 // schedule puts the call where Advance finds it.
-func (m *Machine) schedule(c *call) {
-	due := c.nextDue()
-	q := m.queue(c.id.timeline)
-	if c.heapIndex < 0 {
-		c.due = due
-		heap.Push(q, c)
-		return
-	}
-	if c.due != due {
-		c.due = due
-		heap.Fix(q, c.heapIndex)
+func (e *entry) schedule(due int64) {
+	old := e.due
+	e.due = due
+	switch {
+	case e.heapIndex < 0:
+		heap.Push(&e.line.queue, e)
+	case due != old:
+		heap.Fix(&e.line.queue, int(e.heapIndex))
 	}
 }
 
@@ -303,9 +366,9 @@ func (c *call) idleUs() int64 {
 	return idleSignalUs
 }
 
-// dueHeap orders calls by when they are due; equal times by key, so that the
-// order is the same after a restart.
-type dueHeap []*call
+// dueHeap orders calls by when they are due; equal times by their names, so that
+// the order is the same after a restart.
+type dueHeap []*entry
 
 func (h dueHeap) Len() int { return len(h) }
 func (h dueHeap) Less(i, j int) bool {
@@ -313,27 +376,24 @@ func (h dueHeap) Less(i, j int) bool {
 	if a.due != b.due {
 		return a.due < b.due
 	}
-	if a.id.key != b.id.key {
-		return a.id.key < b.id.key
-	}
-	return a.id.company < b.id.company
+	return a.id < b.id
 }
 func (h dueHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].heapIndex, h[j].heapIndex = i, j
+	h[i].heapIndex, h[j].heapIndex = int32(i), int32(j)
 }
 func (h *dueHeap) Push(x any) {
-	c := x.(*call)
-	c.heapIndex = len(*h)
-	*h = append(*h, c)
+	e := x.(*entry)
+	e.heapIndex = int32(len(*h))
+	*h = append(*h, e)
 }
 func (h *dueHeap) Pop() any {
 	old := *h
-	c := old[len(old)-1]
+	e := old[len(old)-1]
 	old[len(old)-1] = nil
 	*h = old[:len(old)-1]
-	c.heapIndex = -1
-	return c
+	e.heapIndex = -1
+	return e
 }
 
 // hash64 is FNV-1a over strings, each closed by a byte that is in no UTF-8.

@@ -14,7 +14,7 @@ import (
 func (v *verdictOf) delay(out *telemetry.Delay) {
 	c := v.c
 	r := &c.rtt
-	if r.Count == 0 {
+	if r.Count() == 0 {
 		return
 	}
 	p95 := r.Quantile(0.95)
@@ -25,19 +25,19 @@ func (v *verdictOf) delay(out *telemetry.Delay) {
 		out.Share[band] = round(r.Share(func(ms float64) bool { return v.rules.DelayBand(ms) == band }), 4)
 	}
 	worst := ""
-	if differ(r.MaxMs, r.Quantile(0.5), 20, 0.25) {
+	if differ(r.Max(), r.Quantile(0.5), 20, 0.25) {
 		worst = " at " + clock(c.rttMaxUs)
 	}
 	v.say("rtt", -1, "", c.connectedUs, map[string]float64{
-		"min_ms": r.MinMs, "p50_ms": r.Quantile(0.5), "p95_ms": p95, "max_ms": r.MaxMs, "measurements": float64(r.Count),
+		"min_ms": r.Min(), "p50_ms": r.Quantile(0.5), "p95_ms": p95, "max_ms": r.Max(), "measurements": float64(r.Count()),
 	}, "The round trip%s was %.0f ms in the median, %.0f ms at the 95th percentile and %.0f ms at most%s, in %d measurements: %s.",
-		v.between(), r.Quantile(0.5), p95, r.MaxMs, worst, r.Count, out.Band).until(v.endUs).band(out.Band)
-	if a, b := &c.party[0].rtt, &c.party[1].rtt; a.Count == 0 || b.Count == 0 || !differ(a.Quantile(0.5), b.Quantile(0.5), 5, 0.1) {
+		v.between(), r.Quantile(0.5), p95, r.Max(), worst, r.Count(), out.Band).until(v.endUs).band(out.Band)
+	if a, b := &c.party[0].rtt, &c.party[1].rtt; a.Count() == 0 || b.Count() == 0 || !differ(a.Quantile(0.5), b.Quantile(0.5), 5, 0.1) {
 		return // one witness, or both say the same
 	}
 	for p := range c.party {
 		s := &c.party[p].rtt
-		v.say("rtt_measured", -1, v.side(p), c.connectedUs, map[string]float64{"p50_ms": s.Quantile(0.5), "p95_ms": s.Quantile(0.95), "measurements": float64(s.Count)},
+		v.say("rtt_measured", -1, v.side(p), c.connectedUs, map[string]float64{"p50_ms": s.Quantile(0.5), "p95_ms": s.Quantile(0.95), "measurements": float64(s.Count())},
 			"Of it, %s measured %.0f ms in the median and %.0f ms at the 95th percentile.", v.who(p), s.Quantile(0.5), s.Quantile(0.95)).until(v.endUs)
 	}
 }
@@ -52,11 +52,11 @@ func (v *verdictOf) heardJitter(d int) (h *quality.Histogram, share float64, whe
 	switch {
 	case x.moments > 0:
 		return &x.jitter, float64(x.choppy) / float64(x.moments), "", true
-	case x.jitter.Count > 0: // a phone's own figure of the whole call
+	case x.jitter.Count() > 0: // a phone's own figure of the whole call
 		return &x.jitter, x.jitter.Share(above), "", true
-	case x.jitterRemote.Count > 0:
+	case x.jitterRemote.Count() > 0:
 		return &x.jitterRemote, x.jitterRemote.Share(above), "", true
-	case x.jitterRTP.Count > 0:
+	case x.jitterRTP.Count() > 0:
 		return &x.jitterRTP, x.jitterRTP.Share(above), " at the capture point", true
 	}
 	return nil, 0, "", false
@@ -116,9 +116,9 @@ func (v *verdictOf) jitterSentence(d int, h *quality.Histogram, share float64, w
 	if x.moments > 0 {
 		values["moments"], values["choppy_moments"] = float64(x.moments), float64(x.choppy)
 	}
-	if h.Count > 0 {
-		values["jitter_p50_ms"], values["jitter_p95_ms"], values["jitter_max_ms"] = h.Quantile(0.5), h.Quantile(0.95), h.MaxMs
-		values["measurements"] = float64(h.Count)
+	if h.Count() > 0 {
+		values["jitter_p50_ms"], values["jitter_p95_ms"], values["jitter_max_ms"] = h.Quantile(0.5), h.Quantile(0.95), h.Max()
+		values["measurements"] = float64(h.Count())
 		text += fmt.Sprintf("; network jitter was %.1f ms in the median, %.1f ms at the 95th percentile", h.Quantile(0.5), h.Quantile(0.95))
 	}
 	if x.samples > 0 {
@@ -389,7 +389,7 @@ func (v *verdictOf) mosOf(d int, delay *telemetry.Delay, partial bool) (*telemet
 				"%s's own score of what it heard was %.2f in the mean.", v.who(1-d), m.Avg).until(v.endUs)
 		}, ""
 	}
-	if x.moments == 0 && x.jitterRemote.Count == 0 || !f.known || f.from == lossMonitor {
+	if x.moments == 0 && x.jitterRemote.Count() == 0 || !f.known || f.from == lossMonitor {
 		return nil, nil, ""
 	}
 	codec := x.mosCodec

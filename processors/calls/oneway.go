@@ -149,6 +149,10 @@ func (h *handler) judgeReport(s int, ssrc uint32, p *telemetry.RTCPPacket, about
 	}
 	sentSR, sentRTP := x.srSent-min(r.markSR, x.srSent), x.rtpSent-min(r.markRTP, x.rtpSent)
 	sent := max(sentSR, sentRTP)
+	// A sender report counts what was sent before it, which may have arrived long
+	// since: only what is beyond the highest that the receiver has counts.
+	beyond, comparable := x.beyond()
+	arrived := comparable && r.lastBlock != 0 && beyond < int64(h.rules.OneWay.MinPacketsSent)
 	own := uint32(0)
 	for _, sr := range p.SenderReports {
 		if sr == nil || sr.Ssrc != ssrc {
@@ -179,6 +183,8 @@ func (h *handler) judgeReport(s int, ssrc uint32, p *telemetry.RTCPPacket, about
 	switch {
 	case sent >= minSent && !about && (c.party[s].secure || c.party[d].secure) && r.lastBlock == 0 && !p.EndpointReport:
 		// Encrypted media: that no block could be read is no observation.
+	case sent >= minSent && arrived:
+		// It has sent no more than what arrived: it stopped by itself.
 	case sent >= minSent:
 		kind, since := deadNeverReceived, x.clearUs
 		if about || r.lastBlock != 0 {
@@ -232,7 +238,7 @@ func (h *handler) unseen(s int) {
 	if !h.open(d, since) || h.at()-since < h.rules.OneWay.Dead.Microseconds() {
 		return
 	}
-	e := death{sinceUs: since, untilUs: h.at(), confidence: confidenceMonitor, kind: deadStopped, packets: x.srSent - min(x.srAtRTP, x.srSent)}
+	e := death{sinceUs: since, untilUs: h.at(), confidence: confidenceMonitor, kind: deadStopped, packets: x.beyondPoint()}
 	if x.rtpLast <= x.clearUs {
 		e.kind = deadNeverReceived
 	}
@@ -268,6 +274,39 @@ func (h *handler) silentAtEnd(atUs int64) {
 		}
 		h.silent(d, atUs, silentMediaUs)
 	}
+}
+
+// beyond is how many packets were sent beyond the highest that the receiver
+// reports, by the sender's reports or by the RTP that passed a capture point; false
+// where neither can be compared.
+func (d *direction) beyond() (packets int64, ok bool) {
+	for i := range d.streams {
+		st := &d.streams[i]
+		if !st.hasBlock {
+			continue
+		}
+		if st.hasAhead && st.hasCount {
+			packets, ok = max(packets, int64(st.packetCount)-int64(st.block.highest)+st.ahead), true
+		}
+		if st.hasRTPBase {
+			packets, ok = max(packets, int64(int16(uint16(st.rtpHighest)-uint16(st.block.highest)))), true
+		}
+	}
+	return packets, ok
+}
+
+// beyondPoint is the same of what passed a capture point.
+func (d *direction) beyondPoint() uint64 {
+	packets, ok := int64(0), false
+	for i := range d.streams {
+		if st := &d.streams[i]; st.hasAheadRTP && st.hasCount {
+			packets, ok = max(packets, int64(st.packetCount)-int64(st.rtpHighest)+st.aheadRTP), true
+		}
+	}
+	if !ok && d.rtpSent == 0 {
+		return d.srSent - min(d.srAtRTP, d.srSent)
+	}
+	return uint64(max(packets, 0))
 }
 
 // blockUs is when the newest report block about this direction came.

@@ -14,10 +14,9 @@ const awayMs = 3
 
 // How sure a part of the way is known to be the one at fault.
 const (
-	faultMeasured  = 0.9 // the other parts were measured and are sound
-	faultSplit     = 0.8 // a capture point splits the loss or the delay
-	faultUnsplit   = 0.6 // the end systems are sound, the way was not split
-	faultSaysItown = 0.9 // the end says itself that it sends nothing
+	faultMeasured = 0.9 // the other parts were measured and are sound
+	faultSplit    = 0.8 // a capture point splits the loss or the delay
+	faultUnsplit  = 0.6 // the end systems are sound, the way was not split
 )
 
 // What splits the way of the audio.
@@ -91,7 +90,7 @@ func (v *verdictOf) byServer() (way []stretch) {
 		}
 		for d := range s.c.dir {
 			one.jitter[d], one.loss[d] = math.NaN(), math.NaN()
-			if h, _, _, ok := s.heardJitter(d); ok && h.Count > 0 {
+			if h, _, _, ok := s.heardJitter(d); ok && h.Count() > 0 {
 				one.jitter[d] = h.Quantile(0.95)
 			}
 			if s.loss[d].known {
@@ -137,14 +136,14 @@ func (v *verdictOf) byCapture() []stretch {
 			x, f := &c.dir[d], v.loss[d]
 			switch {
 			case d == p: // from the sender to the capture point
-				if x.jitterRTP.Count > 0 {
+				if x.jitterRTP.Count() > 0 {
 					s.jitter[d] = x.jitterRTP.Quantile(0.95)
 				}
 				if f.monitorObserved {
 					s.loss[d] = f.beforeMonitor
 				}
 			default: // from the capture point to the receiver
-				if h, _, where, ok := v.heardJitter(d); ok && where == "" && h.Count > 0 {
+				if h, _, where, ok := v.heardJitter(d); ok && where == "" && h.Count() > 0 {
 					s.jitter[d] = h.Quantile(0.95)
 				}
 				if f.monitorObserved && f.known && f.from != lossMonitor && f.beforeMonitor < 100 {
@@ -306,8 +305,6 @@ func (v *verdictOf) blameOneWay(o *telemetry.OneWayAudio) blame {
 		return blame{"server", f.confidence, "it passed nothing on"}
 	case f.w == bySilence:
 		return blame{at.side(d), f.confidence, "nothing at all came from " + at.who(d)}
-	case f.death.senderQuiet:
-		return blame{c.side(d), faultSaysItown, "its own statistics say that it sent nothing"}
 	}
 	switch at.passed(d, f.death) {
 	case passedNot:
@@ -415,7 +412,7 @@ func (v *verdictOf) blamePart(d int, format, rest string, of func(stretch) float
 // beside p: only then does it tell p's part of the way from the other's.
 func (c *call) away(p int) bool {
 	for i := range c.taps {
-		if h := &c.taps[i].hist[p]; h.Count > 0 && h.Quantile(0.5) >= awayMs {
+		if h := &c.taps[i].hist[p]; h.Count() > 0 && h.Quantile(0.5) >= awayMs {
 			return true
 		}
 	}

@@ -114,16 +114,16 @@ func (r *Retrial) keep(o *telemetry.Outcome) {
 // the account of what a checkpoint would have to write.
 func (r *Retrial) forgotten() {
 	m := r.machine
-	for _, c := range m.dirty {
-		c.dirty = false
-		if c.phase == phaseGone { // remembered, but nothing more is said of it
-			r.hand(c.id)
+	for _, e := range m.dirty {
+		e.dirty = false
+		if e.gone { // remembered, but nothing more is said of it
+			r.hand(e.callID())
 		}
 	}
 	m.dirty = m.dirty[:0]
-	for _, id := range m.deleted {
-		if m.calls[id] == nil {
-			r.hand(id)
+	for _, e := range m.deleted {
+		if e.line.calls[e.id] == nil {
+			r.hand(e.callID())
 		}
 	}
 	m.deleted = m.deleted[:0]

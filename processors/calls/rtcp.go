@@ -238,7 +238,10 @@ func (d *direction) find(ssrc uint32) *stream {
 	return nil
 }
 
-// keep remembers when a sender report passed a tap; at least 8 per tap.
+// oldSRUs is the age from which no more than fewSRs are kept.
+const oldSRUs = 10 * second
+
+// keep remembers when a sender report passed a tap.
 func (st *stream) keep(sr streamSR) {
 	n := 0
 	for i := range st.srs {
@@ -249,9 +252,13 @@ func (st *stream) keep(sr streamSR) {
 			n++
 		}
 	}
-	if n >= maxSRs || len(st.srs) >= 2*maxSRs {
+	most := maxSRs
+	if len(st.srs) > 0 && sr.atUs-st.srs[0].atUs > oldSRUs {
+		most = fewSRs
+	}
+	if n >= most || len(st.srs) >= 2*most {
 		for i := range st.srs {
-			if st.srs[i].tap == sr.tap || n < maxSRs {
+			if st.srs[i].tap == sr.tap || n < most {
 				st.srs = append(st.srs[:i], st.srs[i+1:]...)
 				break
 			}
@@ -294,7 +301,15 @@ func (h *handler) senderReport(s int, sr *telemetry.SenderReport, tap uint32, p 
 			d.srSent += uint64(sr.PacketCount)
 		}
 	}
-	st.packetCount, st.hasCount = sr.PacketCount, true
+	if sr.PacketCount < st.packetCount || p.IntervalCounters {
+		st.hasAhead, st.hasAheadRTP = false, false
+	}
+	st.packetCount, st.hasCount = sr.PacketCount, !p.IntervalCounters
+	if st.hasCount && st.hasRTPBase && h.at()-st.rtpUs < 2*second {
+		if ahead := int64(st.rtpHighest) - int64(sr.PacketCount); !st.hasAheadRTP || ahead < st.aheadRTP {
+			st.aheadRTP, st.hasAheadRTP = ahead, true
+		}
+	}
 	st.tellClock(sr)
 }
 
@@ -399,7 +414,7 @@ func (h *handler) addRTT(ms float64, by int) {
 	if !h.settled() {
 		return
 	}
-	if c.rtt.Count == 0 || ms > c.rtt.MaxMs {
+	if c.rtt.Count() == 0 || ms > c.rtt.Max() {
 		c.rttMaxUs = h.at()
 	}
 	c.rtt.Add(ms)
@@ -438,6 +453,11 @@ func (h *handler) reportBlock(s int, b *telemetry.ReceptionReport, tap uint32, p
 		movedAt = h.at()
 		if st.hasBlock && known {
 			movedAt = h.stoppedWithin(st, d, prev.atUs, float64(expected))
+		}
+	}
+	if st.hasCount && moved {
+		if ahead := int64(b.HighestSeq) - int64(st.packetCount); !st.hasAhead || ahead < st.ahead {
+			st.ahead, st.hasAhead = ahead, true
 		}
 	}
 	st.hasBlock = true
@@ -522,6 +542,7 @@ func (h *handler) interval(st *stream, b *telemetry.ReceptionReport, p *telemetr
 		step, ok := quality.HighestSeqDelta(st.block.highest, b.HighestSeq)
 		if !ok {
 			// The source began its sequence anew: this block is a new baseline.
+			st.hasAhead = false
 			return 0, 0, false, true
 		}
 		if p.IntervalCounters {
@@ -692,6 +713,7 @@ func (h *handler) rtp(r *telemetry.RTPInterval) {
 	if !st.hasRTPBase {
 		st.rtpBase, st.hasRTPBase = r.HighestSeq-r.Expected+1, true
 	}
+	st.rtpHighest = r.HighestSeq
 	d.rtpSent += uint64(r.Packets)
 	if d.rtpFirst == 0 {
 		d.rtpFirst = h.at()

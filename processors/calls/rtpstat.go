@@ -98,7 +98,7 @@ func (h *handler) statReceived(p int, s *telemetry.RTPStat) {
 	if mos == mos {
 		d.reportedMOS(mos)
 	}
-	if jitter == jitter && h.settled() && d.jitter.Count == 0 { // a mean beside single values would distort them
+	if jitter == jitter && h.settled() && d.jitter.Count() == 0 { // a mean beside single values would distort them
 		d.jitter.Add(jitter)
 	}
 	if loss == loss {

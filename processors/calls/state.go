@@ -18,6 +18,7 @@ const (
 	maxRejected  = 16
 	maxPending   = 64 // RTCP and RTP that came before the SDP
 	maxSRs       = 8  // sender reports kept per SSRC and tap (a receiver may answer an older one)
+	fewSRs       = 4  // of them however old they are
 	maxCodecs    = 8
 	maxDeaths    = 8 // times that a direction was dead
 )
@@ -105,11 +106,7 @@ type call struct {
 	linkConfidence float64
 	linked         []*telemetry.LinkedCall
 
-	// Bookkeeping of the machine, not part of the state.
-	publicID  string // of id.key
-	due       int64
-	heapIndex int
-	dirty     bool
+	publicID string // of id.key, once it was needed; not part of the state
 }
 
 type codec struct {
@@ -253,11 +250,17 @@ type stream struct {
 	measuredClock uint32
 
 	rate float64 // packets per second by its newest two sender reports
+	// The least by which the highest sequence number that the receiver reports, and
+	// the one that passed a capture point, was ever ahead of the packet count of the
+	// sender's reports: what it falls behind of that is on its way, or lost.
+	ahead, aheadRTP       int64
+	hasAhead, hasAheadRTP bool
 
 	// From RTP headers at a monitor.
 	rtpBase    uint32 // first extended sequence number
 	hasRTPBase bool
 	rtpUs      int64 // newest packet
+	rtpHighest uint32
 	rtpLost    int64
 	rtpCount   int64 // expected
 
@@ -323,7 +326,6 @@ type death struct {
 	reports          uint32
 	packets          uint64 // that the sender sent meanwhile
 	senderHeard      bool   // the sender's own getStats show speech going out
-	senderQuiet      bool   // the sender's own getStats show that nothing was sent
 	contra           bool   // another witness saw packets arrive meanwhile
 	contraBy         witness
 	noInbound        bool // the receiver had no inbound statistics at all
@@ -398,7 +400,9 @@ type direction struct {
 	clearUs            int64 // since when nothing blocks it: the answer, or the end of a hold
 	life               [witnesses]life
 	deaths             []death // by since, the oldest first
-	silentSinceUs      int64   // packets flow and carry silence
+	quietSinceUs       int64   // the sender says itself that it sends nothing
+	quietUntilUs       int64
+	silentSinceUs      int64 // packets flow and carry silence
 	silentUntilUs      int64
 	silentSenderSpeaks bool
 	sourceSamples      [sources]uint32 // samples by the receiver's witness, per kind
@@ -467,9 +471,15 @@ type leg struct {
 	iceUs         int64 // ICE last seen alive
 
 	// The run of polls in which nothing arrived.
-	zeroSinceUs  int64
-	zeroSent     float64
-	zeroIn       bool // inbound statistics were there
+	zeroSinceUs int64
+	zeroSent    float64
+	zeroIn      bool // inbound statistics were there
+	// What the sender's reports counted, as remote-outbound tells it: the newest of
+	// them, how many came in the run, and the count of the first of these.
+	reportUs     int64
+	reportCount  uint32
+	reportBase   float64
+	reportSent   float64
 	senderSpoke  uint32
 	senderSent   uint32
 	senderSilent uint32
@@ -485,7 +495,7 @@ func newLeg() leg {
 
 // --- the walk over the fields ---
 
-const stateVersion = 5
+const stateVersion = 6
 
 func (c *call) code(x *coder) {
 	v := uint8(stateVersion)
@@ -495,10 +505,11 @@ func (c *call) code(x *coder) {
 		return
 	}
 	x.u8((*uint8)(&c.phase))
-	x.i64(&c.receivedUs)
 	x.i64(&c.lastUs)
-	x.i64(&c.phaseUs)
-	x.i64(&c.versionUs)
+	x.baseUs = c.lastUs
+	x.time(&c.receivedUs)
+	x.time(&c.phaseUs)
+	x.time(&c.versionUs)
 	x.u32(&c.version)
 	if c.phase == phaseGone {
 		return
@@ -506,17 +517,19 @@ func (c *call) code(x *coder) {
 	x.flag(&c.changed)
 	x.str(&c.direction)
 	x.str(&c.description)
-	x.i64(&c.startedUs)
-	x.i64(&c.ringingUs)
-	x.i64(&c.connectedUs)
-	x.i64(&c.endedUs)
-	x.str(&c.endBy)
-	x.u32(&c.endStatus)
-	x.str(&c.endReason)
-	x.flag(&c.cancelled)
-	x.i64(&c.transferUs)
-	x.i64(&c.earlyUs)
-	x.i64(&c.lateUs)
+	x.time(&c.startedUs)
+	x.time(&c.ringingUs)
+	x.time(&c.connectedUs)
+	x.block(func() {
+		x.time(&c.endedUs)
+		x.str(&c.endBy)
+		x.u32(&c.endStatus)
+		x.str(&c.endReason)
+		x.flag(&c.cancelled)
+		x.time(&c.transferUs)
+		x.time(&c.earlyUs)
+		x.time(&c.lateUs)
+	})
 	x.flag(&c.hasSIP)
 	x.flag(&c.hasStats)
 	x.flag(&c.hasEvents)
@@ -531,23 +544,23 @@ func (c *call) code(x *coder) {
 	for i := range c.dir {
 		c.dir[i].code(x)
 	}
-	list(x, &c.addresses, func(a *address) {
+	shelved(x, &c.addresses, &x.room.addresses, func(a *address) {
 		x.str(&a.host)
 		x.u16(&a.rtp)
 		x.u16(&a.rtcp)
 		x.u8(&a.party)
 		a.party &= 1
 	})
-	list(x, &c.invites, func(t *invite) {
-		x.u64(&t.branch)
+	shelved(x, &c.invites, &x.room.invites, func(t *invite) {
+		x.hash(&t.branch)
 		x.u32(&t.cseq)
-		x.u64(&t.from)
-		x.u64(&t.to)
+		x.hash(&t.from)
+		x.hash(&t.to)
 		x.str(&t.uri)
 		x.flag(&t.initial)
 		x.flag(&t.rang)
 		x.u32(&t.status)
-		x.i64(&t.atUs)
+		x.time(&t.atUs)
 		x.flag(&t.cancelled)
 		x.strs(&t.cancelReasons)
 		x.str(&t.toTag)
@@ -562,33 +575,29 @@ func (c *call) code(x *coder) {
 	})
 	x.str(&c.inviteTag)
 	x.u32(&c.cseq)
-	list(x, &c.taps, func(t *tap) {
+	shelved(x, &c.taps, &x.room.taps, func(t *tap) {
 		x.u32(&t.id)
 		for i := range t.legMs {
 			x.f64(&t.legMs[i])
-			x.i64(&t.legUs[i])
+			x.time(&t.legUs[i])
 			histogram(x, &t.hist[i])
 		}
 	})
 	list(x, &c.legs, func(l *leg) { l.code(x) })
-	x.u64s(&c.seen)
+	x.hashes(&c.seen)
 	x.u32(&c.seenNext)
 	if len(c.seen) > maxSeen || (len(c.seen) < maxSeen && c.seenNext != 0) || c.seenNext >= maxSeen {
 		x.fail()
 	}
-	list(x, &c.pending, func(b *[]byte) {
-		s := string(*b)
-		x.str(&s)
-		*b = []byte(s)
-	})
-	x.i64(&c.pendingUs)
+	list(x, &c.pending, x.bytes)
+	x.time(&c.pendingUs)
 	histogram(x, &c.rtt)
-	x.i64(&c.rttMaxUs)
+	x.time(&c.rttMaxUs)
 	x.f64(&c.rttMs)
-	x.i64(&c.rttUs)
+	x.time(&c.rttUs)
 	x.str(&c.codecName)
 	x.u32(&c.codecClock)
-	list(x, &c.codecs, func(k *codec) {
+	shelved(x, &c.codecs, &x.room.codecs, func(k *codec) {
 		x.u32(&k.payloadType)
 		x.str(&k.name)
 		x.u32(&k.clockRate)
@@ -597,8 +606,10 @@ func (c *call) code(x *coder) {
 	c.callerParty &= 1
 	x.str(&c.sipCallID)
 	x.u8(&c.ordinal)
-	x.str(&c.linkedBy)
-	x.f64(&c.linkConfidence)
+	x.block(func() {
+		x.str(&c.linkedBy)
+		x.f64(&c.linkConfidence)
+	})
 	list(x, &c.linked, func(l **telemetry.LinkedCall) {
 		message(x, l)
 		if *l == nil {
@@ -607,7 +618,7 @@ func (c *call) code(x *coder) {
 	})
 	list(x, &c.dialogs, func(d **call) {
 		if !x.writing {
-			*d = &call{id: c.id, heapIndex: -1}
+			*d = &call{id: c.id}
 		}
 		(*d).code(x)
 		if (*d).phase == phaseGone || len((*d).dialogs) > 0 {
@@ -617,7 +628,7 @@ func (c *call) code(x *coder) {
 }
 
 func (p *party) code(x *coder) {
-	message(x, &p.identity)
+	x.identity(&p.identity)
 	x.str(&p.endpoint)
 	x.str(&p.appVersion)
 	x.str(&p.platform)
@@ -631,19 +642,21 @@ func (p *party) code(x *coder) {
 	x.flag(&p.fax)
 	x.flag(&p.secure)
 	x.u32(&p.ptimeMs)
-	x.i64(&p.faxUs)
-	x.flag(&p.muted)
-	x.i64(&p.mutedUs)
-	x.flag(&p.everMuted)
-	x.flag(&p.heldByApp)
-	x.flag(&p.everHeld)
-	x.i64(&p.heldUs)
-	x.i64(&p.lastSeenUs)
+	x.block(func() {
+		x.time(&p.faxUs)
+		x.flag(&p.muted)
+		x.time(&p.mutedUs)
+		x.flag(&p.everMuted)
+		x.flag(&p.heldByApp)
+		x.flag(&p.everHeld)
+		x.time(&p.heldUs)
+	})
+	x.time(&p.lastSeenUs)
 	x.u32(&p.rtcpSeen)
 	x.u32(&p.rtpSeen)
-	list(x, &p.reporters, func(r *reporter) {
+	shelved(x, &p.reporters, &x.room.reporters, func(r *reporter) {
 		x.u32(&r.ssrc)
-		x.i64(&r.atUs)
+		x.time(&r.atUs)
 		x.u32(&r.reports)
 		x.u32(&r.lastBlock)
 		x.u64(&r.markSR)
@@ -651,87 +664,102 @@ func (p *party) code(x *coder) {
 		x.u32(&r.ownPackets)
 		x.flag(&r.hasOwn)
 		for i := range r.run {
-			x.u32(&r.run[i].n)
-			x.i64(&r.run[i].sinceUs)
-			x.u64(&r.run[i].packetsSR)
-			x.u64(&r.run[i].packetsRTP)
+			x.block(func() {
+				x.u32(&r.run[i].n)
+				x.time(&r.run[i].sinceUs)
+				x.u64(&r.run[i].packetsSR)
+				x.u64(&r.run[i].packetsRTP)
+			})
 		}
 	})
 	histogram(x, &p.rtt)
 	x.flag(&p.rttIsLeg)
-	for i := range p.eventIDs {
-		x.u64(&p.eventIDs[i])
-	}
+	x.block(func() {
+		for i := range p.eventIDs {
+			x.hash(&p.eventIDs[i])
+		}
+	})
 	x.u8(&p.eventNext)
 	p.eventNext %= uint8(len(p.eventIDs))
 }
 
 func (d *direction) code(x *coder) {
-	list(x, &d.streams, func(s *stream) {
+	shelved(x, &d.streams, &x.room.streams, func(s *stream) {
 		x.u32(&s.ssrc)
 		x.u32(&s.hop)
-		x.i64(&s.atUs)
-		list(x, &s.srs, func(r *streamSR) {
-			x.u32(&r.middle)
+		x.time(&s.atUs)
+		shelved(x, &s.srs, &x.room.srs, func(r *streamSR) {
 			x.u32(&r.tap)
-			x.i64(&r.atUs)
-			x.u64(&r.ntp)
+			x.time(&r.atUs)
+			x.hash(&r.ntp)
+			r.middle = quality.MiddleNTP(r.ntp)
 		})
 		x.u32(&s.packetCount)
 		x.flag(&s.hasCount)
 		x.u32(&s.payloadType)
 		x.flag(&s.hasPT)
 		x.u32(&s.clockRate)
-		x.u64(&s.firstNTP)
+		x.hash(&s.firstNTP)
 		x.u32(&s.firstRTP)
 		x.u32(&s.measuredClock)
 		x.f64(&s.rate)
-		x.u32(&s.rtpBase)
-		x.flag(&s.hasRTPBase)
-		x.i64(&s.rtpUs)
-		x.i64(&s.rtpLost)
-		x.i64(&s.rtpCount)
+		x.i64(&s.ahead)
+		x.i64(&s.aheadRTP)
+		x.flag(&s.hasAhead)
+		x.flag(&s.hasAheadRTP)
+		x.u32(&s.rtpHighest)
+		x.block(func() {
+			x.u32(&s.rtpBase)
+			x.flag(&s.hasRTPBase)
+			x.time(&s.rtpUs)
+			x.i64(&s.rtpLost)
+			x.i64(&s.rtpCount)
+		})
 		x.flag(&s.hasBlock)
-		x.i64(&s.block.atUs)
+		x.time(&s.block.atUs)
 		x.u32(&s.block.highest)
 		x.i32(&s.block.cumulativeLost)
 		x.u32(&s.block.jitter)
 		x.u32(&s.block.lsr)
 		x.u32(&s.block.dlsr)
 		x.u32(&s.block.reporter)
-		x.i64(&s.block.highestMovedAtUs)
+		x.time(&s.block.highestMovedAtUs)
 		x.i64(&s.lost)
 		x.i64(&s.expected)
 		x.u32(&s.blocks)
 		x.f64(&s.burst)
-		x.i64(&s.burstUs)
+		x.time(&s.burstUs)
 		x.i64(&s.intervalUs)
 	})
 	for i := range d.loss {
-		l := &d.loss[i]
-		x.i64(&l.lost)
-		x.i64(&l.received)
-		x.i64(&l.discarded)
-		x.i64(&l.runs)
-		x.u32(&l.reports)
-		x.f64(&l.burst)
-		x.i64(&l.burstUs)
-		x.f64(&l.percent)
-		x.f64(&l.discardPercent)
+		x.block(func() {
+			l := &d.loss[i]
+			x.i64(&l.lost)
+			x.i64(&l.received)
+			x.i64(&l.discarded)
+			x.i64(&l.runs)
+			x.u32(&l.reports)
+			x.f64(&l.burst)
+			x.time(&l.burstUs)
+			x.f64(&l.percent)
+			x.f64(&l.discardPercent)
+		})
 	}
 	histogram(x, &d.jitter)
 	histogram(x, &d.jitterRTP)
 	histogram(x, &d.jitterRemote)
 	x.u32(&d.moments)
 	x.u32(&d.choppy)
-	x.i64(&d.choppyUs)
-	x.i64(&d.choppyLastUs)
-	x.f64(&d.concealed)
-	x.f64(&d.silentConcealed)
-	x.f64(&d.samples)
-	x.f64(&d.bufferMs)
-	x.f64(&d.preferredMs)
-	x.u32(&d.bufferPolls)
+	x.time(&d.choppyUs)
+	x.time(&d.choppyLastUs)
+	x.block(func() {
+		x.f64(&d.concealed)
+		x.f64(&d.silentConcealed)
+		x.f64(&d.samples)
+		x.f64(&d.bufferMs)
+		x.f64(&d.preferredMs)
+		x.u32(&d.bufferPolls)
+	})
 	x.f64(&d.mosMin)
 	x.f64(&d.mosSum)
 	x.u32(&d.mosN)
@@ -739,59 +767,68 @@ func (d *direction) code(x *coder) {
 	x.f64(&d.mosBuffer)
 	x.flag(&d.mosAssumed)
 	x.str(&d.mosCodec)
-	x.f64(&d.xrBufferMs)
-	x.i64(&d.xrBufferUs)
-	x.f64(&d.burstR)
-	x.f64(&d.packetMs)
+	x.block(func() {
+		x.f64(&d.xrBufferMs)
+		x.time(&d.xrBufferUs)
+		x.f64(&d.burstR)
+		x.f64(&d.packetMs)
+	})
 	x.u32(&d.rated)
 	x.u32(&d.sparse)
 	x.u64(&d.srAtRTP)
 	x.u32(&d.reportsOnly)
 	x.u64(&d.srSent)
 	x.u64(&d.rtpSent)
-	x.i64(&d.rtpFirst)
-	x.i64(&d.rtpLast)
-	x.i64(&d.gapUs)
-	x.i64(&d.gapEndUs)
+	x.time(&d.rtpFirst)
+	x.time(&d.rtpLast)
+	x.time(&d.gapUs)
+	x.time(&d.gapEndUs)
 	x.flag(&d.blocked)
-	x.i64(&d.blockedUs)
+	x.time(&d.blockedUs)
 	x.i64(&d.blockedTotalUs)
-	x.i64(&d.clearUs)
+	x.time(&d.clearUs)
 	for i := range d.life {
-		l := &d.life[i]
-		x.u32(&l.count)
-		x.i64(&l.firstUs)
-		x.i64(&l.lastUs)
-		x.i64(&l.aliveUs)
-		x.i64(&l.lastFromUs)
+		x.block(func() {
+			l := &d.life[i]
+			x.u32(&l.count)
+			x.time(&l.firstUs)
+			x.time(&l.lastUs)
+			x.i64(&l.aliveUs)
+			x.time(&l.lastFromUs)
+		})
 	}
 	list(x, &d.deaths, func(e *death) {
 		x.u8((*uint8)(&e.w))
 		e.w %= witnesses
-		x.i64(&e.sinceUs)
-		x.i64(&e.untilUs)
+		x.time(&e.sinceUs)
+		x.time(&e.untilUs)
 		x.f64(&e.confidence)
 		x.u8((*uint8)(&e.kind))
 		x.u32(&e.reports)
 		x.u64(&e.packets)
 		x.flag(&e.senderHeard)
-		x.flag(&e.senderQuiet)
 		x.flag(&e.noInbound)
 		x.flag(&e.noConnection)
 		x.flag(&e.contra)
 		x.u8((*uint8)(&e.contraBy))
 		e.contraBy %= witnesses
 	})
-	x.i64(&d.silentSinceUs)
-	x.i64(&d.silentUntilUs)
-	x.flag(&d.silentSenderSpeaks)
+	x.block(func() {
+		x.time(&d.quietSinceUs)
+		x.time(&d.quietUntilUs)
+		x.time(&d.silentSinceUs)
+		x.time(&d.silentUntilUs)
+		x.flag(&d.silentSenderSpeaks)
+	})
 	for i := range d.sourceSamples {
 		x.u32(&d.sourceSamples[i])
 	}
-	x.u64(&d.headerSent)
-	x.u64(&d.headerReceived)
-	x.flag(&d.hasHeaderSent)
-	x.flag(&d.hasHeaderReceived)
+	x.block(func() {
+		x.u64(&d.headerSent)
+		x.u64(&d.headerReceived)
+		x.flag(&d.hasHeaderSent)
+		x.flag(&d.hasHeaderReceived)
+	})
 }
 
 func (l *leg) code(x *coder) {
@@ -802,11 +839,11 @@ func (l *leg) code(x *coder) {
 	x.str(&l.deviceID)
 	x.str(&l.codec)
 	x.u32(&l.clock)
-	x.i64(&l.firstUs)
-	x.i64(&l.atUs)
+	x.time(&l.firstUs)
+	x.time(&l.atUs)
 	x.u32(&l.polls)
 	list(x, &l.inbound, func(in *inbound) {
-		x.u64(&in.id)
+		x.hash(&in.id)
 		p := &in.poll
 		x.u32(&p.SSRC)
 		for _, f := range []*float64{
@@ -818,45 +855,38 @@ func (l *leg) code(x *coder) {
 			x.f64(f)
 		}
 	})
-	x.u64(&l.outID)
+	x.hash(&l.outID)
 	x.f64(&l.outSent)
 	x.flag(&l.hasOut)
 	x.f64(&l.sentDelta)
-	x.u64(&l.micID)
+	x.hash(&l.micID)
 	x.f64(&l.micEnergy)
 	x.f64(&l.micDuration)
 	x.f64(&l.micLevel)
 	x.u32(&l.micPolls)
 	x.u32(&l.micQuiet)
 	x.f64(&l.heard)
-	x.i64(&l.remoteStampUs)
-	x.i64(&l.remoteSeenUs)
+	x.time(&l.remoteStampUs)
+	x.time(&l.remoteSeenUs)
 	x.u32(&l.remoteCount)
 	x.i64(&l.remoteLost)
 	x.flag(&l.remoteBaseSet)
 	x.f64(&l.sentSinceRIN)
 	x.f64(&l.pairBytes)
 	x.f64(&l.pairResponses)
-	x.i64(&l.iceUs)
-	x.i64(&l.zeroSinceUs)
-	x.f64(&l.zeroSent)
-	x.flag(&l.zeroIn)
-	x.u32(&l.senderSpoke)
-	x.u32(&l.senderSent)
-	x.u32(&l.senderSilent)
-	x.i64(&l.silentSinceUs)
-	x.u32(&l.silentSpoke)
-}
-
-func histogram(x *coder, h *quality.Histogram) {
-	list(x, &h.Buckets, func(b *quality.Bucket) {
-		x.u16(&b.Index)
-		x.u32(&b.Count)
+	x.time(&l.iceUs)
+	x.block(func() {
+		x.time(&l.zeroSinceUs)
+		x.f64(&l.zeroSent)
+		x.flag(&l.zeroIn)
+		x.i64(&l.reportUs)
+		x.u32(&l.reportCount)
+		x.f64(&l.reportBase)
+		x.f64(&l.reportSent)
+		x.u32(&l.senderSpoke)
+		x.u32(&l.senderSent)
+		x.u32(&l.senderSilent)
+		x.time(&l.silentSinceUs)
+		x.u32(&l.silentSpoke)
 	})
-	x.u64(&h.Count)
-	if h.Count == 0 {
-		return
-	}
-	x.f64(&h.MinMs)
-	x.f64(&h.MaxMs)
 }

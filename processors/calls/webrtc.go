@@ -175,6 +175,7 @@ func (h *handler) webrtc(s *telemetry.WebRTCSample) {
 		out.sample.Packets = out.count(0, sent)
 	}
 	h.remote(l, s, out, sent, prevUs)
+	l.senderReports(s)
 	h.emitSample(out)
 
 	// What p hears: direction 1-p, seen by its receiver.
@@ -557,7 +558,7 @@ func (h *handler) watch(l *leg, packets float64, known bool, sent float64, prevU
 	}
 	if l.zeroSinceUs == 0 || l.zeroSinceUs < x.clearUs {
 		l.zeroSinceUs = max(prevUs, x.clearUs)
-		l.zeroSent, l.senderSpoke, l.senderSent, l.senderSilent = 0, 0, 0, 0
+		l.zeroSent, l.senderSpoke, l.senderSent, l.senderSilent, l.reportCount = 0, 0, 0, 0, 0
 	}
 	l.zeroIn = known
 	if sent > 0 {
@@ -586,10 +587,14 @@ func (h *handler) watch(l *leg, packets float64, known bool, sent float64, prevU
 	// What the sender said in the first moments may be the last of a call that it ended.
 	agrees := other != nil && other.atUs >= e.sinceUs+least-pollSlackUs
 	switch {
+	case agrees && 4*l.senderSent <= l.senderSilent, !agrees && l.reportedNothing(rules):
+		// It says itself that it sends nothing: its way is not to blame.
+		if h.at()-e.sinceUs > x.quietUntilUs-x.quietSinceUs {
+			x.quietSinceUs, x.quietUntilUs = e.sinceUs, h.at()
+		}
+		return
 	case agrees && l.senderSpoke > 0:
 		e.confidence, e.senderHeard = confidenceBothSides, true
-	case agrees && l.senderSilent > 0 && l.senderSent == 0:
-		e.senderQuiet = true
 	}
 	if !(agrees && l.senderSent > 0) && l.iceUs <= e.sinceUs {
 		// No sign of life of ICE from within the run: the connection died with the
@@ -599,6 +604,32 @@ func (h *handler) watch(l *leg, packets float64, known bool, sent float64, prevU
 	if h.open(d, e.sinceUs) && h.at()-max(e.sinceUs, x.clearUs) >= least {
 		h.dead(d, byReceiver, e)
 	}
+}
+
+// senderReports takes what the sender's reports count, as remote-outbound tells it.
+func (l *leg) senderReports(s *telemetry.WebRTCSample) {
+	var stamp int64
+	sent := 0.0
+	for _, r := range s.RemoteOutbound {
+		if r != nil && r.PacketsSent != nil {
+			stamp = max(stamp, r.TimestampUs)
+			sent += float64(*r.PacketsSent)
+		}
+	}
+	if stamp == 0 || stamp == l.reportUs {
+		return
+	}
+	l.reportUs, l.reportSent = stamp, sent
+	if l.reportCount == 0 {
+		l.reportBase = sent
+	}
+	l.reportCount++
+}
+
+// reportedNothing says whether the sender's reports went on in the run and counted
+// no more packets.
+func (l *leg) reportedNothing(rules *quality.OneWayRules) bool {
+	return l.reportCount >= rules.MinReports && l.reportSent-l.reportBase < float64(rules.MinPacketsSent)
 }
 
 // watchSilence notes packets that carry silence while the other side talks. It
