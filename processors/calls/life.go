@@ -98,7 +98,7 @@ func (h *handler) end(atUs int64, by string, status uint32, reason string) {
 	c := h.c
 	c.changed, h.root.changed = true, true
 	if c.phase == phaseLive {
-		h.silentAtEnd(atUs)
+		h.silentAtEnd(atUs, silentMediaUs)
 		c.phase, c.phaseUs = phaseEnded, max(atUs, c.lastUs)
 		c.endedUs, c.endBy, c.endStatus, c.endReason = atUs, by, status, reason
 		return
@@ -170,6 +170,7 @@ func (h *handler) silenceEnds(nowUs int64) {
 	if !c.hasSIP && !c.hasEvents {
 		reason = "reports stopped"
 	}
+	h.silentAtEnd(c.lastUs, silentLeftUs)
 	c.phase, c.phaseUs = phaseEnded, nowUs
 	c.endedUs, c.endBy, c.endReason = c.lastUs, "system", reason
 	c.changed = true
@@ -194,6 +195,7 @@ func (h *handler) close(atUs int64) {
 		if len(c.pending) > 0 {
 			h.release()
 		}
+		h.silentAtEnd(c.lastUs, silentLeftUs)
 		c.phase, c.endedUs, c.endBy = phaseEnded, c.lastUs, "system"
 		c.endReason = "the capture ends here"
 		if !c.hasSIP && !c.hasEvents {

@@ -30,8 +30,12 @@ const silentReportsUs = 15 * second
 // §6.3.1 spreads over half to one and a half.
 const blocksMissingUs = 8 * second
 
-// silentMediaUs is the same where RTP is captured, which comes all the time.
-const silentMediaUs = 10 * second
+// silentMediaUs is the same where RTP is captured, which comes all the time;
+// silentLeftUs where the call was left without an end, at the silence of both.
+const (
+	silentMediaUs = 10 * second
+	silentLeftUs  = 6 * second
+)
 
 // maxAliveStepUs bounds what one observation adds to the time alive.
 const maxAliveStepUs = 10 * second
@@ -145,8 +149,11 @@ func (h *handler) judgeReport(s int, ssrc uint32, p *telemetry.RTCPPacket, about
 	r.reports++
 	if !about && h.at()-x.blockUs() < blocksMissingUs {
 		// Some send their sender reports without blocks and the blocks by themselves.
+		r.blockless++
 		return
 	}
+	silent := r.blockless
+	r.blockless = 0
 	sentSR, sentRTP := x.srSent-min(r.markSR, x.srSent), x.rtpSent-min(r.markRTP, x.rtpSent)
 	sent := max(sentSR, sentRTP)
 	// A sender report counts what was sent before it, which may have arrived long
@@ -197,6 +204,9 @@ func (h *handler) judgeReport(s int, ssrc uint32, p *telemetry.RTCPPacket, about
 			r.run[kind].sinceUs = since
 		}
 		r.run[kind].n++
+		if !about {
+			r.run[kind].n += silent
+		}
 		r.run[kind].packetsSR += sentSR
 		r.run[kind].packetsRTP += sentRTP
 		if r.run[kind].n >= rules.MinReports {
@@ -263,7 +273,7 @@ func (h *handler) silent(d int, untilUs, atLeastUs int64) {
 
 // silentAtEnd looks, when the call ends, for a party of whom nothing came for long
 // while the other went on: what watches the other's packets ended with them.
-func (h *handler) silentAtEnd(atUs int64) {
+func (h *handler) silentAtEnd(atUs, atLeastUs int64) {
 	c := h.c
 	for d := range c.dir {
 		x := &c.dir[d]
@@ -272,7 +282,7 @@ func (h *handler) silentAtEnd(atUs int64) {
 		if c.connectedUs == 0 || x.blocked || x.clearUs == 0 || x.rtpSent == 0 || other-since < h.rules.OneWay.Dead.Microseconds() {
 			continue
 		}
-		h.silent(d, atUs, silentMediaUs)
+		h.silent(d, atUs, atLeastUs)
 	}
 }
 

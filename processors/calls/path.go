@@ -292,7 +292,12 @@ func (v *verdictOf) blame(out *telemetry.Verdict) blame {
 func (v *verdictOf) blameOneWay(o *telemetry.OneWayAudio) blame {
 	c := v.c
 	if o.Direction == "both" {
-		return blame{}
+		for _, f := range v.whole() {
+			if f.w == bySilence || f.w == byRemote || f.w == byReceiver && !f.death.senderHeard {
+				return blame{}
+			}
+		}
+		return blame{"network", faultUnsplit * o.Confidence, "both sent and neither received anything"}
 	}
 	d := int(c.target)
 	if o.Direction == "contact_to_target" {

@@ -201,6 +201,7 @@ type reporter struct {
 	atUs      int64 // newest report
 	reports   uint32
 	lastBlock uint32 // ordinal of the newest report that had a block about the other party
+	blockless uint32 // reports without a block since, that may yet turn out to say something
 	// What the other party had sent when the newest report came.
 	markSR, markRTP uint64
 	ownPackets      uint32 // packet count of its own sender reports
@@ -659,6 +660,7 @@ func (p *party) code(x *coder) {
 		x.time(&r.atUs)
 		x.u32(&r.reports)
 		x.u32(&r.lastBlock)
+		x.u32(&r.blockless)
 		x.u64(&r.markSR)
 		x.u64(&r.markRTP)
 		x.u32(&r.ownPackets)

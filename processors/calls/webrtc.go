@@ -587,7 +587,7 @@ func (h *handler) watch(l *leg, packets float64, known bool, sent float64, prevU
 	// What the sender said in the first moments may be the last of a call that it ended.
 	agrees := other != nil && other.atUs >= e.sinceUs+least-pollSlackUs
 	switch {
-	case agrees && 4*l.senderSent <= l.senderSilent, !agrees && l.reportedNothing(rules):
+	case other != nil && other.sentDelta == 0, other == nil && l.reportedNothing(rules):
 		// It says itself that it sends nothing: its way is not to blame.
 		if h.at()-e.sinceUs > x.quietUntilUs-x.quietSinceUs {
 			x.quietSinceUs, x.quietUntilUs = e.sinceUs, h.at()
