@@ -19,6 +19,7 @@ const (
 	lossTolerance   = 0.3 // percentage points: reports stop some seconds before the call does
 	sinceTolerance  = 6   // s: RTCP reports every five seconds
 	missedFromS     = 10  // a one-way stretch this long must be found
+	aloneFromS      = 15  // and this long where one end alone reports: one that sends hears of it when reports stay out for 10 s
 	settleS         = 5   // the beginning of a call that no band counts
 )
 
@@ -90,7 +91,7 @@ func Judge(r Recording, from string, heard Heard) *Judgement {
 	j := &Judgement{Recording: r, Heard: heard, From: from}
 	t, v := &r.Truth, &heard.Call.Verdict
 	j.always()
-	if t.missable() && !raised(v) {
+	if t.missable(missedFromS) && !raised(v) {
 		j.wrong("one-way audio of %.0f s is missed: %s", t.Dead(), v.OneWayAudio.State)
 	}
 	for _, dimension := range dimensions {
@@ -108,7 +109,7 @@ func Judge(r Recording, from string, heard Heard) *Judgement {
 func JudgeAlone(r Recording, from, end string, heard Heard) *Judgement {
 	j := &Judgement{Recording: r, Heard: heard, From: from, Alone: end}
 	j.always()
-	if v := &heard.Call.Verdict; r.Truth.missable() && v.OneWayAudio.State == "none" {
+	if v := &heard.Call.Verdict; r.Truth.missable(aloneFromS) && v.OneWayAudio.State == "none" {
 		j.wrong("one-way audio of %.0f s is denied", r.Truth.Dead())
 	}
 	return j
@@ -140,8 +141,10 @@ func (j *Judgement) trapped() bool {
 	return raised(v) && !t.oneWay() || raised(v) && t.Class == "trap" && !slices.Contains(t.Expect.Allowed("one_way"), v.OneWayAudio.State)
 }
 
-// missable says whether audio was dead for so long that it must be found.
-func (t *Truth) missable() bool { return t.Class == "fault" && t.oneWay() && t.Dead() >= missedFromS }
+// missable says whether audio was dead for so many seconds that it must be found.
+func (t *Truth) missable(fromS float64) bool {
+	return t.Class == "fault" && t.oneWay() && t.Dead() >= fromS
+}
 
 func (j *Judgement) wrong(format string, args ...any) {
 	j.Wrong = append(j.Wrong, fmt.Sprintf(format, args...))
@@ -191,10 +194,11 @@ func (j *Judgement) numbers() {
 			continue
 		}
 		j.jitter(d.name, d.truth)
-		// Loss of a direction that died in between is what one-way audio says.
+		// Loss of a direction that died in between is what one-way audio says. Of the
+		// others the band is judged: the last report comes seconds before the end.
 		if d.loss != nil && d.truth.LossPercent != nil && len(d.truth.Dead) == 0 {
 			tolerance := lossTolerance + 0.05**d.truth.LossPercent
-			j.add(Number{Name: "loss " + d.name, Said: *d.loss, True: *d.truth.LossPercent, Tolerance: tolerance})
+			j.Numbers = append(j.Numbers, Number{Name: "loss " + d.name, Said: *d.loss, True: *d.truth.LossPercent, Tolerance: tolerance})
 		}
 	}
 }
@@ -206,16 +210,18 @@ func (j *Judgement) add(n Number) {
 	}
 }
 
-// jitter compares the jitter that ends reported of a direction with that of the
-// packets on their way out of the path.
+// jitter compares the jitter that the end that hears a direction told of it with
+// that of the packets on their way out of the path. What the other end repeats of
+// it is of an earlier moment.
 func (j *Judgement) jitter(direction string, truth *Direction) {
 	if truth.Jitter == nil {
 		return
 	}
+	_, hears, _ := strings.Cut(direction, "_to_")
 	var said, true_ []float64
 	for _, s := range j.Heard.Samples {
 		at := j.Recording.Truth.at(s.At.Time)
-		if s.Direction != direction || s.JitterMs == nil || s.Source != "rtcp" && s.Source != "webrtc" || at < settleS {
+		if s.Direction != direction || s.Side != hears || s.JitterMs == nil || s.Source != "rtcp" && s.Source != "webrtc" || at < settleS {
 			continue
 		}
 		own, known := truth.jitterAt(at)

@@ -69,7 +69,7 @@ func (r Result) summary(b *strings.Builder) {
 		if j.trapped() {
 			trapsRaised = append(trapsRaised, j.title())
 		}
-		if t.missable() {
+		if from := map[bool]float64{true: missedFromS, false: aloneFromS}[j.Alone == ""]; t.missable(from) {
 			count["one-way"]++
 			if !raised(v) && (j.Alone == "" || v.OneWayAudio.State != unknown) {
 				missed = append(missed, j.title())
@@ -79,7 +79,7 @@ func (r Result) summary(b *strings.Builder) {
 	fmt.Fprintf(b, "%d calls: %d clean, %d with a fault, %d traps; %d verdicts (captures and getStats apart), of which %d are right in everything.\n\n",
 		len(calls), count["clean"], count["fault"], count["trap"], len(r), count["right"])
 	fmt.Fprintf(b, "- one-way audio was raised where there was none: %s\n", orNone(trapsRaised))
-	fmt.Fprintf(b, "- one-way or no audio for %d s or more that was missed: %s of %d\n", missedFromS, orNone(missed), count["one-way"])
+	fmt.Fprintf(b, "- one-way or no audio for %d s or more (%d s by one end alone) that was missed: %s of %d\n", missedFromS, aloneFromS, orNone(missed), count["one-way"])
 	if wrong := r.Wrong(); len(wrong) > 0 {
 		fmt.Fprintf(b, "\nWrong:\n\n- %s\n", strings.Join(wrong, "\n- "))
 	}
