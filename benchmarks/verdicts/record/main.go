@@ -4,6 +4,7 @@
 //
 //	go run ./benchmarks/verdicts/record list
 //	go run ./benchmarks/verdicts/record [-out dir] [-parallel n] all|NAME|PREFIX* ...
+//	go run ./benchmarks/verdicts/record [-out dir] -label all|NAME|PREFIX* ...
 //
 // It needs root and the programs that README.md names.
 package main
@@ -23,14 +24,15 @@ func main() {
 	out := flag.String("out", "benchmarks/verdicts/calls", "folder to write the calls into")
 	parallel := flag.Int("parallel", 3, "calls at the same time")
 	keep := flag.Bool("keep", false, "keep the folder of each call with its phones' output, and say where it is")
+	label := flag.Bool("label", false, "record nothing: write the labels of scenarios into the calls that there are")
 	flag.Parse()
-	if err := run(*out, *parallel, *keep, flag.Args()); err != nil {
+	if err := run(*out, *parallel, *keep, *label, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(out string, parallel int, keep bool, names []string) error {
+func run(out string, parallel int, keep, label bool, names []string) error {
 	if len(names) == 1 && names[0] == "list" {
 		for _, s := range scenarios {
 			fmt.Printf("%-34s %s\n", s.Name, s.What)
@@ -40,6 +42,14 @@ func run(out string, parallel int, keep bool, names []string) error {
 	chosen := choose(names)
 	if len(chosen) == 0 {
 		return errors.New("cannot record: name scenarios, or all, or list")
+	}
+	if label {
+		for _, s := range chosen {
+			if err := s.relabel(filepath.Join(out, s.Name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+		return nil
 	}
 	var calls errgroup.Group
 	calls.SetLimit(parallel)

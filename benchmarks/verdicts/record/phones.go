@@ -52,7 +52,7 @@ func (p *program) Stop() {
 
 // ready waits until somebody is bound to a UDP port of a node.
 func ready(p *path.Path, node path.Node, address string) error {
-	for began := time.Now(); time.Since(began) < answerWithin; time.Sleep(50 * time.Millisecond) {
+	for began := time.Now(); time.Since(began) < startWithin; time.Sleep(50 * time.Millisecond) {
 		err := p.In(node, func() error {
 			conn, err := net.ListenPacket("udp4", address)
 			if err == nil {
@@ -74,7 +74,8 @@ type Baresip struct {
 	Silent  bool    // its microphone is dead
 	PauseS  float64 // between phrases; 0: 0.4
 	Manual  bool    // does not answer by itself
-	Source  string  // audio_source instead of speech
+	// Unplugs lets it change to a source that gives nothing: "ausrc aubridge,nobody".
+	Unplugs bool
 }
 
 // Made names the program.
@@ -104,19 +105,18 @@ func (b Baresip) Start(s *set) (running, error) {
 		pause = b.PauseS
 	}
 	wav := filepath.Join(s.dir, "speech.wav")
-	if err := speech(wav, c.rate, c.channels, loud, pause, uint64(s.user[0])); err != nil {
+	if err := speech(wav, c.rate, c.channels, speechS, loud, pause, uint64(s.user[0])); err != nil {
 		return nil, err
 	}
-	source := "aufile," + wav
-	if b.Source != "" {
-		source = b.Source
+	bridge, player := "", "aufile,"+s.dir+"/heard.wav"
+	if b.Unplugs {
+		bridge, player = "module aubridge.so\n", "aubridge,heard"
 	}
-	// Its second control address would be another phone's on the same node.
-	control := fmt.Sprintf("127.0.0.%d:4444", s.user[0])
+	const control = "127.0.0.1:4444"
 	config := "sip_listen " + s.address + ":5060\nmodule_path /usr/lib/baresip/modules\n" +
-		"module g711.so\nmodule g722.so\nmodule opus.so\nmodule gsm.so\nmodule aufile.so\nmodule ausine.so\nmodule srtp.so\n" +
+		"module g711.so\nmodule g722.so\nmodule opus.so\nmodule gsm.so\nmodule aufile.so\nmodule srtp.so\n" +
 		"module_app account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\nctrl_tcp_listen " + control + "\n" +
-		"audio_source " + source + "\naudio_player aufile," + s.dir + "/heard.wav\naudio_alert aufile," + s.dir + "/alert.wav\n" + b.Config + "\n"
+		bridge + "audio_source aufile," + wav + "\naudio_player " + player + "\naudio_alert " + player + "\n" + b.Config + "\n"
 	account := fmt.Sprintf("<sip:%s@%s>;regint=0;audio_codecs=%s;ptime=20", s.user, s.address, c.name)
 	if s.proxy != "" {
 		account += `;outbound="sip:` + s.proxy + `"`
@@ -142,7 +142,7 @@ func (b Baresip) Start(s *set) (running, error) {
 		if phone.control, err = s.path.Dial(s.node, "tcp4", control); err == nil {
 			break
 		}
-		if time.Since(began) > answerWithin {
+		if time.Since(began) > startWithin {
 			phone.Stop()
 			return nil, fmt.Errorf("cannot control it: %w", err)
 		}
@@ -175,6 +175,7 @@ type Linphone struct {
 	Silent bool
 	PauseS float64
 	Fmtp   string // recv_fmtp of its codec
+	Roams  bool   // uses whatever address its machine has
 	Manual bool
 }
 
@@ -205,7 +206,7 @@ func (l Linphone) Start(s *set) (running, error) {
 		return nil, err
 	}
 	wav := filepath.Join(s.dir, "speech.wav")
-	if err := speech(wav, 16000, 1, loud, pause, uint64(s.user[0])); err != nil {
+	if err := speech(wav, 16000, 1, speechS, loud, pause, uint64(s.user[0])); err != nil {
 		return nil, err
 	}
 	sections := map[string]string{
@@ -221,6 +222,9 @@ func (l Linphone) Start(s *set) (running, error) {
 		if chosen && l.Fmtp != "" {
 			sections[section] += "recv_fmtp=" + l.Fmtp + "\n"
 		}
+	}
+	if l.Roams {
+		sections["sip"] = strings.Replace(sections["sip"], "bind_address="+s.address+"\n", "auto_net_state_mon=1\n", 1)
 	}
 	if s.proxy != "" {
 		sections["proxy_0"] = fmt.Sprintf("reg_proxy=sip:%s\nreg_route=sip:%s;lr\nreg_identity=sip:%s@%s\nreg_sendregister=0\n", s.proxy, s.proxy, s.user, s.address)

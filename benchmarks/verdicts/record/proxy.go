@@ -37,6 +37,7 @@ loadmodule "rtpengine.so"
 modparam("rtpengine", "rtpengine_sock", "udp:%[2]s")
 %[3]s
 request_route {
+  if (is_method("PUBLISH")) { sl_send_reply("200", "OK"); exit; } # quality reports (RFC 6035)
   if (is_method("CANCEL")) { t_relay(); exit; }
   if (has_totag()) {
     if (!loose_route() && !is_method("ACK")) { sl_send_reply("404", "Not here"); exit; }

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/earshot/earshot/benchmarks/verdicts"
@@ -22,12 +26,13 @@ type Scenario struct {
 	Fault string // none if empty
 	Trap  string
 	Codec codec
-	// A calls B. C, if any, is a third phone, beside B on its second address.
-	A, B, C Phone
-	Path    path.Config
+	A, B  Phone // A calls B
+	Path  path.Config
 	// Proxy runs in the middle, which is then a server.
 	Proxy *Proxy
 	Steps []Step
+	// Gone is an address that steps take away, and when.
+	Gone gone
 	// TalkS is when A hangs up, after the answer; 0: nobody does it here.
 	TalkS float64
 	// Unanswered calls have their steps timed from the dialling; they last that long.
@@ -40,16 +45,18 @@ type Scenario struct {
 	Expect    verdicts.Expectations
 }
 
-// Step is a command for a phone at a time after the answer, in the phone's own
-// language.
-type Step struct {
-	AtS     float64
-	Phone   path.Node // path.A, path.B, or C
-	Command string
+type gone struct {
+	address string
+	atS     float64
 }
 
-// C is the third phone.
-const C path.Node = 'c'
+// Step is a command for a phone at a time after the answer, in the phone's own
+// language, or after an exclamation mark one for the shell of its machine.
+type Step struct {
+	AtS     float64
+	Phone   path.Node
+	Command string
+}
 
 // codec is how speech is coded, and the clock of its RTP timestamps.
 type codec struct {
@@ -95,7 +102,11 @@ type set struct {
 	other   string // address of the other phone
 }
 
-const answerWithin = 20 * time.Second
+// A busy machine is slow to start programs.
+const (
+	startWithin  = time.Minute
+	answerWithin = 20 * time.Second
+)
 
 // record makes the call and writes it into a folder.
 func record(s *Scenario, folder string, keep bool) error {
@@ -145,24 +156,20 @@ func (s *Scenario) call(p *path.Path, dir string) error {
 	}
 	// Who is called is there first.
 	for _, one := range []struct {
-		phone                Phone
-		name, node           path.Node
-		user, address, other string
-	}{
-		{s.C, C, path.B, "c", path.AddressB2, path.AddressA}, {s.B, path.B, path.B, "b", path.AddressB, path.AddressA}, {s.A, path.A, path.A, "a", path.AddressA, path.AddressB},
-	} {
-		if one.phone == nil {
-			continue
-		}
-		own := filepath.Join(dir, string(rune(one.name)))
+		phone          Phone
+		node           path.Node
+		address, other string
+	}{{s.B, path.B, path.AddressB, path.AddressA}, {s.A, path.A, path.AddressA, path.AddressB}} {
+		user := string(rune(one.node))
+		own := filepath.Join(dir, user)
 		if err := os.Mkdir(own, 0o755); err != nil {
 			return err
 		}
-		phone, err := one.phone.Start(&set{path: p, node: one.node, user: one.user, address: one.address, dir: own, proxy: proxy, codec: s.Codec, other: one.other})
+		phone, err := one.phone.Start(&set{path: p, node: one.node, user: user, address: one.address, dir: own, proxy: proxy, codec: s.Codec, other: one.other})
 		if err != nil {
-			return fmt.Errorf("cannot start phone %c: %w", one.name, err)
+			return fmt.Errorf("cannot start phone %s: %w", user, err)
 		}
-		phones[one.name] = phone
+		phones[one.node] = phone
 	}
 	if err := phones[path.A].Dial("sip:b@" + path.AddressB); err != nil {
 		return fmt.Errorf("cannot dial: %w", err)
@@ -180,6 +187,12 @@ func (s *Scenario) call(p *path.Path, dir string) error {
 	}
 	for _, step := range s.Steps {
 		time.Sleep(time.Until(began.Add(seconds(step.AtS))))
+		if command, ok := strings.CutPrefix(step.Command, "!"); ok { // not the phone's: of its machine
+			if out, err := p.Command(step.Phone, "sh", "-c", command).CombinedOutput(); err != nil {
+				return fmt.Errorf("cannot do %q: %w: %s", command, err, out)
+			}
+			continue
+		}
 		if err := phones[step.Phone].Do(step.Command); err != nil {
 			return fmt.Errorf("cannot do %q: %w", step.Command, err)
 		}
@@ -197,23 +210,10 @@ func (s *Scenario) call(p *path.Path, dir string) error {
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 func (s *Scenario) write(c *path.Capture, folder string) error {
-	t := verdicts.Truth{
-		Name: s.Name, What: s.What, Class: s.Class, Fault: s.Fault, Trap: s.Trap,
-		Codec: s.Codec.name, ClockRate: s.Codec.clockRate, Bandwidth: s.Codec.bandwidth, Witnesses: s.Witnesses, Expect: s.Expect,
-	}
-	for _, phone := range []Phone{s.A, s.B, s.C} {
-		if phone != nil && (len(t.MadeWith) == 0 || t.MadeWith[len(t.MadeWith)-1] != phone.Made()) {
-			t.MadeWith = append(t.MadeWith, phone.Made())
-		}
-	}
-	if s.Proxy != nil {
-		t.MadeWith = append(t.MadeWith, s.Proxy.Made()...)
-	}
-	if t.Fault == "" {
-		t.Fault = "none"
-	}
-	if t.Witnesses == nil {
-		t.Witnesses = []string{"a", "b", "monitor"}
+	var t verdicts.Truth
+	s.label(&t)
+	if s.Gone.address != "" {
+		c.Gone(netip.MustParseAddr(s.Gone.address), seconds(s.Gone.atS))
 	}
 	c.Measure(&t)
 	if s.UnansweredS == 0 && t.AToB == nil {
@@ -225,6 +225,47 @@ func (s *Scenario) write(c *path.Capture, folder string) error {
 	if err := c.WriteWire(filepath.Join(folder, "wire.pcap.gz"), s.Keep); err != nil {
 		return err
 	}
+	if err := writeTruth(&t, folder); err != nil {
+		return err
+	}
+	p50, p99, late := c.Late()
+	fmt.Printf("%-34s %.1f s, path late by %.3f ms (p50), %.3f (p99), %.3f (max); %s\n", s.Name, t.TalkS, p50, p99, late, summary(&t))
+	return nil
+}
+
+// label writes what is known of a call before it is made.
+func (s *Scenario) label(t *verdicts.Truth) {
+	t.Name, t.What, t.Class, t.Fault, t.Trap = s.Name, s.What, s.Class, cmp.Or(s.Fault, "none"), s.Trap
+	t.Codec, t.ClockRate, t.Bandwidth = s.Codec.name, s.Codec.clockRate, s.Codec.bandwidth
+	t.Witnesses, t.Expect, t.MadeWith = s.Witnesses, s.Expect, nil
+	if t.Witnesses == nil {
+		t.Witnesses = []string{"a", "b", "monitor"}
+	}
+	for _, phone := range []Phone{s.A, s.B} {
+		if !slices.Contains(t.MadeWith, phone.Made()) {
+			t.MadeWith = append(t.MadeWith, phone.Made())
+		}
+	}
+	if s.Proxy != nil {
+		t.MadeWith = append(t.MadeWith, s.Proxy.Made()...)
+	}
+}
+
+// relabel writes the label into a call that was made.
+func (s *Scenario) relabel(folder string) error {
+	text, err := os.ReadFile(filepath.Join(folder, "truth.json"))
+	if err != nil {
+		return fmt.Errorf("cannot label a call: %w", err)
+	}
+	var t verdicts.Truth
+	if err := json.Unmarshal(text, &t); err != nil {
+		return fmt.Errorf("cannot label %s: %w", s.Name, err)
+	}
+	s.label(&t)
+	return writeTruth(&t, folder)
+}
+
+func writeTruth(t *verdicts.Truth, folder string) error {
 	text, err := json.MarshalIndent(t, "", " ")
 	if err != nil {
 		return fmt.Errorf("cannot write the truth: %w", err)
@@ -232,8 +273,6 @@ func (s *Scenario) write(c *path.Capture, folder string) error {
 	if err := os.WriteFile(filepath.Join(folder, "truth.json"), append(flat(text), '\n'), 0o644); err != nil {
 		return fmt.Errorf("cannot write the truth: %w", err)
 	}
-	p50, p99, late := c.Late()
-	fmt.Printf("%-34s %.1f s, path late by %.3f ms (p50), %.3f (p99), %.3f (max); %s\n", s.Name, t.TalkS, p50, p99, late, summary(&t))
 	return nil
 }
 

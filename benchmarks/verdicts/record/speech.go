@@ -14,9 +14,9 @@ const speechS = 60
 // detector takes for a voice: syllables of harmonics below formants that move, in
 // phrases with pauses, and hiss between them. With active 0 it is digital
 // silence; pauseS is the length of the pauses.
-func speech(file string, rate, channels int, loud, pauseS float64, seed uint64) error {
+func speech(file string, rate, channels int, lengthS, loud, pauseS float64, seed uint64) error {
 	random := rand.New(rand.NewPCG(seed, 1))
-	n := speechS * rate
+	n := int(lengthS * float64(rate))
 	length := 2 * n * channels
 	b := []byte("RIFF")
 	b = binary.LittleEndian.AppendUint32(b, uint32(36+length))

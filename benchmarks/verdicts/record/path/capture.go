@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"compress/gzip"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"time"
@@ -59,6 +60,16 @@ func (c *Capture) WriteWire(file string, keep func(*Hop) bool) error {
 		return fmt.Errorf("cannot write capture: %w", err)
 	}
 	return f.Close()
+}
+
+// Gone says that a node no longer had an address so long after zero: what was
+// handed over for it reached nobody.
+func (c *Capture) Gone(address netip.Addr, after time.Duration) {
+	for _, h := range c.Hops {
+		if h.Packet.To() == address && h.Out > c.Zero+int64(after) {
+			h.Out = 0
+		}
+	}
 }
 
 // Late tells how much later than told the path handed packets over, in ms: its

@@ -132,6 +132,9 @@ func carry() error {
 	if err := e.run(fds, int(os.Stdin.Fd())); err != nil {
 		last.Error = err.Error()
 	}
+	// What is left to do must not delay another path's packets. It is done even
+	// if this cannot be.
+	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr}, 0)
 	last.Capture = &Capture{Config: o.Config, Zero: e.zero, Hops: e.hops, Dropped: e.dropped}
 	return reports.Encode(last)
 }

@@ -22,6 +22,7 @@ type Hop struct {
 	Middle   int64 // passed the monitor
 	Out      int64 // reached To
 	Due      int64 // should have reached To
+	middle   bool  // it is on its way to the middle, and goes on from there
 	Unseen   bool  // by the monitor: passed the server's namespace by
 }
 
@@ -106,24 +107,37 @@ func (e *engine) accept(from Node, at int64, data []byte) {
 	h := &Hop{From: from, To: to, Packet: p, Kind: p.Kind(), In: at}
 	e.hops = append(e.hops, h)
 	h.Unseen = e.config.Server && from != Server && to != Server
-	lost := false
 	switch {
 	case from == Server:
 		h.Middle = at
-		e.mark(h)
-		h.Due, lost = e.streets[[2]Node{Server, to}].pass(h.Kind, at, e.zero)
+		e.pastMiddle(h)
 	case to == Server:
-		h.Due, lost = e.streets[[2]Node{from, Server}].pass(h.Kind, at, e.zero)
+		e.enter(h, at)
 	default:
-		h.Middle, lost = e.streets[[2]Node{from, Server}].pass(h.Kind, at, e.zero)
-		if !lost {
-			e.mark(h)
-			h.Due, lost = e.streets[[2]Node{Server, to}].pass(h.Kind, h.Middle, e.zero)
-		}
+		h.middle = true
+		e.enter(h, at)
 	}
-	if !lost {
-		heap.Push(&e.pending, h)
+}
+
+// enter takes a packet from its sender towards the middle.
+func (e *engine) enter(h *Hop, at int64) {
+	due, lost := e.streets[[2]Node{h.From, Server}].pass(h.Kind, at, e.zero)
+	if lost {
+		return
 	}
+	h.Due = due
+	heap.Push(&e.pending, h)
+}
+
+// pastMiddle takes a packet that is in the middle towards its receiver.
+func (e *engine) pastMiddle(h *Hop) {
+	e.mark(h)
+	due, lost := e.streets[[2]Node{Server, h.To}].pass(h.Kind, h.Middle, e.zero)
+	if lost {
+		return
+	}
+	h.Due = due
+	heap.Push(&e.pending, h)
 }
 
 // mark notes when time begins to count: a packet passes the monitor.
@@ -137,10 +151,15 @@ func (e *engine) mark(h *Hop) {
 	}
 }
 
-// deliver hands over what is due.
+// deliver hands over and passes on what is due.
 func (e *engine) deliver(fds map[Node]int) {
 	for len(e.pending) > 0 && e.pending[0].Due <= e.now() {
 		h := heap.Pop(&e.pending).(*Hop)
+		if h.middle { // where nobody is, but the monitor: it passes when it should
+			h.middle, h.Middle = false, h.Due
+			e.pastMiddle(h)
+			continue
+		}
 		if _, err := unix.Write(fds[h.To], h.Packet); err != nil {
 			continue // the node's device takes no more: lost
 		}
@@ -151,13 +170,16 @@ func (e *engine) deliver(fds map[Node]int) {
 	}
 }
 
-// pending is a heap of packets by the time that they are due.
+// pending is a heap of packets by the time that they are due; what queued leaves
+// as it came.
 type pending []*Hop
 
-func (p pending) Len() int           { return len(p) }
-func (p pending) Less(i, j int) bool { return p[i].Due < p[j].Due }
-func (p pending) Swap(i, j int)      { p[i], p[j] = p[j], p[i] }
-func (p *pending) Push(x any)        { *p = append(*p, x.(*Hop)) }
+func (p pending) Len() int { return len(p) }
+func (p pending) Less(i, j int) bool {
+	return p[i].Due < p[j].Due || p[i].Due == p[j].Due && p[i].In < p[j].In
+}
+func (p pending) Swap(i, j int) { p[i], p[j] = p[j], p[i] }
+func (p *pending) Push(x any)   { *p = append(*p, x.(*Hop)) }
 func (p *pending) Pop() any {
 	last := len(*p) - 1
 	h := (*p)[last]

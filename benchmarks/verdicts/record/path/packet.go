@@ -75,7 +75,9 @@ func (p Packet) answers() bool {
 }
 
 // cut is the packet without RTP payload and with every other byte. The lengths
-// in its headers are kept; its UDP checksum, of what is no longer there, is none.
+// in its headers are kept. Its UDP checksum, of what is no longer there, is none;
+// its IP identification is 0 (RFC 6864 §4.1: of an atomic datagram it means
+// nothing, and a third of a packed capture would be it).
 func (p Packet) cut() Packet {
 	if p.Kind() != RTP {
 		return p
@@ -88,6 +90,13 @@ func (p Packet) cut() Packet {
 	at := p.header() + udpHeader
 	short := bytes.Clone(p[:at+min(n, len(b))])
 	short[at-2], short[at-1] = 0, 0
+	short[4], short[5], short[10], short[11] = 0, 0, 0, 0
+	var sum uint32
+	for i := 0; i < p.header(); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(short[i:]))
+	}
+	sum = sum&0xffff + sum>>16
+	binary.BigEndian.PutUint16(short[10:], ^uint16(sum+sum>>16))
 	return short
 }
 
