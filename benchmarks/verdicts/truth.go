@@ -166,7 +166,7 @@ func (r *Recording) check(folder string) error {
 	fail := func(what string) error { return fmt.Errorf("%w: %s", ErrTruth, what) }
 	bands := []string{"good", "acceptable", "bad", "unacceptable", "unknown"}
 	names := map[string][]string{
-		"one_way": {"none", "suspected", "confirmed", "unknown"}, "one_way_direction": {"target_to_contact", "contact_to_target", "both"},
+		"one_way": {"none", "suspected", "confirmed", "unknown"}, "one_way_direction": {"", "target_to_contact", "contact_to_target", "both"}, // empty: not told
 		"delay": bands, "jitter": bands, "loss": bands, "overall": bands, "fault_side": {"target", "contact", "network", "server", "unknown"},
 	}
 	for dimension := range t.Expect.MayBe {
