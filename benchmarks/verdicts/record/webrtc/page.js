@@ -68,10 +68,13 @@ window.answer = async (sdp) => {
   await call.pc.setLocalDescription({ type: 'answer', sdp: asked(answer.sdp) });
   return gathered();
 };
-// Whether the media's way is there: ICE, and DTLS where it is used.
+// Waits until the media's way is there: ICE, and DTLS where it is used.
 window.connected = async () => {
-  for (let waited = 0; call.pc.connectionState !== 'connected'; waited += 50) {
-    if (waited > 15000) throw new Error(`the connection is ${call.pc.connectionState}`);
+  const { pc } = call;
+  const encrypted = pc.localDescription.sdp.includes('a=fingerprint');
+  const there = () => (encrypted ? pc.connectionState === 'connected' : ['connected', 'completed'].includes(pc.iceConnectionState));
+  for (let waited = 0; !there(); waited += 50) {
+    if (waited > 15000) throw new Error(`ICE is ${pc.iceConnectionState}, the connection ${pc.connectionState}`);
     await new Promise((then) => setTimeout(then, 50));
   }
 };
