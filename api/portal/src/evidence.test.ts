@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Call, Evidence } from './api';
-import { addressOf, asked, graphOf, placeOf, spansOf, told, viewOf, zoomOf } from './evidence';
+import { addressOf, asked, graphOf, placeOf, spansOf, told, versus, viewOf, zoomOf } from './evidence';
 
 const origin = Date.parse('2026-11-02T12:00:00.000Z');
 const at = (s: number) => new Date(origin + s * 1000).toISOString();
@@ -61,7 +61,9 @@ it('puts a contradiction beside what it contradicts', () => {
     piece('contradiction', { direction: 'contact_to_target', graph: 'loss', values: { percent: 1, percent_other: 4 } }),
     piece('contradiction', { graph: 'rtt' }),
   ];
-  expect(told(list)).toEqual([{ index: 0, against: [1] }, { index: 2, against: [3] }, { index: 4, against: [] }]);
+  expect(told(list)).toEqual([{ index: 0, against: [1] }, { index: 2, against: [] }, { index: 3, against: [] }, { index: 4, against: [] }]);
+  expect(versus(list[3]!)).toEqual([{ name: 'percent', followed: 1, other: 4 }]);
+  expect(versus(list[1]!)).toEqual([]);
 });
 
 it('shades every time that a direction was dead, and what explains silence', () => {
@@ -80,6 +82,6 @@ it('shades every time that a direction was dead, and what explains silence', () 
     { kind: 'one-way', from: 5, to: 15, label: 'target not heard' },
     { kind: 'one-way', from: 30, to: 36, label: 'contact not heard?' },
     { kind: 'mute', from: 40, to: 60, label: 'muted', graphs: ['audio'] },
-    { kind: 'choppy', from: 20, to: 28, label: 'choppy for the contact', graphs: ['jitter'] },
+    { kind: 'choppy', from: 20, to: 28, label: 'choppy at times for the contact', graphs: ['jitter'], side: 'contact' },
   ]);
 });

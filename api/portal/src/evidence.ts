@@ -79,24 +79,29 @@ export interface Told {
   against: number[];
 }
 
-/** told keeps the order of the verdict, but puts a contradiction beside what it contradicts. */
+/**
+ * told keeps the order of the verdict, but puts who says otherwise of a dead direction beside what it contradicts. A
+ * contradiction of measures holds both values itself.
+ */
 export function told(list: Evidence[]): Told[] {
   const out: Told[] = [];
   list.forEach((e, index) => {
-    if (e.kind === 'contradiction') {
-      const kind = { loss: 'loss', jitter: 'jitter', rtt: 'rtt' }[e.values?.confidence_alone === undefined ? (e.graph ?? '') : ''];
-      const other = out.find((t) => {
-        const o = list[t.index]!;
-        return (kind ? o.kind === kind : heard.has(o.kind)) && (o.direction ?? '') === (e.direction ?? '');
-      });
-      if (other) {
-        other.against.push(index);
-        return;
-      }
-    }
-    out.push({ index, against: [] });
+    const other =
+      e.kind === 'contradiction' && e.values?.confidence_alone !== undefined
+        ? out.find((t) => heard.has(list[t.index]!.kind) && list[t.index]!.direction === e.direction)
+        : undefined;
+    if (other) other.against.push(index);
+    else out.push({ index, against: [] });
   });
   return out;
+}
+
+/** versus are the values of a contradiction that stand against each other, by name. */
+export function versus(e: Evidence): { name: string; followed: number; other: number }[] {
+  return Object.entries(e.values ?? {}).flatMap(([name, followed]) => {
+    const other = e.values![`${name}_other`];
+    return other === undefined ? [] : [{ name, followed, other }];
+  });
 }
 
 /** spansOf are the stretches that the graphs shade: dead directions, hold, mute, fax, and choppy sound on the jitter graph. */
@@ -121,7 +126,8 @@ export function spansOf(call: Call, holds: { from: string; to: string }[], origi
     if (e.kind === 'fax') out.push({ kind: 'hold', from: place.from, to, label: 'fax (T.38)' });
     if (e.kind === 'transfer') out.push({ kind: 'hold', from: place.from, to, label: 'transfer' });
     if (e.kind === 'jitter' && (e.values?.choppy_share ?? 0) > 0 && e.until) {
-      out.push({ kind: 'choppy', from: place.from, to, label: `choppy ${e.direction === 'target_to_contact' ? 'for the contact' : 'for the target'}`, graphs: ['jitter'] });
+      const side = e.direction === 'target_to_contact' ? 'contact' : 'target';
+      out.push({ kind: 'choppy', from: place.from, to, label: `choppy at times for the ${side}`, graphs: ['jitter'], side });
     }
   }
   return out;

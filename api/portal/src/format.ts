@@ -10,6 +10,9 @@ export function offset(seconds: number): string {
   return h > 0 ? `${sign}${h}:${String(m).padStart(2, '0')}:${s}` : `${sign}${m}:${s}`;
 }
 
+/** second is the offset to the nearest second, for what was measured once a second or so. */
+export const second = (seconds: number): string => offset(Math.round(seconds));
+
 /** duration writes a length in words short enough for a table. */
 export function duration(ms: number | null | undefined): string {
   if (ms === null || ms === undefined || !Number.isFinite(ms)) return '–';

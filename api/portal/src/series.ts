@@ -167,6 +167,8 @@ export interface Span {
   label: string;
   /** graphs that it is drawn on, by id; all where absent. */
   graphs?: string[];
+  /** side whose own graphs it is drawn on; both where absent. */
+  side?: 'target' | 'contact';
 }
 
 /** summarize puts a chart into words for those who cannot see it. */

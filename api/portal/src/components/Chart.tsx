@@ -26,6 +26,8 @@ interface Props {
   /** zoom is the part of the call that is shown; null is all of it. */
   zoom: Place | null;
   onZoom: (zoom: Place | null) => void;
+  /** side whose app told what is drawn; absent where it is the network. */
+  side?: 'target' | 'contact';
   /** group links the cursors of the graphs of one call. */
   group: string;
   empty: string;
@@ -121,7 +123,7 @@ function paintSpans(u: uPlot, spans: Span[], colour: (name: string) => string, f
   ctx.restore();
 }
 
-/** paintMark outlines a place: a dashed line where it began, and a band up to where it ended. */
+/** paintMark outlines a place: a dashed line where it began, one where it ended, and a bar between them. */
 function paintMark(u: uPlot, mark: Place, colour: (name: string) => string) {
   const { ctx, bbox } = u;
   const from = u.valToPos(mark.from, 'x', true);
@@ -131,8 +133,8 @@ function paintMark(u: uPlot, mark: Place, colour: (name: string) => string) {
   ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
   ctx.clip();
   if (to - from > 2) {
-    ctx.fillStyle = colour('--mark');
-    ctx.fillRect(from, bbox.top, to - from, bbox.height);
+    ctx.fillStyle = colour('--accent');
+    ctx.fillRect(from, bbox.top, to - from, 3 * devicePixelRatio);
   }
   ctx.strokeStyle = colour('--accent');
   ctx.lineWidth = 1.5 * devicePixelRatio;
@@ -151,13 +153,13 @@ function show(u: uPlot, zoom: Place | null, end: number) {
   u.setScale('x', zoom ? { min: zoom.from, max: zoom.to } : { min: 0, max: end });
 }
 
-export function CallGraph({ id, heading, help, chart, unit, floor, end, spans: all, bands, mark, zoom, onZoom, group, empty }: Props) {
+export function CallGraph({ id, heading, help, chart, unit, floor, end, spans: all, bands, mark, zoom, onZoom, side, group, empty }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const legend = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const dark = useDark();
   // What the drawing hooks read; the plot itself is rebuilt only when its lines or colours change.
-  const spans = all.filter((s) => !s.graphs || s.graphs.includes(id.replace(/^contact-/, '')));
+  const spans = all.filter((s) => (!s.graphs || s.graphs.includes(id.replace(/^contact-/, ''))) && (!s.side || !side || s.side === side));
   const live = useRef({ chart, spans, mark, end, unit, zoom, onZoom, bands });
   const shape = chart.lines.map((l) => `${l.label}|${l.role}`).join('\n');
   const nothing = isEmpty(chart);
@@ -203,6 +205,7 @@ export function CallGraph({ id, heading, help, chart, unit, floor, end, spans: a
           drag: { x: true, y: false, setScale: false },
           bind: { dblclick: () => () => (live.current.onZoom(null), null) },
           points: { size: 7 },
+          y: false,
           dataIdx: (self, series, hovered) => {
             const values = self.data[series]!;
             for (let d = 0; d < 40; d++) {
@@ -294,7 +297,10 @@ export function CallGraph({ id, heading, help, chart, unit, floor, end, spans: a
   // The cursor goes to the place that was picked, so that the legend tells the values there.
   useEffect(() => {
     const u = plot.current;
-    if (u && mark) u.setCursor({ left: u.valToPos(mark.from, 'x'), top: height / 2 });
+    if (!u || !mark) return;
+    // The new scale holds only after the frame in which it was set.
+    const frame = requestAnimationFrame(() => u.setCursor({ left: u.valToPos(mark.from, 'x'), top: 0 }));
+    return () => cancelAnimationFrame(frame);
   }, [mark, zoom]);
 
   const words = nothing ? empty : summarize(chart, unit);

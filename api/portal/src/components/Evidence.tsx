@@ -2,8 +2,8 @@
 import { useState } from 'react';
 import type { Call, Evidence } from '../api';
 import { callStart, shortName } from '../bands';
-import { addressOf, placeOf, told } from '../evidence';
-import { offset, quantity, title } from '../format';
+import { addressOf, placeOf, told, versus } from '../evidence';
+import { quantity, second, title } from '../format';
 import { Copy, Empty } from './ui';
 import { Why } from './Why';
 
@@ -38,7 +38,7 @@ function Piece({ call, index, selected, onSelect }: { call: Call; index: number;
     <div className={`piece ${selected ? 'piece-selected' : ''}`}>
       {place ? (
         <button type="button" className="when num" aria-pressed={selected} aria-label={`Show on the graphs, ${spoken(place.from, place.to, !!whole)}: ${e.text}`} onClick={() => onSelect(selected ? -1 : index)}>
-          {whole ? 'whole call' : place.to > place.from ? `${offset(place.from)}–${offset(place.to)}` : offset(place.from)}
+          {whole ? 'whole call' : place.to > place.from ? `${second(place.from)}–${second(place.to)}` : second(place.from)}
         </button>
       ) : (
         <span className="when muted">verdict</span>
@@ -48,6 +48,22 @@ function Piece({ call, index, selected, onSelect }: { call: Call; index: number;
           {e.text}
           {e.side && e.kind !== 'fault' ? <span className="muted"> Seen by {shortName(e.side, call)}.</span> : null}
         </p>
+        {versus(e).map(({ name, followed, other }) => (
+          <dl key={name} className="versus">
+            <div>
+              <dt>{e.graph === 'rtt' ? 'one witness' : 'the verdict follows'}</dt>
+              <dd>
+                <Why path={`verdict.evidence[${index}].values.${name}`}>{quantity(followed, unit(name))}</Why>
+              </dd>
+            </div>
+            <div>
+              <dt>against it</dt>
+              <dd>
+                <Why path={`verdict.evidence[${index}].values.${name}_other`}>{quantity(other, unit(name))}</Why>
+              </dd>
+            </div>
+          </dl>
+        ))}
         {selected ? (
           <p className="piece-tools">
             <span className="muted">Link to this evidence</span>
@@ -65,7 +81,7 @@ function Piece({ call, index, selected, onSelect }: { call: Call; index: number;
   );
 }
 
-const spoken = (from: number, to: number, whole: boolean) => (whole ? 'whole call' : to > from ? `${offset(from)} to ${offset(to)}` : offset(from));
+const spoken = (from: number, to: number, whole: boolean) => (whole ? 'whole call' : to > from ? `${second(from)} to ${second(to)}` : second(from));
 
 function link(list: Evidence[], index: number, origin: number): string {
   const { hash, at } = addressOf(list, index, origin);

@@ -4,13 +4,19 @@ import { useEffect, useMemo, useState } from 'react';
 import type { Call, Message, Sample } from '../api';
 import { callStart, rttBands, shortName } from '../bands';
 import { asked, graphOf, type Place, placeOf, spansOf, viewOf, zoomOf } from '../evidence';
-import { offset, phone, title } from '../format';
+import { phone, second, title } from '../format';
 import { holds } from '../ladder';
 import { defaultView, hasNetwork, isEmpty, legsOf, networkCharts, sidesWithWebRTC, type View, type WebRTCCharts, webrtcCharts } from '../series';
 import { CallGraph } from './Chart';
 import { Choice, Failure, Loading, Section, Select } from './ui';
 
 const route = getRouteApi('/c/$company/calls/$call');
+
+/** momentOf is the place that ?at= names by itself. */
+function momentOf(at: string | undefined): Place | null {
+  const t = Number(at ?? 'none');
+  return Number.isFinite(t) ? { from: t, to: t } : null;
+}
 
 /** useSelected is the evidence that the address speaks of. */
 export function useSelected(call: Call): number {
@@ -57,15 +63,16 @@ export function Graphs({
 
   const evidence = call.verdict?.evidence?.[selected];
   const [from, until] = [evidence?.at, evidence?.until];
-  const mark = useMemo<Place | null>(() => placeOf({ at: from, until }, origin), [from, until, origin]);
+  const mark = useMemo<Place | null>(() => placeOf({ at: from, until }, origin) ?? momentOf(search.at), [from, until, origin, search.at]);
   const [zoom, setZoom] = useState<Place | null>(null);
   const hash = useRouterState({ select: (s) => s.location.hash });
   const ready = drawn && !pending;
   useEffect(() => {
     if (!ready) return;
     if (!evidence) {
+      const moment = momentOf(search.at);
+      setZoom(moment && zoomOf(moment, end));
       // A report links to a graph, which stands on the page only once its samples are here.
-      setZoom(null);
       if (hash && !hash.startsWith('evidence-')) document.getElementById(hash)?.scrollIntoView();
       return;
     }
@@ -136,7 +143,7 @@ export function Graphs({
             ) : null}
           </span>
           <span className="flags">
-            <span className="num muted">{zoom ? `${offset(zoom.from)}–${offset(zoom.to)}` : 'whole call'}</span>
+            <span className="num muted">{zoom ? `${second(zoom.from)}–${second(zoom.to)}` : 'whole call'}</span>
             {zoom ? (
               <button type="button" onClick={() => setZoom(null)}>
                 Whole call
@@ -196,7 +203,7 @@ function chartOf(charts: Partial<WebRTCCharts> | null, graph: string) {
 
 /** Own are the graphs of what one side's app told. */
 function Own({
-  call, side, charts, bands, prefix, ...shared
+  call, charts, bands, prefix, ...shared
 }: {
   call: Call; side: 'target' | 'contact'; charts: WebRTCCharts; bands: ReturnType<typeof rttBands>; prefix: string;
 } & Pick<React.ComponentProps<typeof CallGraph>, 'end' | 'spans' | 'mark' | 'zoom' | 'onZoom' | 'group'>) {
@@ -217,7 +224,7 @@ function Own({
         {...shared}
         id={`${prefix}audio`}
         heading="Audio levels"
-        help={`Blue is the microphone of ${shortName(side, call)}, red what they hear. A flat line while the other side talks is one-way audio.`}
+        help={`Blue is the microphone of ${shortName(shared.side, call)}, red what they hear. A flat line while the other side talks is one-way audio.`}
         chart={charts.audio}
         unit=""
         floor={0.05}

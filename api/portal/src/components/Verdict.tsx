@@ -2,7 +2,7 @@
 import type { ReactNode } from 'react';
 import type { Band, Call, Distribution } from '../api';
 import { callStart, oneWayBand, shortName } from '../bands';
-import { offset, quantity, secondsBetween, title, words } from '../format';
+import { quantity, second, secondsBetween, title, words } from '../format';
 import { EvidenceList } from './Evidence';
 import { PathPicture } from './Path';
 import { BandBadge, Empty, Moment, Section, Tag } from './ui';
@@ -175,10 +175,10 @@ function Dimensions({ call }: { call: Call }) {
         </div>
         <p>
           <b>
-            {dead && since !== null ? <Why path="verdict.one_way_audio.since">{offset(Math.max(0, since))}</Why> : one?.state === 'none' ? 'none' : '–'}
+            {dead && since !== null ? <Why path="verdict.one_way_audio.since">{second(Math.max(0, since))}</Why> : one?.state === 'none' ? 'none' : '–'}
             {dead && until !== null ? (
               <>
-                –<Why path="verdict.one_way_audio.until">{offset(until)}</Why>
+                –<Why path="verdict.one_way_audio.until">{second(until)}</Why>
               </>
             ) : null}
           </b>
