@@ -214,8 +214,8 @@ var scenarios = []Scenario{
 		A: Baresip{Silent: true, Config: dtx}, B: Baresip{Config: dtx}, Path: way(10, 15), TalkS: 42, Expect: quiet},
 	{Name: "sip-dtx-opus-linphone", What: "discontinuous transmission of two linphones: pauses of 6 s between phrases", Class: "trap", Trap: "dtx", Codec: opus,
 		A: Linphone{PauseS: 6, Fmtp: "useinbandfec=0; usedtx=1"}, B: Linphone{PauseS: 6, Fmtp: "useinbandfec=0; usedtx=1"}, Path: way(10, 15), TalkS: 42, Expect: quiet},
-	{Name: "sip-vad-pcmu-linphone", What: "comfort noise (RFC 3389) instead of packets while the phones are silent, for 6 s between phrases", Class: "trap", Trap: "dtx", Codec: pcmu,
-		A: Linphone{PauseS: 6, Config: comfortNoise}, B: Linphone{PauseS: 6, Config: comfortNoise}, Path: way(10, 15), TalkS: 42, Expect: quiet},
+	{Name: "sip-vad-pcma", What: "comfort noise (RFC 3389), six packets a second, from the caller for 5 s of every 8; it sends no RTCP", Class: "trap", Trap: "dtx", Codec: pcma,
+		A: SIPp{Scenario: "caller-vad", VAD: true}, B: Baresip{}, Path: way(10, 15), TalkS: 37, Witnesses: []string{"b", "monitor"}, Expect: half},
 
 	// Encrypted.
 	{Name: "sip-srtp-clean-pcma", What: "SRTP with keys in the session description: nobody in the middle reads the reports", Class: "trap", Trap: "encrypted", Codec: pcma,
@@ -297,7 +297,5 @@ const publish = "quality_reporting_enabled=1\nquality_reporting_collector=sip:" 
 var publishes = map[string]string{"proxy_0": publish}
 
 const dtx = "opus_dtx yes\nopus_application voip"
-
-var comfortNoise = map[string]string{"misc": "use_cn=1\n"}
 
 var srtp = map[string]string{"sip": "media_encryption=srtp\nmedia_encryption_mandatory=1\n"}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"embed"
 	"fmt"
 	"net"
@@ -29,6 +30,8 @@ type SIPp struct {
 	// LaterS is when it goes on with the last stream, for scenarios that play
 	// rtp-later.pcap.
 	LaterS float64
+	// VAD sends comfort noise (RFC 3389) instead of speech for 5 s of every 8.
+	VAD bool
 }
 
 // Made names the program.
@@ -57,10 +60,10 @@ func (p SIPp) Start(s *set) (running, error) {
 	later := first
 	later.SequenceNumber, later.Timestamp = uint16(spoken[0]*50), uint32(p.LaterS*8000)
 	if err == nil {
-		err = playable(filepath.Join(s.dir, "rtp.pcap"), rtpStreams(spoken, first))
+		err = playable(filepath.Join(s.dir, "rtp.pcap"), rtpStreams(spoken, first, p.VAD))
 	}
 	if err == nil {
-		err = playable(filepath.Join(s.dir, "rtp-later.pcap"), rtpStreams([]float64{speechS}, later))
+		err = playable(filepath.Join(s.dir, "rtp-later.pcap"), rtpStreams([]float64{speechS}, later, p.VAD))
 	}
 	if err == nil {
 		err = playable(filepath.Join(s.dir, "udptl.pcap"), udptl(24))
@@ -114,11 +117,13 @@ type timed struct {
 	payload []byte
 }
 
+const comfortNoise = 13 // its payload type
+
 const frame = 20 * time.Millisecond
 
 // rtpStreams are streams of so many seconds each, of PCMA, the first of which
 // begins with a header.
-func rtpStreams(lengths []float64, header rtp.Header) []timed {
+func rtpStreams(lengths []float64, header rtp.Header, vad bool) []timed {
 	var all []timed
 	at := time.Duration(0)
 	for i, length := range lengths {
@@ -126,9 +131,14 @@ func rtpStreams(lengths []float64, header rtp.Header) []timed {
 			header.SSRC, header.SequenceNumber, header.Marker = header.SSRC+1, header.SequenceNumber+1000, true
 		}
 		for end := at + seconds(length); at < end; at += frame {
-			payload := make([]byte, 160)
-			for k := range payload {
-				payload[k] = 0xd5 // silence
+			payload := bytes.Repeat([]byte{0xd5}, 160) // silence
+			header.PayloadType = 8
+			if since := at%(8*time.Second) - 3*time.Second; vad && since >= 0 {
+				if since%(8*frame) != 0 { // a descriptor every 160 ms
+					header.Timestamp += 160
+					continue
+				}
+				payload, header.PayloadType = []byte{78}, comfortNoise // -78 dBov
 			}
 			packet, _ := (&rtp.Packet{Header: header, Payload: payload}).Marshal() // cannot fail
 			all = append(all, timed{at, packet})
