@@ -296,12 +296,6 @@ func (r report) markdown(out io.Writer) error {
 			b.WriteByte('\n')
 		}
 	}
-	if len(c.BaselineSentences) > 0 {
-		b.WriteString("\n### Compared with what is usual\n\n")
-		for _, e := range c.BaselineSentences {
-			b.WriteString("- " + escapeMarkdown(e.Text) + "\n")
-		}
-	}
 	if len(c.Rejections) > 0 {
 		b.WriteString("\n### Rejections\n\n")
 		for _, j := range c.Rejections {
@@ -371,7 +365,7 @@ func offset(d time.Duration) string {
 	if d <= -time.Second {
 		sign, d = "−", -d
 	}
-	s := int64(d / time.Second)
+	s := int64(d.Round(time.Second) / time.Second)
 	if s >= 3600 {
 		return fmt.Sprintf("%s%d:%02d:%02d", sign, s/3600, s/60%60, s%60)
 	}

@@ -79,7 +79,7 @@ func named(p Party, otherwise string) string {
 
 // offset writes a place in a call: 0:06, 1:02:05.
 func offset(d time.Duration) string {
-	s := int64(max(d, 0) / time.Second)
+	s := int64(max(d, 0).Round(time.Second) / time.Second)
 	if s >= 3600 {
 		return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
 	}
