@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/earshot/earshot/ingest/hep"
@@ -19,8 +20,11 @@ type Call struct {
 	ssrcA    uint32
 	ssrcB    uint32
 	sent     uint32
+	cseq     int // of the newest INVITE in the dialog
 	highSeqA uint32
 	highSeqB uint32
+	lostA    uint32
+	lostB    uint32
 	lastSRA  uint32
 	lastSRB  uint32
 }
@@ -42,11 +46,39 @@ func (c *Call) SetUp(dst []byte, at time.Time) []byte {
 }
 
 // Report appends one RTCP report of each side, five seconds of media.
-func (c *Call) Report(dst []byte, at time.Time) []byte {
+func (c *Call) Report(dst []byte, at time.Time) []byte { return c.ReportOf(dst, at, 0, 0) }
+
+// ReportOf is Report where of the packets of a (b) so many of 250 did not arrive.
+func (c *Call) ReportOf(dst []byte, at time.Time, lostA, lostB uint32) []byte {
 	c.sent += 250
-	c.highSeqA, c.highSeqB = c.highSeqA+250, c.highSeqB+250
-	dst = c.rtcp(dst, at, c.mediaA, c.mediaB, c.ssrcA, c.ssrcB, c.highSeqB, &c.lastSRA, c.lastSRB)
-	return c.rtcp(dst, at.Add(20*time.Millisecond), c.mediaB, c.mediaA, c.ssrcB, c.ssrcA, c.highSeqA, &c.lastSRB, c.lastSRA)
+	arrive := func(highest, lost *uint32, n uint32) {
+		if n < 250 { // where nothing arrives, a receiver counts no loss either
+			*lost += n
+			*highest = c.sent
+		}
+	}
+	arrive(&c.highSeqA, &c.lostA, lostA)
+	arrive(&c.highSeqB, &c.lostB, lostB)
+	dst = c.rtcp(dst, at, c.mediaA, c.mediaB, c.ssrcA, c.ssrcB, c.highSeqB, c.lostB, &c.lastSRA, c.lastSRB)
+	return c.rtcp(dst, at.Add(20*time.Millisecond), c.mediaB, c.mediaA, c.ssrcB, c.ssrcA, c.highSeqA, c.lostA, &c.lastSRB, c.lastSRA)
+}
+
+// Hold appends the re-INVITE by which a holds the call or takes it back, and its 200.
+func (c *Call) Hold(dst []byte, at time.Time, on bool) []byte {
+	offer, answer := "sendrecv", "sendrecv"
+	if on {
+		offer, answer = "sendonly", "recvonly"
+	}
+	c.cseq++
+	dst = c.sip(dst, at, c.a, c.b, "INVITE ", "", c.sdp(c.mediaA, c.ssrcA)+"a="+offer+"\r\n")
+	return c.sip(dst, at.Add(50*time.Millisecond), c.b, c.a, "INVITE ", "200 OK", c.sdp(c.mediaB, c.ssrcB)+"a="+answer+"\r\n")
+}
+
+// Refuse appends a call that the other side refuses with a status: INVITE, 180 and the refusal.
+func (c *Call) Refuse(dst []byte, at time.Time, status string) []byte {
+	dst = c.sip(dst, at, c.a, c.b, "INVITE", "", c.sdp(c.mediaA, c.ssrcA))
+	dst = c.sip(dst, at.Add(100*time.Millisecond), c.b, c.a, "INVITE", "180 Ringing", "")
+	return c.sip(dst, at.Add(400*time.Millisecond), c.b, c.a, "INVITE", status, "")
 }
 
 // HangUp appends BYE and its 200.
@@ -61,7 +93,7 @@ func (c *Call) sdp(media netip.AddrPort, ssrc uint32) string {
 }
 
 func (c *Call) sip(dst []byte, at time.Time, from, to netip.AddrPort, method, status, body string) []byte {
-	start := fmt.Sprintf("%s sip:b@%s SIP/2.0", method, c.b)
+	start := fmt.Sprintf("%s sip:b@%s SIP/2.0", strings.TrimSpace(method), c.b)
 	if status != "" {
 		start = "SIP/2.0 " + status
 	}
@@ -70,8 +102,11 @@ func (c *Call) sip(dst []byte, at time.Time, from, to netip.AddrPort, method, st
 		tag = ""
 	}
 	seq := 1
-	if method == "BYE" {
-		seq = 2
+	switch method {
+	case "BYE":
+		seq = 90
+	case "INVITE ": // within the dialog
+		seq, method = 1+c.cseq, "INVITE"
 	}
 	contentType := ""
 	if body != "" {
@@ -82,14 +117,14 @@ func (c *Call) sip(dst []byte, at time.Time, from, to netip.AddrPort, method, st
 	return wrap(dst, at, from, to, hep.TypeSIP, []byte(message))
 }
 
-func (c *Call) rtcp(dst []byte, at time.Time, from, to netip.AddrPort, ssrc, about, highest uint32, lastSR *uint32, lsr uint32) []byte {
+func (c *Call) rtcp(dst []byte, at time.Time, from, to netip.AddrPort, ssrc, about, highest, lost uint32, lastSR *uint32, lsr uint32) []byte {
 	const epoch = 2208988800
 	ntpSec, ntpFrac := uint32(at.Unix()+epoch), uint32(uint64(at.Nanosecond())<<32/1e9)
 	*lastSR = ntpSec<<16 | ntpFrac>>16
 	payload, err := json.Marshal(map[string]any{
 		"ssrc": ssrc, "type": 200, "report_count": 1,
 		"sender_information": map[string]any{"ntp_timestamp_sec": ntpSec, "ntp_timestamp_usec": ntpFrac, "rtp_timestamp": c.sent * 160, "packets": c.sent, "octets": c.sent * 160},
-		"report_blocks":      []map[string]any{{"source_ssrc": about, "fraction_lost": 0, "packets_lost": 0, "highest_seq_no": highest, "ia_jitter": 12, "lsr": lsr, "dlsr": 65536}},
+		"report_blocks":      []map[string]any{{"source_ssrc": about, "fraction_lost": 0, "packets_lost": lost, "highest_seq_no": highest, "ia_jitter": 12, "lsr": lsr, "dlsr": 65536}},
 	})
 	if err != nil {
 		panic(err) // a literal

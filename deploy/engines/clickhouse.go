@@ -77,6 +77,9 @@ func xmlText(s string) (string, error) {
 	return b.String(), nil
 }
 
+// database is what Earshot's tables are in, unless it is configured otherwise.
+const database = "earshot"
+
 // ServeClickHouse turns this process into a ClickHouse server and returns when it has stopped: after end of file
 // on stdin, SIGTERM, SIGINT or the end of ctx, with its tables closed. It owns the process: the engine replaces
 // file descriptor 0 and can be started once only.
@@ -136,7 +139,9 @@ func ServeClickHouse(ctx context.Context, args ClickHouseArgs, stdin io.Reader) 
 		return fmt.Errorf("cannot write the ClickHouse configuration: %w", err)
 	}
 
-	listen := "SYSTEM START LISTEN TCP"
+	// libchdb lets the error of a client that names a missing database out of that client's thread, which ends the
+	// process: the one that Earshot's roles name is there before any of them, whichever role makes its tables.
+	listen := "CREATE DATABASE IF NOT EXISTS " + database + "; SYSTEM START LISTEN TCP"
 	if args.HTTPPort != 0 {
 		listen += "; SYSTEM START LISTEN HTTP"
 	}
