@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"strconv"
 	"strings"
 
@@ -50,18 +51,23 @@ func pieceKey(n int, key string) string { return "c/" + strconv.Itoa(n) + "/" + 
 // that the next checkpoint can be a difference to it.
 type savedState struct {
 	generation uint64
-	entries    map[string]savedEntry
-	digest     uint64   // sum of the hashes of all entries
-	stale      []string // keys of a distrusted checkpoint, to be deleted by the next
-	broken     bool     // the machine panicked while it wrote: never again
+	entries    map[uint64]uint64 // hash of each entry by keyHash: many are held, so not the key itself
+	pieces     map[uint64]int    // how many an entry has, where it is not one
+	digest     uint64            // sum of the hashes of all entries
+	stale      []string          // keys of a distrusted checkpoint, to be deleted by the next
+	broken     bool              // the machine panicked while it wrote: never again
 }
 
-type savedEntry struct {
-	hash  uint64
-	parts int
+func newSavedState() savedState {
+	return savedState{entries: map[uint64]uint64{}, pieces: map[uint64]int{}}
 }
 
-func newSavedState() savedState { return savedState{entries: map[string]savedEntry{}} }
+// keySeed is another in each process, so that nobody can choose two keys that
+// are taken for one. Should chance do so, the digest is wrong, and the next
+// recovery rebuilds the state from the input.
+var keySeed = maphash.MakeSeed()
+
+func keyHash(key string) uint64 { return maphash.String(keySeed, key) }
 
 func entryHash(key string, state []byte) uint64 {
 	var d xxhash.Digest
@@ -75,18 +81,24 @@ func entryHash(key string, state []byte) uint64 {
 // track notes an entry; a nil state removes it. It says which pieces the entry
 // had and has.
 func (s *savedState) track(key string, state []byte) (before, after int) {
-	old, had := s.entries[key]
-	if had {
-		s.digest -= old.hash
-		delete(s.entries, key)
+	id := keyHash(key)
+	if old, had := s.entries[id]; had {
+		s.digest -= old
+		before = max(1, s.pieces[id])
+		delete(s.pieces, id)
 	}
 	if state == nil {
-		return old.parts, 0
+		delete(s.entries, id)
+		return before, 0
 	}
-	e := savedEntry{hash: entryHash(key, state), parts: max(1, (len(state)+pieceBytes-1)/pieceBytes)}
-	s.digest += e.hash
-	s.entries[key] = e
-	return old.parts, e.parts
+	hash := entryHash(key, state)
+	s.digest += hash
+	s.entries[id] = hash
+	after = max(1, (len(state)+pieceBytes-1)/pieceBytes)
+	if after > 1 {
+		s.pieces[id] = after
+	}
+	return before, after
 }
 
 // header is what a checkpoint says about itself.
