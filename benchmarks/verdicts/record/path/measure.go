@@ -177,12 +177,12 @@ func (c *Capture) jitter(sent []*journey, clockRate int) *verdicts.Measured {
 	return course.measured()
 }
 
-// rtt is what RTCP saw: the way of a sender report to the other end and that of
-// the report which answers it (RFC 3550 §6.4.1: LSR), seen from both ends. Where
-// nobody can read the reports it is the transit of each RTP packet that reached
-// b and of the next one that b sent.
+// rtt is what RTCP saw (RFC 3550 §6.4.1), from both ends: the time between a sender
+// report that left an end and the report on it that came back, less the delay
+// that the other end says it took. Where nobody can read the reports it is the
+// transit of each RTP packet that reached b and of the next one that b sent.
 func (c *Capture) rtt(ab, ba []*journey, end int64) *verdicts.Measured {
-	if values := append(c.answered(A, B, end), c.answered(B, A, end)...); len(values) > 0 {
+	if values := append(c.answered(A, end), c.answered(B, end)...); len(values) > 0 {
 		return measured(values)
 	}
 	slices.SortStableFunc(ab, func(x, y *journey) int { return cmp.Compare(x.out, y.out) })
@@ -197,16 +197,14 @@ func (c *Capture) rtt(ab, ba []*journey, end int64) *verdicts.Measured {
 	return measured(values)
 }
 
-// answered is, for each report that one end received about its sender reports,
-// the time on the path of both, ms.
-func (c *Capture) answered(one, other Node, end int64) []float64 {
+// answered is the round trip by each report that one end received about its
+// sender reports, ms.
+func (c *Capture) answered(one Node, end int64) []float64 {
 	type report struct {
 		ssrc uint32 // of whose the sender report is
 		time uint32 // middle of its NTP timestamp
 	}
-	left := map[report]int64{}    // sender reports of one
-	transit := map[report]int64{} // of those that reached other
-	replied := map[[3]uint32]int64{}
+	left := map[report]int64{} // one end
 	var values []float64
 	for _, h := range c.Hops {
 		if h.Kind != RTCP || h.In < c.Zero || h.In > end {
@@ -218,28 +216,20 @@ func (c *Capture) answered(one, other Node, end int64) []float64 {
 		}
 		for _, p := range packets {
 			var blocks []rtcp.ReceptionReport
-			var from uint32
 			switch p := p.(type) {
 			case *rtcp.SenderReport:
-				blocks, from = p.Reports, p.SSRC
+				blocks = p.Reports
 				key := report{p.SSRC, uint32(p.NTPTime >> 16)}
 				if h.From == one {
 					left[key] = h.In
 				}
-				if at, ok := left[key]; ok && h.To == other && h.Out != 0 {
-					transit[key] = h.Out - at
-				}
 			case *rtcp.ReceiverReport:
-				blocks, from = p.Reports, p.SSRC
+				blocks = p.Reports
 			}
 			for _, b := range blocks {
-				reply := [3]uint32{from, b.LastSenderReport, b.Delay}
-				if h.From == other {
-					replied[reply] = h.In
-				}
-				there, ok := transit[report{b.SSRC, b.LastSenderReport}]
-				if at, sent := replied[reply]; ok && sent && h.To == one && h.Out != 0 && c.second(h.Out) >= settleS {
-					values = append(values, ms(there+h.Out-at))
+				at, ok := left[report{b.SSRC, b.LastSenderReport}]
+				if ok && h.To == one && h.Out != 0 && c.second(h.Out) >= settleS {
+					values = append(values, ms(h.Out-at)-float64(b.Delay)*1000/65536)
 				}
 			}
 		}
