@@ -133,7 +133,7 @@ func (s *server) routeCalls() {
 			CallInput
 			ExplainInput
 		}) (*bodyOutput[explainedCall], error) {
-			c, err := s.call(ctx, in.Company, in.Call)
+			c, err := s.comparedCall(ctx, in.Company, in.Call)
 			if err != nil {
 				return nil, err
 			}
@@ -210,7 +210,7 @@ func (s *server) routeCalls() {
 			Vary string `header:"Vary"`
 			Body report
 		}, error) {
-			c, err := s.call(ctx, in.Company, in.Call)
+			c, err := s.comparedCall(ctx, in.Company, in.Call)
 			if err != nil {
 				return nil, err
 			}

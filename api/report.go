@@ -296,6 +296,12 @@ func (r report) markdown(out io.Writer) error {
 			b.WriteByte('\n')
 		}
 	}
+	if len(c.BaselineSentences) > 0 {
+		b.WriteString("\n### Compared with what is usual\n\n")
+		for _, e := range c.BaselineSentences {
+			b.WriteString("- " + escapeMarkdown(e.Text) + "\n")
+		}
+	}
 	if len(c.Rejections) > 0 {
 		b.WriteString("\n### Rejections\n\n")
 		for _, j := range c.Rejections {

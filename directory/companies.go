@@ -195,6 +195,16 @@ func (d *Directory) Places(ctx context.Context, company, kind string, page Page)
 	return out, next, nil
 }
 
+// PlaceName is the name of a place, empty where there is no such place.
+func (d *Directory) PlaceName(ctx context.Context, company, kind, id string) (string, error) {
+	var name string
+	err := d.db.QueryRowContext(ctx, "SELECT name FROM place WHERE company = $1 AND kind = $2 AND id = $3", company, kind, id).Scan(&name)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("cannot read the name of a place: %w", err)
+	}
+	return name, nil
+}
+
 // CreatePlace stores a new office, department, room or contact center.
 func (d *Directory) CreatePlace(ctx context.Context, company string, p Place) (Place, error) {
 	if p.ID == "" {

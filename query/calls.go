@@ -324,6 +324,7 @@ func CallOf(t *telemetry.Call) Call {
 		Verdict:     verdictOf(t.GetVerdict()),
 		Rejections:  []Rejection{},
 		Ratings:     []Rating{},
+		peers:       t.Peers(),
 	}
 	if t.GetEndedUs() != 0 {
 		var ms int64

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -144,25 +145,33 @@ func escape(v string) string { return fieldEscape.Replace(v) }
 
 // rows asks and calls each for every row.
 func (c Company) rows(ctx context.Context, s *statement, each func(scan func(...any) error) error) error {
+	return c.ask(ctx, s.String(), s.table, s.params, nil, each)
+}
+
+// ask sends a text that is made of statements; table is what errors name, extra
+// are settings of the server.
+func (c Company) ask(ctx context.Context, text, table string, p *params, extra clickhouse.Settings, each func(scan func(...any) error) error) error {
+	settings := clickhouse.Settings{
+		"max_execution_time": int(max(c.store.maxExecution/time.Second, 1)),
+		"max_memory_usage":   maxMemory,
+		"readonly":           1,
+	}
+	maps.Copy(settings, extra)
 	ctx = clickhouse.Context(ctx,
-		clickhouse.WithParameters(clickhouse.Parameters(*s.params)),
-		clickhouse.WithSettings(clickhouse.Settings{
-			"max_execution_time": int(max(c.store.maxExecution/time.Second, 1)),
-			"max_memory_usage":   maxMemory,
-			"readonly":           1,
-		}))
-	rows, err := c.store.conn.Query(ctx, s.String())
+		clickhouse.WithParameters(clickhouse.Parameters(*p)),
+		clickhouse.WithSettings(settings))
+	rows, err := c.store.conn.Query(ctx, text)
 	if err != nil {
-		return explain(err, s.table)
+		return explain(err, table)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		if err := each(rows.Scan); err != nil {
-			return explain(err, s.table)
+			return explain(err, table)
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return explain(err, s.table)
+		return explain(err, table)
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/earshot/earshot/telemetry"
 )
 
 var (
@@ -115,6 +117,13 @@ type Call struct {
 
 	Timeline   string `json:"timeline,omitempty"` // empty: live traffic
 	ReceivedAt Time   `json:"received_at"`        // of the newest version
+
+	// What is usual for whom the call belongs to, and what is remarkable against
+	// it: of a single call only, filled by the API.
+	Baselines         []Baseline `json:"baselines,omitzero"`
+	BaselineSentences []Evidence `json:"baseline_sentences,omitzero"`
+
+	peers []telemetry.Peers
 }
 
 // Party is one side of a call.

@@ -185,8 +185,10 @@ func outcomeAt(i int64) (*telemetry.Outcome, []string) {
 		o.Body = &telemetry.Outcome_Message{Message: &telemetry.SIPMessage{Src: "192.0.2.1:5060", Dst: "192.0.2.2:5060", Method: "INVITE", Cseq: 1, Raw: []byte("INVITE")}}
 		return o, []string{"messages"}
 	case 1:
-		o.Body = &telemetry.Outcome_Call{Call: &telemetry.Call{State: "ended", Direction: "inbound", StartedUs: now}}
-		return o, []string{"calls", "call_times"}
+		o.Body = &telemetry.Outcome_Call{Call: &telemetry.Call{State: "ended", Direction: "inbound", StartedUs: now,
+			Target:  &telemetry.Party{Identity: &telemetry.Identity{UserId: "u", OfficeId: "hq"}},
+			Verdict: &telemetry.Verdict{Final: true, Loss: &telemetry.Loss{Percent: &f}}}}
+		return o, []string{"calls", "call_times", "call_figures", "call_figures"}
 	case 2:
 		o.Body = &telemetry.Outcome_Rejection{Rejection: &telemetry.Rejection{Id: fmt.Sprint("r", i), AtUs: now, Reason: "on_a_call"}}
 		return o, []string{"rejections"}

@@ -40,6 +40,7 @@ type blocks struct {
 	messages      *messagesTable
 	calls         *callsTable
 	callTimes     *callTimesTable
+	figures       *figuresTable
 	rejections    *rejectionsTable
 	ratings       *ratingsTable
 	changes       *registrationsTable
@@ -53,6 +54,7 @@ func newBlocks() *blocks {
 		messages:      newMessagesTable(),
 		calls:         newCallsTable(),
 		callTimes:     newCallTimesTable(),
+		figures:       newFiguresTable(),
 		rejections:    newRejectionsTable(),
 		ratings:       newRatingsTable(),
 		changes:       newRegistrationsTable("registration_changes"),
@@ -66,7 +68,7 @@ func newBlocks() *blocks {
 func (b *blocks) tables() []*table {
 	return []*table{
 		b.samples.table, b.messages.table, b.calls.table, b.rejections.table, b.ratings.table,
-		b.callTimes.table, b.changes.table, b.registrations.table, b.ingest.table,
+		b.callTimes.table, b.figures.table, b.changes.table, b.registrations.table, b.ingest.table,
 	}
 }
 
@@ -128,6 +130,7 @@ func (b *blocks) addAny(value []byte, writtenUs int64) error {
 		}
 		b.calls.add(o, body.Call, encoded)
 		b.callTimes.add(o, body.Call)
+		b.figures.add(o, body.Call)
 	case *telemetry.Outcome_Rejection:
 		b.rejections.add(o, body.Rejection)
 	case *telemetry.Outcome_Rating:
@@ -465,6 +468,59 @@ func (t *callTimesTable) add(o *telemetry.Outcome, c *telemetry.Call) {
 	t.lossBand.Append(band(v.GetLoss().GetBand()))
 	t.oneWayState.Append(band(v.GetOneWayAudio().GetState()))
 	t.versioned.add(o)
+}
+
+// figuresTable has a row for each group that an ended call is compared with.
+type figuresTable struct {
+	*table
+	company, kind                           *lowColumn
+	id, call, user                          *proto.ColStr
+	started                                 *microsColumn
+	rttP50, rttP95, jitterP95, loss, mosAvg *nullColumn[float64, float32]
+	versioned
+}
+
+func newFiguresTable() *figuresTable {
+	t := newTable("call_figures")
+	f := &figuresTable{
+		table:     t,
+		company:   t.low("company"),
+		kind:      t.low("kind"),
+		id:        t.text("id"),
+		started:   t.micros("started_at"),
+		call:      t.text("call_id"),
+		user:      t.text("user_id"),
+		rttP50:    t.nullFloat("rtt_ms_p50"),
+		rttP95:    t.nullFloat("rtt_ms_p95"),
+		jitterP95: t.nullFloat("jitter_ms_p95"),
+		loss:      t.nullFloat("loss_percent"),
+		mosAvg:    t.nullFloat("mos_avg"),
+	}
+	f.declare(t)
+	return f
+}
+
+func (t *figuresTable) add(o *telemetry.Outcome, c *telemetry.Call) {
+	v := c.GetVerdict()
+	rtt, jitter, mos := v.GetDelay().GetRttMs(), v.GetJitter().GetJitterMs(), v.GetMos()
+	hasLoss := v.GetLoss() != nil && v.Loss.Percent != nil
+	if c.GetState() != "ended" || !v.GetFinal() || rtt == nil && jitter == nil && mos == nil && !hasLoss {
+		return
+	}
+	for _, p := range c.Peers() {
+		t.company.Append(o.Company)
+		t.kind.Append(p.Kind)
+		t.id.Append(p.ID)
+		t.started.append(startedUs(o, c))
+		t.call.Append(o.CallId)
+		t.user.Append(c.GetTarget().GetIdentity().GetUserId())
+		t.rttP50.append(present(rtt != nil, rtt.GetP50()))
+		t.rttP95.append(present(rtt != nil, rtt.GetP95()))
+		t.jitterP95.append(present(jitter != nil, jitter.GetP95()))
+		t.loss.append(present(hasLoss, v.GetLoss().GetPercent()))
+		t.mosAvg.append(present(mos != nil, mos.GetAvg()))
+		t.versioned.add(o)
+	}
 }
 
 type rejectionsTable struct {
