@@ -40,6 +40,7 @@ type process struct {
 	admin    *admin.Server
 	dir      *directory.Directory
 	resolver *directory.Resolver
+	rules    *quality.RuleBook
 
 	stages  []*stage
 	failure chan error
@@ -57,9 +58,12 @@ type stage struct {
 }
 
 func newProcess(s *settings, log *slog.Logger) (*process, error) {
-	p := &process{s: s, log: log, registry: prometheus.NewRegistry(), failure: make(chan error, 1)}
+	rules, err := quality.LoadRules(s.Verdicts.Rules) // before anything is started
+	if err != nil {
+		return nil, err
+	}
+	p := &process{s: s, log: log, rules: rules, registry: prometheus.NewRegistry(), failure: make(chan error, 1)}
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	var err error
 	if p.admin, err = admin.Listen(s.Admin.Listen, p.registry, log); err != nil {
 		return nil, err
 	}
@@ -215,10 +219,8 @@ func postedFor(auth *api.Authenticator, d *directory.Directory, r *http.Request)
 }
 
 func (p *process) startProcess() error {
-	rules, err := quality.LoadRules(p.s.Verdicts.Rules)
-	if err != nil {
-		return err
-	}
+	rules := p.rules
+	p.log.Info("verdicts have their rules", "rules", inForce(rules))
 	proc, err := processors.New(p.s.Processors, processors.Deps{
 		Bus: p.s.Kafka,
 		Machines: map[string]func() processors.Machine{
