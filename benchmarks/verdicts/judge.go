@@ -16,6 +16,7 @@ const (
 	rttTolerance    = 0.05 // or this share
 	jitterTolerance = 0.10
 	jitterFloorMs   = 1   // below 10 ms: the clients stamp and count packets in their own time, not in the path's
+	jitterTickMs    = 4   // of linphone, which reads its socket every 10 ms
 	lossTolerance   = 0.3 // percentage points: reports stop some seconds before the call does
 	sinceTolerance  = 6   // s: RTCP reports every five seconds
 	missedFromS     = 10  // a one-way stretch this long must be found
@@ -151,7 +152,9 @@ func (j *Judgement) wrong(format string, args ...any) {
 }
 
 // oneWay says whether audio went one way, or no way, when both should have worked.
-func (t *Truth) oneWay() bool { return t.Fault == "one_way" || t.Fault == "no_audio" }
+func (t *Truth) oneWay() bool {
+	return t.Fault == "one_way" || t.Fault == "no_audio" || slices.Contains(t.Expect.Allowed("one_way"), "suspected") || slices.Contains(t.Expect.Allowed("one_way"), "confirmed")
+}
 
 // at gives the time within the call.
 func (t *Truth) at(at time.Time) float64 { return at.Sub(t.AnsweredAt).Seconds() }
@@ -182,7 +185,7 @@ func (j *Judgement) numbers() {
 				n.Reports++
 			}
 		}
-		n.Uncertainty = t.RTT.uncertainty(n.Reports)
+		n.Uncertainty = math.Sqrt2 * t.RTT.uncertainty(n.Reports) // the truth is made of as few
 		j.add(n)
 	}
 	for _, d := range []struct {
@@ -234,11 +237,19 @@ func (j *Judgement) jitter(direction string, truth *Direction) {
 		return
 	}
 	n := Number{Name: "jitter " + direction, Said: median(said), True: median(true_), Reports: len(said)}
-	n.Tolerance = math.Max(jitterFloorMs, jitterTolerance*n.True)
+	n.Tolerance = math.Max(j.Recording.Truth.jitterFloor(), jitterTolerance*n.True)
 	if truth.Jitter.Each100Ms == nil {
 		n.Uncertainty = truth.Jitter.uncertainty(len(said))
 	}
 	j.add(n)
+}
+
+// jitterFloor is what a client itself adds to what it measures, ms.
+func (t *Truth) jitterFloor() float64 {
+	if slices.ContainsFunc(t.MadeWith, func(client string) bool { return strings.Contains(strings.ToLower(client), "linphone") }) {
+		return jitterTickMs
+	}
+	return jitterFloorMs
 }
 
 // uncertainty is twice the standard deviation of the median of so few values of
