@@ -14,6 +14,7 @@ type scenario struct {
 	codecs             []string // in order of preference, as browsers name them
 	dtx, encrypted     bool
 	gateway            bool      // b is a phone behind rtpengine
+	reordered          bool      // from b to a
 	feedback           bool      // with RTP header extensions and transport-wide congestion control
 	receiveOnly        string    // the side that has no microphone by design
 	sounds             [2]string // of a's and b's microphone
@@ -259,6 +260,7 @@ func oneWays() []*scenario {
 				// Some seconds later the connection is lost, and with it the other direction.
 				s.may("one_way", "confirmed", "suspected")
 				s.may("one_way_direction", toContact, "both")
+				s.expect.SinceS = nil // of which direction?
 			}),
 		fault("rtc-oneway-ab-one-witness", "one_way", "RTP from a to b is blocked from the start; only a's getStats are known",
 			way(25, list{block("rtp", 0, 0)}, nil), oneWay(toContact, 0, "target"), func(s *scenario) {
@@ -274,7 +276,9 @@ func oneWays() []*scenario {
 		fault("rtc-noaudio-connection-lost", "no_audio", "nothing gets through in either direction from 14 s on: the connection is lost",
 			way(25, list{{From: 14, LossPercent: 100}}, list{{From: 14, LossPercent: 100}}), oneWay("both", 14, "network"), func(s *scenario) {
 				s.talk = 32
-				s.may("one_way", "confirmed", "suspected")
+				// The monitor's capture ends at 14 s: what it shows is a call without an end.
+				s.may("one_way", "confirmed", "suspected", "unknown")
+				s.may("one_way_direction", "both", "")
 			}),
 	}
 }
@@ -283,6 +287,9 @@ func disturbed() []*scenario {
 	rtt := func(band string) verdicts.Expectations {
 		return verdicts.Expectations{OneWay: "none", Delay: band, Jitter: "good", Loss: "good", Overall: band, FaultSide: "network"}
 	}
+	choppy := verdicts.Expectations{
+		OneWay: "none", Jitter: "unacceptable", MayBe: map[string][]string{"jitter": {"bad", "unacceptable"}, "overall": {"bad", "unacceptable"}},
+	}
 	loss := func(band string) verdicts.Expectations {
 		return verdicts.Expectations{OneWay: "none", Delay: "good", Loss: band}
 	}
@@ -290,20 +297,21 @@ func disturbed() []*scenario {
 		fault("rtc-delay-120-g722", "delay", "60 ms each way", way(60, nil, nil), rtt("acceptable"), func(s *scenario) { s.expect.FaultSide = ""; s.codecs = []string{"G722"} }),
 		fault("rtc-delay-250-pcmu", "delay", "125 ms each way", way(125, nil, nil), rtt("bad"), pcm("PCMU")),
 		fault("rtc-delay-350", "delay", "175 ms each way", way(175, nil, nil), rtt("unacceptable"), nil),
-		fault("rtc-jitter-60", "jitter", "the delay varies by ±60 ms in both directions, packets overtake each other", way(60, list{delay(30), jitter(60, true)}, list{delay(30), jitter(60, true)}),
-			verdicts.Expectations{OneWay: "none", Jitter: "unacceptable", Overall: "unacceptable"}, nil),
-		fault("rtc-jitter-60-one-witness-g722", "jitter", "the delay from b to a varies by ±60 ms, packets overtake each other; only a's getStats are known", way(60, nil, list{delay(30), jitter(60, true)}),
-			verdicts.Expectations{OneWay: "none", Jitter: "unacceptable", Overall: "unacceptable"}, func(s *scenario) { s.codecs, s.stats, s.wire = []string{"G722"}, "a", false }),
-		fault("rtc-jitter-160", "jitter", "the delay from b to a varies by ±160 ms, packets overtake each other", way(60, nil, list{delay(130), jitter(160, true)}),
-			verdicts.Expectations{OneWay: "none", Jitter: "unacceptable", Overall: "unacceptable"}, nil),
+		// Packets that overtake each other are left out of libwebrtc's estimate of jitter, so here they queue.
+		fault("rtc-jitter-160", "jitter", "the delay varies by ±160 ms in both directions, packets queue behind each other",
+			way(20, list{delay(130), jitter(160, false)}, list{delay(130), jitter(160, false)}), choppy, nil),
+		fault("rtc-jitter-160-one-witness-g722", "jitter", "the delay from b to a varies by ±160 ms, packets queue behind each other; only a's getStats are known",
+			way(20, nil, list{delay(130), jitter(160, false)}), choppy, func(s *scenario) { s.codecs, s.stats, s.wire = []string{"G722"}, "a", false }),
+		fault("rtc-jitter-160-reorder", "jitter", "the delay from b to a varies by ±160 ms, packets overtake each other; libwebrtc's estimate of jitter knows only those in order, the truth of that direction has none",
+			way(60, nil, list{delay(130), jitter(160, true)}), choppy, func(s *scenario) { s.reordered = true }),
 		fault("rtc-loss-2", "loss", "2 % of the media are lost in both directions, before the monitor", way(25, list{lose(2)}, list{lose(2)}), loss("acceptable"), func(s *scenario) { s.feedback = true }),
 		fault("rtc-loss-4-ab-pcma", "loss", "4.4 % of the media from a to b are lost, behind the monitor", behind(25, list{lose(4.4)}, nil), loss("bad"), pcm("PCMA")),
 		fault("rtc-loss-8-ba", "loss", "8 % of the media from b to a are lost, before the monitor", way(25, nil, list{lose(8)}), loss("unacceptable"), func(s *scenario) { s.expect.Overall = "unacceptable" }),
 		fault("rtc-loss-8-one-witness", "loss", "8 % of the media from a to b are lost; only a's getStats are known", way(25, list{lose(8)}, nil), loss("unacceptable"), func(s *scenario) {
 			s.expect.Overall, s.stats, s.wire = "unacceptable", "a", false
 		}),
-		fault("rtc-loss-burst", "burst_loss", "bursts of eight packets in the mean are lost from a to b, behind the monitor",
-			behind(25, list{{Kinds: []string{"rtp"}, Burst: &path.Burst{ToBad: 0.9, ToGood: 12}}}, nil), loss("unacceptable"), func(s *scenario) { s.expect.Overall = "unacceptable" }),
+		fault("rtc-loss-burst", "burst_loss", "bursts of five packets in the mean are lost from a to b, behind the monitor",
+			behind(25, list{{Kinds: []string{"rtp"}, Burst: &path.Burst{ToBad: 1.3, ToGood: 20}}}, nil), loss("unacceptable"), func(s *scenario) { s.expect.Overall = "unacceptable" }),
 		fault("rtc-mixed", "mixed", "130 ms of round trip, ±25 ms of variation and 6.5 % of loss in both directions",
 			way(65, list{jitter(25, false), lose(6.5)}, list{jitter(25, false), lose(6.5)}),
 			verdicts.Expectations{OneWay: "none", Delay: "acceptable", Loss: "unacceptable", Overall: "unacceptable"}, nil),
@@ -389,17 +397,19 @@ func gateways() []*scenario {
 		e.MayBe = map[string][]string{"fault_side": {side, "network", "unknown"}}
 		return e
 	}
+	// One end alone cannot be sure that its packets do not arrive, or that some were sent to it.
+	alone := func(s *scenario) { s.may("one_way", "confirmed", "suspected") }
 	return []*scenario{
 		call("gw-clean-pcmu", "none", "a page calls a phone through rtpengine, nothing is wrong: PCMU", legs(15, nil), good, nil),
 		call("gw-clean-opus", "none", "a page calls a phone through rtpengine, nothing is wrong: Opus", legs(10, nil), good, func(s *scenario) { s.codecs = []string{"opus"} }),
 		call("gw-oneway-page-leg", "one_way", "RTP from rtpengine to the page is blocked from 10 s on", legs(15, func(c *path.Config) { c.AIn = append(c.AIn, block("rtp", 10, 0)) }),
 			at(oneWay(toTarget, 10, "network"), "target"), nil),
 		call("gw-oneway-page-uplink", "one_way", "RTP from the page to rtpengine is blocked from the start", legs(15, func(c *path.Config) { c.AOut = append(c.AOut, block("rtp", 0, 0)) }),
-			at(oneWay(toContact, 0, "network"), "target"), nil),
-		call("gw-oneway-phone-leg", "one_way", "RTP from rtpengine to the phone is blocked from 10 s on", legs(15, func(c *path.Config) { c.BIn = append(c.BIn, block("rtp", 10, 0)) }),
-			at(oneWay(toContact, 10, "network"), "contact"), nil),
+			at(oneWay(toContact, 0, "network"), "target"), alone),
+		call("gw-oneway-phone-leg", "one_way", "RTP from rtpengine to the phone is blocked from 10 s on; the page cannot know and is no witness", legs(15, func(c *path.Config) { c.BIn = append(c.BIn, block("rtp", 10, 0)) }),
+			at(oneWay(toContact, 10, "network"), "contact"), func(s *scenario) { s.stats = "" }),
 		call("gw-oneway-phone-uplink", "one_way", "RTP from the phone to rtpengine is blocked from the start", legs(15, func(c *path.Config) { c.BOut = append(c.BOut, block("rtp", 0, 0)) }),
-			at(oneWay(toTarget, 0, "network"), "contact"), nil),
+			at(oneWay(toTarget, 0, "network"), "contact"), alone),
 		call("gw-delay-page-leg", "delay", "the page is 120 ms each way away from rtpengine, the phone 10 ms", legs(10, func(c *path.Config) { c.AOut, c.AIn = list{delay(120)}, list{delay(120)} }),
 			at(verdicts.Expectations{OneWay: "none", Delay: "bad", Jitter: "good", Loss: "good", Overall: "bad"}, "target"), nil),
 		call("gw-loss-phone-leg", "mixed", "6 % of the media between rtpengine and the phone are lost in both directions, and it is 60 ms each way away",
