@@ -37,7 +37,7 @@ func (v *verdictOf) oneWay(out *telemetry.OneWayAudio) {
 			out.Direction = "both"
 			out.Confidence = round(min(find[0].confidence, find[1].confidence), 3)
 			out.State = state(out.Confidence)
-			out.SinceUs, out.UntilUs = since, until
+			out.SinceUs, out.UntilUs = min(a.sinceUs, b.sinceUs), max(a.untilUs, b.untilUs)
 			out.From, out.To = c.number(int(c.target)), c.number(1-int(c.target))
 			return
 		}
@@ -58,6 +58,12 @@ func (v *verdictOf) oneWay(out *telemetry.OneWayAudio) {
 		v.unknown(find)
 		return
 	}
+	if o, d := onlyListens(find); o {
+		out.State, out.Confidence = "none", confidenceAlive
+		v.say("receive_only", d, c.side(d), c.connectedUs, nil,
+			"%s only listened, by agreement: no audio was to come from it. Audio from %s was seen to arrive.", v.end(d), v.end(1-d)).until(v.endUs)
+		return
+	}
 	if find[0].alive && find[1].alive && !find[0].dead && !find[1].dead {
 		out.State, out.Confidence = "none", confidenceAlive
 		v.say("audio_both_ways", -1, "", c.connectedUs, nil, "Audio was seen to arrive in both directions.").until(v.endUs)
@@ -65,6 +71,17 @@ func (v *verdictOf) oneWay(out *telemetry.OneWayAudio) {
 	}
 	out.State = "unknown"
 	v.unknown(find)
+}
+
+// onlyListens says whether one direction is alive and the other none by agreement,
+// and which.
+func onlyListens(find [2]finding) (bool, int) {
+	for d := range find {
+		if find[d].none && !find[d].dead && find[1-d].alive && !find[1-d].dead {
+			return true, d
+		}
+	}
+	return false, 0
 }
 
 // unknown says why nothing is known of a direction, where that is so.
@@ -270,7 +287,7 @@ func (v *verdictOf) explainUnknown(d int) {
 			"The call was too short (%s) to tell whether %s heard %s.", seconds(talked-c.connectedUs), v.who(1-d), v.who(d)).until(talked)
 	case c.party[1-d].secure && c.party[1-d].rtcpSeen > 0 && x.life[byRTCP].count == 0:
 		v.say("encrypted", d, v.side(1-d), c.connectedUs, nil, "The reports of %s are encrypted: whether it heard %s is not known.", v.who(1-d), v.who(d)).until(v.endUs)
-	case x.reportsOnly >= v.rules.OneWay.MinReports && x.rtpSent == 0:
+	case x.reportsOnly >= v.rules.OneWay.MinReports && x.rtpSent == 0 && x.srSent == 0:
 		v.say("receive_only", d, v.side(d), c.connectedUs, map[string]float64{"reports": float64(x.reportsOnly)},
 			"%s reported on what it heard and, by its own reports, sent no audio: it only listened, or was muted without a word. That is no one-way audio.", v.who(d)).until(v.endUs)
 	case x.rtpSent > 0:

@@ -49,6 +49,11 @@ func (v *verdictOf) delay(out *telemetry.Delay) {
 func (v *verdictOf) heardJitter(d int) (h *quality.Histogram, share float64, where string, ok bool) {
 	x := &v.c.dir[d]
 	above := func(ms float64) bool { return ms > v.rules.JitterChoppyMs }
+	if at := &x.jitterRTP; x.samples == 0 && at.Count() >= 5 && x.jitter.Count() > 0 && at.Quantile(0.5) > max(x.jitter.Quantile(0.5)+10, 1.5*x.jitter.Quantile(0.5)) {
+		// Some receivers leave packets that were overtaken out of their figure: what
+		// was uneven at the capture point did not become even after it.
+		return at, max(at.Share(above), float64(x.choppy)/float64(max(x.moments, 1))), " at the capture point", true
+	}
 	switch {
 	case x.moments > 0:
 		return &x.jitter, float64(x.choppy) / float64(x.moments), "", true
@@ -331,8 +336,9 @@ func (v *verdictOf) lossSentence(d int, f lossFigure, ratio float64, measured bo
 			text += fmt.Sprintf("; in bursts, the runs %.1f times as long as by chance", ratio)
 		}
 	}
-	atUs := v.c.connectedUs
+	atUs, untilUs := v.c.connectedUs, v.endUs
 	if f.burst > 0 && f.burstUs != 0 {
+		untilUs = 0
 		atUs = f.burstUs
 		text += fmt.Sprintf("; the worst interval lost %.1f %% at %s", f.burst, clock(f.burstUs))
 	}
@@ -340,7 +346,7 @@ func (v *verdictOf) lossSentence(d int, f lossFigure, ratio float64, measured bo
 		values["percent_before_monitor"] = f.beforeMonitor
 		text += fmt.Sprintf("; up to the capture point it was %.2f %%", f.beforeMonitor)
 	}
-	v.say("loss", d, hears, atUs, values, "%s: %s.", text, band).band(band)
+	v.say("loss", d, hears, atUs, values, "%s: %s.", text, band).band(band).until(untilUs)
 }
 
 // --- MOS ---

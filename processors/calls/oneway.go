@@ -177,6 +177,7 @@ func (h *handler) judgeReport(s int, ssrc uint32, p *telemetry.RTCPPacket, about
 		r.lastBlock = r.reports
 	}
 	if about && moved {
+		h.deadUntil(d, &r.run[deadStopped])
 		r.run = [3]run{}
 		h.alive(d, byRTCP, fromUs)
 		return
@@ -286,6 +287,28 @@ func (h *handler) silentAtEnd(atUs, atLeastUs int64) {
 	}
 }
 
+// deadUntil ends a time in which nothing arrived with the report that shows packets
+// again: what it counts as lost was lost in that time. One report before it in
+// which the sequence stood still is enough then.
+func (h *handler) deadUntil(d int, r *run) {
+	if r.n == 0 {
+		return
+	}
+	var missing int64
+	for i := range h.c.dir[d].streams {
+		if st := &h.c.dir[d].streams[i]; st.hasBlock && st.block.atUs == h.at() {
+			missing = max(missing, st.missingUs)
+		}
+	}
+	until := min(r.sinceUs+missing, h.at())
+	if until-r.sinceUs < h.rules.OneWay.Dead.Microseconds() {
+		return
+	}
+	h.dead(d, byRTCP, death{
+		sinceUs: r.sinceUs, untilUs: until, confidence: confidenceReports, kind: deadStopped, reports: r.n + 1, packets: max(r.packetsSR, r.packetsRTP),
+	})
+}
+
 // beyond is how many packets were sent beyond the highest that the receiver
 // reports, by the sender's reports or by the RTP that passed a capture point; false
 // where neither can be compared.
@@ -367,6 +390,7 @@ type finding struct {
 	confidence float64
 	alive      bool
 	heard      bool       // alive by the getStats of the end that hears: all the way
+	none       bool       // by agreement no audio goes this way at all
 	at         *verdictOf // the part of the way it is about
 }
 
@@ -374,7 +398,7 @@ type finding struct {
 // the call, or now.
 func (c *call) judge(rules *Rules, d int, endUs int64) finding {
 	x := &c.dir[d]
-	var f finding
+	f := finding{none: c.unexpected(d)}
 	for i := range x.deaths {
 		e := x.deaths[i]
 		confidence := e.confidence
@@ -385,7 +409,7 @@ func (c *call) judge(rules *Rules, d int, endUs int64) finding {
 		longer := e.untilUs-e.sinceUs > f.death.untilUs-f.death.sinceUs
 		// Of witnesses who are as sure the end that hears is the one to quote.
 		if confidence > f.confidence || confidence == f.confidence && (same && e.w < f.w || !same && longer) {
-			f = finding{dead: true, w: e.w, death: e, confidence: confidence}
+			f = finding{dead: true, w: e.w, death: e, confidence: confidence, none: f.none}
 		}
 	}
 	for w := witness(0); w < witnesses; w++ {
@@ -399,7 +423,14 @@ func (c *call) judge(rules *Rules, d int, endUs int64) finding {
 		}
 		// A direction that nobody spoke of for long is not known to live, but
 		// for the time in which nothing was to be heard.
-		recent := endUs-l.lastUs <= rules.OneWay.AliveStale.Microseconds() || (x.blocked && x.blockedUs-l.lastUs <= rules.OneWay.AliveStale.Microseconds())
+		until := endUs
+		switch {
+		case x.blocked:
+			until = min(until, x.blockedUs)
+		case x.reportsOnly >= rules.OneWay.MinReports: // its sender says that it stopped by itself
+			until = min(until, x.sentUs)
+		}
+		recent := until-l.lastUs <= rules.OneWay.AliveStale.Microseconds()
 		if enough && recent {
 			f.alive = true
 			f.heard = f.heard || w == byReceiver
@@ -407,3 +438,26 @@ func (c *call) judge(rules *Rules, d int, endUs int64) finding {
 	}
 	return f
 }
+
+// unexpected says whether by the first offer and answer, or by its own statistics,
+// a party sends no audio at all: it only listens.
+func (c *call) unexpected(d int) bool {
+	from, to := &c.party[d], &c.party[1-d]
+	if from.byDesign && (from.sdp == sdpRecvOnly || from.sdp == sdpInactive) || to.byDesign && (to.sdp == sdpSendOnly || to.sdp == sdpInactive) {
+		return true
+	}
+	silent := false
+	for i := range c.legs {
+		l := &c.legs[i]
+		if int(l.party) == d && l.polls >= minSilentPolls {
+			if l.hasOut {
+				return false
+			}
+			silent = true
+		}
+	}
+	return silent
+}
+
+// minSilentPolls is how many polls without an outbound stream make one that only listens.
+const minSilentPolls = 5

@@ -85,8 +85,10 @@ func (v *verdictOf) byServer() (way []stretch) {
 				one.toward = p
 			}
 		}
-		if !same { // else each part measures the whole way
+		if !same {
 			one.rtt = distribution(&s.c.rtt, 1)
+		} else if t := s.c.bestTap(); t != nil && one.toward >= 0 {
+			one.rtt = distribution(&t.hist[one.toward], 1) // each part measures the whole way; the tap is at the server
 		}
 		for d := range s.c.dir {
 			one.jitter[d], one.loss[d] = math.NaN(), math.NaN()
@@ -99,6 +101,11 @@ func (v *verdictOf) byServer() (way []stretch) {
 		}
 		way = append(way, one)
 	}
+	if same && len(way) == len(parts) {
+		for d := range v.c.dir {
+			splitLoss(way, parts, d, caller)
+		}
+	}
 	if int(v.c.target) != caller {
 		for i, j := 0, len(way)-1; i < j; i, j = i+1, j-1 {
 			way[i], way[j] = way[j], way[i]
@@ -108,6 +115,38 @@ func (v *verdictOf) byServer() (way []stretch) {
 		return nil
 	}
 	return way
+}
+
+// splitLoss gives each part of the way its share of the loss where the server passes
+// the streams on, so that the receiver's reports are of the whole: what was lost up
+// to the capture point of the next part was lost on this one. parts are in the
+// order from the caller.
+func splitLoss(way []stretch, parts []*verdictOf, d, caller int) {
+	n := len(parts)
+	order := func(i int) int {
+		if d == caller {
+			return i
+		}
+		return n - 1 - i
+	}
+	lost := make([]float64, n+1) // on the way up to the beginning of each part
+	for i := 1; i < n; i++ {
+		f := parts[order(i)].loss[d]
+		if !f.monitorObserved {
+			return
+		}
+		lost[i] = f.beforeMonitor
+	}
+	whole := parts[order(n-1)].loss[d]
+	if !whole.known || whole.from == lossMonitor {
+		return
+	}
+	lost[n] = whole.percent
+	for i := range n {
+		if lost[i] < 100 {
+			way[order(i)].loss[d] = min(max(100*(lost[i+1]-lost[i])/(100-lost[i]), 0), 100)
+		}
+	}
 }
 
 func (v *verdictOf) byCapture() []stretch {
@@ -284,6 +323,9 @@ func (v *verdictOf) blame(out *telemetry.Verdict) blame {
 	case out.Delay.Band:
 		return v.blameDelay()
 	case out.Jitter.Band:
+		if j := out.Jitter.JitterMs; (j == nil || j.P95 <= v.rules.JitterChoppyMs) && quality.Severity(out.Loss.Band) > 0 {
+			return v.blameLoss(out) // what was concealed was lost
+		}
 		return v.blameJitter()
 	}
 	return blame{}
@@ -313,15 +355,23 @@ func (v *verdictOf) blameOneWay(o *telemetry.OneWayAudio) blame {
 	}
 	switch at.passed(d, f.death) {
 	case passedNot:
-		if c.away(1-d) || len(v.segments) > 0 {
-			return blame{at.side(d), faultSplit * f.confidence, fmt.Sprintf("the audio of %s was lost before it came to the capture point", at.who(d))}
+		why := fmt.Sprintf("the audio of %s was lost before it came to the capture point", at.who(d))
+		switch {
+		case c.beside(1 - d):
+			return blame{"network", faultSplit * f.confidence, why}
+		case c.away(1-d) || len(v.segments) > 0:
+			return blame{at.side(d), faultSplit * f.confidence, why}
 		}
-		return blame{"network", faultSplit * f.confidence, fmt.Sprintf("the audio of %s was lost before it came to the capture point", at.who(d))}
+		return blame{at.side(d), faultUnsplit * f.confidence, why}
 	case passedBy:
-		if c.away(d) && len(v.segments) == 0 {
-			return blame{at.side(1 - d), faultSplit * f.confidence, fmt.Sprintf("the audio passed the capture point and was lost between there and %s", at.who(1-d))}
+		why := fmt.Sprintf("the audio passed the capture point and was lost between there and %s", at.who(1-d))
+		switch {
+		case c.beside(d) || len(v.segments) > 0:
+			return blame{"network", faultSplit * f.confidence, why}
+		case c.away(d):
+			return blame{at.side(1 - d), faultSplit * f.confidence, why}
 		}
-		return blame{"network", faultSplit * f.confidence, fmt.Sprintf("the audio passed the capture point and was lost between there and %s", at.who(1-d))}
+		return blame{at.side(1 - d), faultUnsplit * f.confidence, why}
 	}
 	if f.death.senderHeard || f.w == byRTCP || f.w == byHeader {
 		return blame{"network", faultUnsplit * f.confidence, fmt.Sprintf("%s sent and %s received nothing", at.who(d), at.who(1-d))}
@@ -407,10 +457,20 @@ func (v *verdictOf) blamePart(d int, format, rest string, of func(stretch) float
 		confidence = faultMeasured
 	}
 	why := fmt.Sprintf(format, of(s), s.place(), fmt.Sprintf(rest, sum-of(s)))
-	if s.source == splitByServer || s.toward < 0 || !v.c.away(1-s.toward) {
+	if s.toward < 0 || s.source == splitByCapture && !v.c.away(1-s.toward) {
 		return blame{"network", confidence, why}
 	}
 	return blame{v.c.side(s.toward), confidence, why}
+}
+
+// beside says whether a capture point is known to be next to party p.
+func (c *call) beside(p int) bool {
+	for i := range c.taps {
+		if h := &c.taps[i].hist[p]; h.Count() > 0 && h.Quantile(0.5) < awayMs {
+			return true
+		}
+	}
+	return false
 }
 
 // away says whether a capture point lies between the network and party p, not

@@ -222,7 +222,7 @@ func (h *handler) rtcp(p *telemetry.RTCPPacket) {
 	if sent := c.dir[s].srSent; sent == before {
 		c.dir[s].reportsOnly++
 	} else {
-		c.dir[s].reportsOnly = 0
+		c.dir[s].reportsOnly, c.dir[s].sentUs = 0, h.at()
 	}
 	if len(p.SenderReports) > 0 || len(p.Reports) > 0 || p.ReceiverReports > 0 {
 		h.judgeReport(s, ssrc, p, about, moved)
@@ -475,7 +475,11 @@ func (h *handler) reportBlock(s int, b *telemetry.ReceptionReport, tap uint32, p
 		jitter = ms
 	}
 	lossPercent := nan
+	st.missingUs = 0
 	if known {
+		if st.rate > 0 && lost > 0 && float64(lost) >= 0.8*float64(expected) {
+			st.missingUs = int64(float64(lost) / st.rate * float64(second))
+		}
 		st.expected += int64(expected)
 		st.lost += lost
 		if expected > 0 {

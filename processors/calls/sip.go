@@ -412,10 +412,12 @@ func (h *handler) sdp(from int, s *telemetry.SDP, isAnswer bool) {
 			}
 			p.noAudio = false
 			p.sdp = sdpDirectionOf(m.Direction)
-			p.held = isUnspecified(m.Address)
+			// Port 9 stands for candidates that are still to come (RFC 8840 §4.1.1).
+			p.held = isUnspecified(m.Address) && m.Port != 9
+			p.byDesign = (c.connectedUs == 0 || h.at() <= c.connectedUs) && p.sdp != sdpSendRecv
 			p.secure = strings.Contains(m.Protocol, "SAVP")
 			p.ptimeMs = min(m.PtimeMs, maxPtimeMs)
-			if !p.held {
+			if !isUnspecified(m.Address) {
 				p.media = m.Address + ":" + strconv.Itoa(int(m.Port))
 				c.learn(address{host: m.Address, rtp: uint16(m.Port), rtcp: uint16(m.RtcpPort), party: uint8(from)})
 				if m.RtcpAddress != "" && m.RtcpAddress != m.Address {
@@ -535,18 +537,18 @@ func (h *handler) block() {
 			if p.fax && p.faxUs == 0 {
 				p.faxUs = h.at()
 			}
-			holds := p.heldByApp || p.hasSDP && !p.noAudio && (p.held || p.sdp == sdpSendOnly || p.sdp == sdpInactive)
+			holds := p.heldByApp || p.hasSDP && !p.noAudio && (p.held || !p.byDesign && (p.sdp == sdpSendOnly || p.sdp == sdpInactive))
 			if holds && !p.everHeld && c.connectedUs != 0 && h.at() > c.connectedUs {
 				p.everHeld, p.heldUs = true, h.at()
 			}
-			hold = hold || holds || p.hasSDP && p.sdp == sdpRecvOnly
+			hold = hold || holds || p.hasSDP && !p.byDesign && p.sdp == sdpRecvOnly
 			fax = fax || p.fax
 			noAudio = noAudio || p.hasSDP && p.noAudio
 		}
 	}
 	for c := range h.root.parts() {
 		for d := range c.dir {
-			h.of(c).setBlocked(d, hold || fax || noAudio || h.root.party[d].muted)
+			h.of(c).setBlocked(d, hold || fax || noAudio || h.root.party[d].muted || h.root.unexpected(d))
 		}
 	}
 }

@@ -167,14 +167,15 @@ type party struct {
 	tag        string // in the dialog
 	media      string // media address
 
-	hasSDP  bool
-	sdp     sdpDirection
-	held    bool // connection address 0.0.0.0 or ::
-	noAudio bool // no audio, or its port is 0
-	fax     bool // T.38 (image) offered with a port
-	secure  bool // RTP/SAVP: RTCP on the way cannot be read
-	ptimeMs uint32
-	faxUs   int64 // since when it is T.38
+	hasSDP   bool
+	sdp      sdpDirection
+	held     bool // connection address 0.0.0.0 or ::
+	noAudio  bool // no audio, or its port is 0
+	fax      bool // T.38 (image) offered with a port
+	secure   bool // RTP/SAVP: RTCP on the way cannot be read
+	ptimeMs  uint32
+	faxUs    int64 // since when it is T.38
+	byDesign bool  // its direction is that of the first offer and answer: no hold
 
 	muted      bool
 	mutedUs    int64
@@ -274,6 +275,7 @@ type stream struct {
 	burst      float64 // worst interval, percent
 	burstUs    int64
 	intervalUs int64 // between the newest two blocks
+	missingUs  int64 // how long what was lost in the newest interval would have lasted, where that was nearly all
 }
 
 // blockMark is the newest report block about a stream.
@@ -391,6 +393,7 @@ type direction struct {
 	rated, sparse uint32
 	srAtRTP       uint64 // srSent when the newest RTP was seen
 	reportsOnly   uint32 // reports of the sender, one after the other, that say that it sent nothing
+	sentUs        int64  // when its own reports last counted more packets
 
 	srSent, rtpSent    uint64
 	rtpFirst, rtpLast  int64
@@ -645,6 +648,7 @@ func (p *party) code(x *coder) {
 	x.u32(&p.ptimeMs)
 	x.block(func() {
 		x.time(&p.faxUs)
+		x.flag(&p.byDesign)
 		x.flag(&p.muted)
 		x.time(&p.mutedUs)
 		x.flag(&p.everMuted)
@@ -732,6 +736,7 @@ func (d *direction) code(x *coder) {
 		x.f64(&s.burst)
 		x.time(&s.burstUs)
 		x.i64(&s.intervalUs)
+		x.i64(&s.missingUs)
 	})
 	for i := range d.loss {
 		x.block(func() {
@@ -779,6 +784,7 @@ func (d *direction) code(x *coder) {
 	x.u32(&d.sparse)
 	x.u64(&d.srAtRTP)
 	x.u32(&d.reportsOnly)
+	x.time(&d.sentUs)
 	x.u64(&d.srSent)
 	x.u64(&d.rtpSent)
 	x.time(&d.rtpFirst)

@@ -145,7 +145,33 @@ func TestOneWayAudio(t *testing.T) {
 				s.rtcp(at, reporting{}, talking)
 			}
 			s.bye(40, 0)
-		}, "unknown", "", 0, "", "not_expected"},
+		}, "none", "", 0, "good", "receive_only"},
+		{"candidates still to come look like a hold of old", func(s *script) {
+			s.answered().talk(6, 16)
+			offer, answer := s.sdp(0, "sendrecv"), s.sdp(1, "sendrecv")
+			answer.Media[0].Address, answer.Media[0].Port = "0.0.0.0", 9
+			branch := withBranch("z9hG4bK-ice")
+			s.sip(18, 0, "INVITE", 0, withCSeq(2), branch, withToTag(tags[1]), withSDP(offer))
+			s.sip(18.1, 1, "INVITE", 200, withCSeq(2), branch, withSDP(answer))
+			for at := 21.0; at <= 46; at += 5 {
+				s.rtcp(at, reporting{packets: 250, blackout: true}, talking)
+			}
+			s.bye(50, 0)
+		}, "confirmed", "target_to_contact", 16, "unacceptable", "stopped"},
+		{"a phone stops sending and says so", func(s *script) {
+			s.answered().talk(6, 16)
+			for at := 21.0; at <= 56; at += 5 {
+				s.rtcp(at, reporting{}, talking)
+			}
+			s.bye(60, 0)
+		}, "none", "", 0, "good", "not_sent"},
+		{"ten seconds between three reports", func(s *script) {
+			s.answered().talk(6, 16)
+			s.rtcp(21, reporting{packets: 250, blackout: true}, talking)
+			s.rtcp(26, reporting{packets: 250, lost: 495}, talking)
+			s.talk(31, 46)
+			s.bye(50, 0)
+		}, "confirmed", "target_to_contact", 16, "unacceptable", "stopped"},
 		{"early media without an answer", func(s *script) {
 			s.sip(0, 0, "INVITE", 0, withSDP(s.sdp(0, "sendrecv")))
 			s.sip(0.2, 1, "INVITE", 183, withSDP(s.sdp(1, "sendrecv")))

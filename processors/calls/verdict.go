@@ -222,7 +222,7 @@ func (v *verdictOf) verdict() *telemetry.Verdict {
 // observed says whether anybody told what became of direction d at its receiver.
 func (v *verdictOf) observed(d int) bool {
 	f := v.find[d]
-	if f.alive || (f.dead && f.confidence >= v.rules.OneWay.Suspected) {
+	if f.alive || f.none || (f.dead && f.confidence >= v.rules.OneWay.Suspected) {
 		return true
 	}
 	return v.loss[d].known && v.loss[d].from != lossMonitor

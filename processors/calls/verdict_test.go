@@ -72,7 +72,7 @@ func TestOneWayAtCapturePoint(t *testing.T) {
 					s.rtcp(at+0.01, reporting{packets: 250, blackout: true}, talking)
 				}
 			}
-		}, "confirmed", "target_to_contact", 1, "never_received", "it was lost before it", "network"},
+		}, "confirmed", "target_to_contact", 1, "never_received", "it was lost before it", "target"},
 		{"lost before the capture point, and the other end does not report", func(s *script) {
 			for at := 2.0; at <= 40; at++ {
 				s.rtp(at, 1, 50, 50, 0)
@@ -80,7 +80,7 @@ func TestOneWayAtCapturePoint(t *testing.T) {
 					s.rtcp(at+0.01, reporting{packets: 250, blackout: true}, reporting{packets: 250, silent: true})
 				}
 			}
-		}, "confirmed", "target_to_contact", 1, "lost_before", "none of them passed", "network"},
+		}, "confirmed", "target_to_contact", 1, "lost_before", "none of them passed", "target"},
 		{"nothing at all comes of one party", func(s *script) {
 			for at := 2.0; at <= 40; at++ {
 				s.rtp(at, 1, 50, 50, 0)

@@ -550,6 +550,9 @@ func (h *handler) watch(l *leg, packets float64, known bool, sent float64, prevU
 	l.silentSinceUs, l.silentSpoke = 0, 0
 	// The other end says that it sends: then it needs no sign of life of our own.
 	sends := other != nil && other.sentDelta > 0
+	if other != nil && !other.hasOut && other.polls >= minSilentPolls {
+		return // it has no stream to send on: it only listens
+	}
 	if x.blocked || c.connectedUs == 0 || !sends && (!(sent > 0) || l.iceUs == 0) {
 		if x.blocked || c.connectedUs == 0 {
 			l.zeroSinceUs = 0
