@@ -29,7 +29,7 @@ type Retrial struct {
 
 	seen     map[callID]*received // by call key
 	captures map[string]int64     // when the first record of a timeline was received
-	newest   map[callID]*telemetry.Call
+	newest   map[callID][]byte    // of the public id: the marshalled call
 }
 
 type received struct{ firstUs, lastUs int64 }
@@ -41,7 +41,7 @@ var _ processors.Machine = (*Retrial)(nil)
 func NewRetrial(rules *quality.RuleBook, company string, over func(Retried)) *Retrial {
 	return &Retrial{
 		machine: New(rules), company: company, over: over,
-		seen: map[callID]*received{}, captures: map[string]int64{}, newest: map[callID]*telemetry.Call{},
+		seen: map[callID]*received{}, captures: map[string]int64{}, newest: map[callID][]byte{},
 	}
 }
 
@@ -105,9 +105,17 @@ func (r *Retrial) Rest() {
 }
 
 func (r *Retrial) keep(o *telemetry.Outcome) {
-	if c := o.GetCall(); c != nil {
-		r.newest[callID{o.Company, o.Timeline, o.CallId}] = c
+	c := o.GetCall()
+	if c == nil {
+		return
 	}
+	// Taken down at once, as the runtime does: what the outcome consists of may be
+	// the machine's, and is smaller so.
+	b, err := c.MarshalVT()
+	if err != nil {
+		panic(err) // the runtime counts the record as poison
+	}
+	r.newest[callID{o.Company, o.Timeline, o.CallId}] = b
 }
 
 // forgotten hands over the calls that the machine has forgotten, and spares it
@@ -136,11 +144,15 @@ func (r *Retrial) hand(id callID) {
 	}
 	delete(r.seen, id)
 	public := callID{id.company, id.timeline, telemetry.CallID(id.key)}
-	call := r.newest[public]
-	if call == nil {
-		return // nothing was ever said of it
+	newest, said := r.newest[public]
+	if !said {
+		return
 	}
 	delete(r.newest, public)
+	call := &telemetry.Call{}
+	if err := call.UnmarshalVT(newest); err != nil {
+		panic(err) // it was written above
+	}
 	first := at.firstUs
 	if began, known := r.captures[id.timeline]; known {
 		first = min(first, began)
