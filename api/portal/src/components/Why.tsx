@@ -149,7 +149,9 @@ function Tip({
     tip.style.top = `${(above ? a.top - tip.offsetHeight - 6 : a.bottom + 6) - p.top}px`;
   }, [anchor, x, pending]);
   return (
-    <div id={id} ref={box} role="tooltip" className="why-tip" onPointerEnter={onEnter} onPointerLeave={onLeave}>
+    // It may be longer than the screen: then it scrolls, and by keyboard only what has the focus does.
+    // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex, jsx-a11y/no-noninteractive-element-interactions
+    <div id={id} ref={box} role="tooltip" className="why-tip" tabIndex={0} onPointerEnter={onEnter} onPointerLeave={onLeave} onFocus={onEnter} onBlur={onLeave}>
       {x ? (
         <>
           <p className="why-head">
