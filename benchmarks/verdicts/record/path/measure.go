@@ -177,12 +177,13 @@ func (c *Capture) jitter(sent []*journey, clockRate int) *verdicts.Measured {
 	return course.measured()
 }
 
-// rtt is what RTCP saw (RFC 3550 §6.4.1), from both ends: the time between a sender
-// report that left an end and the report on it that came back, less the delay
-// that the other end says it took. Where nobody can read the reports it is the
-// transit of each RTP packet that reached b and of the next one that b sent.
+// rtt is what RTCP sees from program to program: from when a sender report left
+// an end until the report on it came back, less the delay that the other end says
+// it took (RFC 3550 §6.4.1), and how long reports lie unread at the end itself.
+// Where nobody can read the reports it is the transit of each RTP packet that
+// reached b and of the next one that b sent.
 func (c *Capture) rtt(ab, ba []*journey, end int64) *verdicts.Measured {
-	if values := append(c.answered(A, end), c.answered(B, end)...); len(values) > 0 {
+	if values := slices.Concat(c.answered(A, end), c.answered(B, end)); len(values) > 0 {
 		return measured(values)
 	}
 	slices.SortStableFunc(ab, func(x, y *journey) int { return cmp.Compare(x.out, y.out) })
@@ -200,12 +201,41 @@ func (c *Capture) rtt(ab, ba []*journey, end int64) *verdicts.Measured {
 // answered is the round trip by each report that one end received about its
 // sender reports, ms.
 func (c *Capture) answered(one Node, end int64) []float64 {
-	type report struct {
-		ssrc uint32 // of whose the sender report is
-		time uint32 // middle of its NTP timestamp
+	left, reached := map[senderReport]int64{}, map[senderReport]int64{}
+	var values, unread []float64
+	c.reports(end, func(h *Hop, sr senderReport, blocks []rtcp.ReceptionReport) {
+		if h.From == one && sr != (senderReport{}) {
+			left[sr] = h.In
+		}
+		if h.To == one && h.Out != 0 && sr != (senderReport{}) {
+			reached[sr] = h.Out
+		}
+		for _, b := range blocks {
+			key, told := senderReport{b.SSRC, b.LastSenderReport}, float64(b.Delay)*1000/65536
+			if at, ok := left[key]; ok && h.To == one && h.Out != 0 && c.second(h.Out) >= settleS {
+				values = append(values, ms(h.Out-at)-told)
+			}
+			if at, ok := reached[key]; ok && h.From == one {
+				unread = append(unread, ms(h.In-at)-told)
+			}
+		}
+	})
+	slices.Sort(unread)
+	for i := range values {
+		values[i] += max(rank(unread, 0.5), 0)
 	}
-	left := map[report]int64{} // one end
-	var values []float64
+	return values
+}
+
+// senderReport names a sender report as blocks name it.
+type senderReport struct {
+	ssrc uint32 // of who sent it
+	time uint32 // the middle of its NTP timestamp
+}
+
+// reports gives what can be read of RTCP after the answer: of each packet its
+// sender report, zero if it has none, and its blocks.
+func (c *Capture) reports(end int64, each func(h *Hop, sr senderReport, blocks []rtcp.ReceptionReport)) {
 	for _, h := range c.Hops {
 		if h.Kind != RTCP || h.In < c.Zero || h.In > end {
 			continue
@@ -215,26 +245,14 @@ func (c *Capture) answered(one Node, end int64) []float64 {
 			continue // encrypted
 		}
 		for _, p := range packets {
-			var blocks []rtcp.ReceptionReport
 			switch p := p.(type) {
 			case *rtcp.SenderReport:
-				blocks = p.Reports
-				key := report{p.SSRC, uint32(p.NTPTime >> 16)}
-				if h.From == one {
-					left[key] = h.In
-				}
+				each(h, senderReport{p.SSRC, uint32(p.NTPTime >> 16)}, p.Reports)
 			case *rtcp.ReceiverReport:
-				blocks = p.Reports
-			}
-			for _, b := range blocks {
-				at, ok := left[report{b.SSRC, b.LastSenderReport}]
-				if ok && h.To == one && h.Out != 0 && c.second(h.Out) >= settleS {
-					values = append(values, ms(h.Out-at)-float64(b.Delay)*1000/65536)
-				}
+				each(h, senderReport{}, p.Reports)
 			}
 		}
 	}
-	return values
 }
 
 // course is a quantity over the time of a call, in order.

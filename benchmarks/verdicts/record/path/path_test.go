@@ -202,22 +202,29 @@ func TestAnUnansweredCallHasNoMeasure(t *testing.T) {
 	require.Zero(t, truth)
 }
 
-// The round trip is that of a sender report and the report that answers it.
+// The round trip is that of a sender report and the report that answers it, and
+// what the end itself needs to read one.
 func TestRoundTripOfReports(t *testing.T) {
 	c := call(500, func(Node, int) (int64, bool) { return 0, false })
-	const ntp = 0x1234567890abcdef
-	sr := []byte{0x80, 200, 0, 6, 0, 0, 0, 1}
-	sr = binary.BigEndian.AppendUint64(sr, ntp)
-	sr = append(sr, make([]byte, 12)...)
-	rr := []byte{0x81, 201, 0, 7, 0, 0, 0, 2, 0, 0, 0, 1}
-	rr = append(rr, make([]byte, 12)...)
-	rr = binary.BigEndian.AppendUint32(rr, uint32(ntp>>16&0xffffffff))
-	rr = binary.BigEndian.AppendUint32(rr, 65536)
 	at := c.Zero + int64(7*time.Second)
+	sr := func(ssrc byte, ntp uint64) Packet {
+		b := binary.BigEndian.AppendUint64([]byte{0x80, 200, 0, 6, 0, 0, 0, ssrc}, ntp)
+		return udp(append(b, make([]byte, 12)...))
+	}
+	rr := func(ssrc, of byte, ntp uint64, delay uint32) Packet {
+		b := append([]byte{0x81, 201, 0, 7, 0, 0, 0, ssrc, 0, 0, 0, of}, make([]byte, 12)...)
+		b = binary.BigEndian.AppendUint32(b, uint32(ntp>>16))
+		return udp(binary.BigEndian.AppendUint32(b, delay))
+	}
+	const ofA, ofB = 0x1234567890abcdef, 0x1234577890abcdef
 	c.Hops = append(c.Hops,
-		&Hop{From: A, To: B, Kind: RTCP, Packet: udp(sr), In: at, Out: at + 70*msNs},
-		&Hop{From: B, To: A, Kind: RTCP, Packet: udp(rr), In: at + 1070*msNs, Out: at + 1100*msNs})
+		// B says that it took a second; it took 1010 ms.
+		&Hop{From: A, To: B, Kind: RTCP, Packet: sr(1, ofA), In: at, Out: at + 70*msNs},
+		&Hop{From: B, To: A, Kind: RTCP, Packet: rr(2, 1, ofA, 65536), In: at + 1080*msNs, Out: at + 1110*msNs},
+		// A says half a second; it took 506 ms.
+		&Hop{From: B, To: A, Kind: RTCP, Packet: sr(2, ofB), In: at, Out: at + 30*msNs},
+		&Hop{From: A, To: B, Kind: RTCP, Packet: rr(1, 2, ofB, 32768), In: at + 536*msNs, Out: at + 606*msNs})
 	var truth verdicts.Truth
 	c.Measure(&truth)
-	require.Equal(t, &verdicts.Measured{P50: 100, P95: 100, Max: 100}, truth.RTT)
+	require.Equal(t, &verdicts.Measured{P50: 116, P95: 116, Max: 116}, truth.RTT)
 }
