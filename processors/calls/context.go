@@ -60,7 +60,7 @@ func (v *verdictOf) context() {
 		}
 		if span := x.quietUntilUs - x.quietSinceUs; span >= v.rules.OneWay.Dead.Microseconds() {
 			v.say("not_sent", d, c.side(d), x.quietSinceUs, map[string]float64{"quiet_s": float64(span) / float64(second)},
-				"%s received no packet of %s from %s for %s, and %s itself counts none sent: muted without a word, or its app sent nothing. This is no one-way audio of the network.",
+				"%s received no packet of %s from %s for %s, and %s itself counts none sent: on hold or muted without a word. This is no one-way audio of the network.",
 				v.end(1-d), v.end(d), clock(x.quietSinceUs), seconds(span), v.end(d)).until(x.quietUntilUs)
 		}
 		if span := v.endUs - x.sentUs; !x.blocked && x.srSent > 0 && x.reportsOnly >= v.rules.OneWay.MinReports && span >= v.rules.OneWay.Dead.Microseconds() && !v.find[d].dead {

@@ -480,10 +480,15 @@ type leg struct {
 	zeroIn      bool // inbound statistics were there
 	// What the sender's reports counted, as remote-outbound tells it: the newest of
 	// them, how many came in the run, and the count of the first of these.
-	reportUs     int64
-	reportCount  uint32
-	reportBase   float64
-	reportSent   float64
+	reportUs    int64
+	reportCount uint32
+	reportBase  float64
+	reportSent  float64
+	// How far the sender's count was ahead of what had arrived at its newest report,
+	// and the beginning of a time without packets that the next one is to judge.
+	reportAhead  float64
+	hasAhead     bool
+	judgeUs      int64
 	senderSpoke  uint32
 	senderSent   uint32
 	senderSilent uint32
@@ -891,6 +896,9 @@ func (l *leg) code(x *coder) {
 		x.u32(&l.reportCount)
 		x.f64(&l.reportBase)
 		x.f64(&l.reportSent)
+		x.f64(&l.reportAhead)
+		x.flag(&l.hasAhead)
+		x.time(&l.judgeUs)
 		x.u32(&l.senderSpoke)
 		x.u32(&l.senderSent)
 		x.u32(&l.senderSilent)

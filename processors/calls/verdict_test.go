@@ -464,3 +464,37 @@ func TestWitnessesOfAnInstantInAnyOrder(t *testing.T) {
 		}
 	}
 }
+
+// Statistics of one end alone, of real calls: what the other end's reports count
+// tells a hold and a microphone that was taken away from audio that was lost.
+func TestStatisticsOfOneEnd(t *testing.T) {
+	const recorded = "../../benchmarks/verdicts/calls"
+	for _, tt := range []struct {
+		call, side string
+		state      string
+		evidence   string
+	}{
+		{"rtc-hold-sendonly", "A", "none", "not_sent"},
+		{"rtc-hold-sendonly", "B", "none", "audio_both_ways"},
+		{"rtc-hold-inactive", "A", "none", "audio_both_ways"},
+		{"rtc-mute-no-track", "B", "none", "not_sent"},
+		{"rtc-receive-only", "A", "none", "receive_only"},
+		{"rtc-oneway-ab-heals", "B", "confirmed", "healed"},
+		{"rtc-oneway-ab-middle", "B", "confirmed", "not_received"},
+		{"rtc-oneway-ab-middle", "A", "suspected", "not_acknowledged"},
+		{"rtc-clean-opus", "A", "none", "audio_both_ways"},
+	} {
+		t.Run(tt.call+" "+tt.side, func(t *testing.T) {
+			var of []*telemetry.Record
+			for _, r := range records(t, recorded, tt.call, "stats.jsonl.gz") {
+				if w := r.GetWebrtc(); w == nil || strings.HasSuffix(strings.ToUpper(w.LegId), tt.side) {
+					of = append(of, r)
+				}
+			}
+			c := last(t, play(t, newMachine(), of))
+			if v := c.Verdict; v.OneWayAudio.State != tt.state || evidenceOf(v, tt.evidence) == nil {
+				t.Error(explain(c))
+			}
+		})
+	}
+}

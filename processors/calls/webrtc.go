@@ -2,6 +2,7 @@ package calls
 
 import (
 	"math"
+	"slices"
 
 	"github.com/earshot/earshot/processors/quality"
 	"github.com/earshot/earshot/telemetry"
@@ -175,7 +176,7 @@ func (h *handler) webrtc(s *telemetry.WebRTCSample) {
 		out.sample.Packets = out.count(0, sent)
 	}
 	h.remote(l, s, out, sent, prevUs)
-	l.senderReports(s)
+	h.senderReports(l, s)
 	h.emitSample(out)
 
 	// What p hears: direction 1-p, seen by its receiver.
@@ -592,6 +593,7 @@ func (h *handler) watch(l *leg, packets float64, known bool, sent float64, prevU
 	switch {
 	case other != nil && other.sentDelta == 0, other == nil && l.reportedNothing(rules):
 		// It says itself that it sends nothing: its way is not to blame.
+		x.sentNothing(e.sinceUs)
 		if h.at()-e.sinceUs > x.quietUntilUs-x.quietSinceUs {
 			x.quietSinceUs, x.quietUntilUs = e.sinceUs, h.at()
 		}
@@ -606,11 +608,12 @@ func (h *handler) watch(l *leg, packets float64, known bool, sent float64, prevU
 	}
 	if h.open(d, e.sinceUs) && h.at()-max(e.sinceUs, x.clearUs) >= least {
 		h.dead(d, byReceiver, e)
+		l.judgeUs = e.sinceUs
 	}
 }
 
 // senderReports takes what the sender's reports count, as remote-outbound tells it.
-func (l *leg) senderReports(s *telemetry.WebRTCSample) {
+func (h *handler) senderReports(l *leg, s *telemetry.WebRTCSample) {
 	var stamp int64
 	sent := 0.0
 	for _, r := range s.RemoteOutbound {
@@ -627,6 +630,43 @@ func (l *leg) senderReports(s *telemetry.WebRTCSample) {
 		l.reportBase = sent
 	}
 	l.reportCount++
+	h.judgeGap(l, sent-float64(receivedTotal(s)))
+}
+
+// judgeGap looks, at a report of the sender, at a time in which no packet came: a
+// sender that has sent no more than what arrived was on hold, or had its
+// microphone taken away, and its way is not to blame. ahead is its count less what
+// has arrived by now.
+func (h *handler) judgeGap(l *leg, ahead float64) {
+	few := float64(h.rules.OneWay.MinPacketsSent)
+	missing := ahead - l.reportAhead
+	switch {
+	case l.judgeUs == 0 || !l.hasAhead:
+	case missing >= few: // it has sent, and that did not arrive
+		l.judgeUs = 0
+	case l.zeroSinceUs == 0: // packets come again
+		h.c.dir[1-l.party].sentNothing(l.judgeUs)
+		l.judgeUs = 0
+	default:
+		return // judged when packets come again
+	}
+	l.reportAhead, l.hasAhead = ahead, true
+}
+
+// sentNothing takes back that the receiver's statistics showed a direction dead
+// since a time: its sender had sent nothing.
+func (d *direction) sentNothing(sinceUs int64) {
+	for i := range d.deaths {
+		e := d.deaths[i]
+		if e.w != byReceiver || e.sinceUs != sinceUs || e.senderHeard {
+			continue
+		}
+		if e.untilUs-e.sinceUs > d.quietUntilUs-d.quietSinceUs {
+			d.quietSinceUs, d.quietUntilUs = e.sinceUs, e.untilUs
+		}
+		d.deaths = slices.Delete(d.deaths, i, i+1)
+		return
+	}
 }
 
 // reportedNothing says whether the sender's reports went on in the run and counted
