@@ -158,7 +158,8 @@ const confidenceFormula = "The confidence of the strongest witness of that direc
 // table explains the numbers of a call. Keys are paths in its JSON with [] for
 // the places of a list.
 var table = map[string]entry{
-	"duration_ms": {name: "Duration", unit: "ms", formula: "ended_at − connected_at: from the answer (200 of the INVITE, or the platform's event) to the end; 0 where the call was never answered."},
+	"baselines[].calls": {name: "Calls before", formula: "Calls of the group that began in the 28 days before this one, the newest 2000."},
+	"duration_ms":       {name: "Duration", unit: "ms", formula: "ended_at − connected_at: from the answer (200 of the INVITE, or the platform's event) to the end; 0 where the call was never answered."},
 
 	"end.sip_status":                 {name: "Final SIP status", formula: "The status with which the call ended.", standard: "RFC 3261 §21"},
 	"legs[].clock_rate":              {name: "Clock rate", unit: "Hz", formula: "Of SDP's a=rtpmap, else of the static payload type (G.722: 8000), or of the codec in getStats.", standard: "RFC 8866 §6.6; RFC 3551 §6; RFC 7587"},
@@ -264,6 +265,28 @@ func init() {
 		e.more = ofEvidence
 		table["verdict.evidence[].values."+name] = e
 	}
+	for metric, m := range map[string]struct{ name, unit string }{
+		"rtt_ms": {"Median round trip", "ms"}, "rtt_p95_ms": {"95th percentile of the round trip", "ms"}, "jitter_ms": {"95th percentile of jitter", "ms"},
+		"loss_percent": {"Loss", "%"}, "mos": {"MOS", ""},
+	} {
+		for figure, e := range usualFigures {
+			e.name = m.name + ", " + e.name
+			if e.unit == "as measured" {
+				e.unit = m.unit
+			}
+			if metric == "mos" && figure == "p90" {
+				e.formula = "The 10th percentile of the MOS of those calls: of MOS low is bad."
+			}
+			table["baselines[]."+metric+"."+figure] = e
+		}
+	}
+	for name, figure := range map[string]string{"usual": "p50", "usual_p90": "p90", "calls": "calls", "this": "this", "ratio": "ratio", "recent": "recent_p50", "recent_calls": "recent_calls"} {
+		e := usualFigures[figure]
+		if e.unit == "as measured" {
+			e.unit = ""
+		}
+		table["baseline_sentences[].values."+name] = e
+	}
 	for name, e := range mosFigures {
 		e.more = ofMOS
 		table["verdict.mos.inputs."+name] = e
@@ -327,6 +350,17 @@ var values = map[string]entry{
 	"contact_to_target_percent":   {name: "Loss on this part, contact to target", unit: "%", formula: lossOfPart, quantity: loss, rules: lossRules},
 	"target_to_contact_jitter_ms": {name: "Jitter at the end of this part, target to contact", unit: "ms", formula: p95, quantity: jitter},
 	"contact_to_target_jitter_ms": {name: "Jitter at the end of this part, contact to target", unit: "ms", formula: p95, quantity: jitter},
+}
+
+// usualFigures compare a number of a call with that of the calls before it.
+var usualFigures = map[string]entry{
+	"calls":        {name: "calls compared with", formula: "Calls of the group that began in the 28 days before this one and have the number; fewer than 10 say nothing."},
+	"p50":          {name: "usual", unit: "as measured", formula: "The median over those calls of each call's own number."},
+	"p90":          {name: "one in ten was above", unit: "as measured", formula: "The 90th percentile over those calls of each call's own number."},
+	"this":         {name: "this call", unit: "as measured", formula: "The number of this call's verdict."},
+	"ratio":        {name: "times the usual", unit: "×", formula: "This call's number / the usual one."},
+	"recent_calls": {name: "calls of others", formula: "Calls of others in the group that began in the 24 h before this one."},
+	"recent_p50":   {name: "usual for others that day", unit: "as measured", formula: "The median over the calls of others in the group that began in the 24 h before this one."},
 }
 
 // mosFigures are what a score was made with: means over its intervals.
