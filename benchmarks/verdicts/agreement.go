@@ -65,8 +65,8 @@ func text(v any) string {
 
 // Compatible compares verdicts of witnesses of whom the second saw less, or saw
 // it from another place. swapped says that the second calls target whom the
-// first calls contact.
-func (a *Agreement) Compatible(call, way string, want, got *query.Verdict, swapped bool) {
+// first calls contact; lateMs is what the second way added to round trips.
+func (a *Agreement) Compatible(call, way string, want, got *query.Verdict, swapped bool, lateMs float64) {
 	c := comparison{call: call, way: way}
 	judge := func(name, contradiction string, known bool) {
 		switch {
@@ -80,7 +80,7 @@ func (a *Agreement) Compatible(call, way string, want, got *query.Verdict, swapp
 		}
 	}
 	judge("one-way audio", contradictOneWay(want, got, swapped), got.OneWayAudio.State != unknown && want.OneWayAudio.State != unknown)
-	judge("delay", contradictNumbers(want.Delay.RTTMs, got.Delay.RTTMs, rttToleranceMs, rttTolerance), got.Delay.RTTMs != nil && want.Delay.RTTMs != nil)
+	judge("delay", contradictNumbers(want.Delay.RTTMs, got.Delay.RTTMs, rttToleranceMs+lateMs, rttTolerance), got.Delay.RTTMs != nil && want.Delay.RTTMs != nil)
 	judge("jitter", contradictNumbers(want.Jitter.JitterMs, got.Jitter.JitterMs, jitterFloorMs, jitterTolerance), got.Jitter.JitterMs != nil && want.Jitter.JitterMs != nil)
 	judge("loss", contradictLoss(&want.Loss, &got.Loss, swapped), got.Loss.Percent != nil && want.Loss.Percent != nil)
 	c.results = append(c.results, "")
