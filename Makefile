@@ -140,7 +140,7 @@ lint: ## go vet, staticcheck, gofmt, TypeScript
 
 .PHONY: verdicts
 verdicts: engines portal ## what Earshot says of the recorded calls in benchmarks/verdicts, and what is true
-	@$(GO) test -count 1 -timeout 10m ./benchmarks/verdicts -v -args -write
+	@$(GO) test -count 1 -timeout 20m ./benchmarks/verdicts -v -args -write
 
 .PHONY: bench
 bench: build engines ## the figures in benchmarks/
