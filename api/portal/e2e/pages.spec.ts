@@ -9,6 +9,7 @@ const pages: { name: string; path: (c: string, user: string) => string; heading:
   { name: 'calls', path: (c) => `/c/${c}/calls`, heading: /^Calls$/ },
   { name: 'numbers', path: (c) => `/c/${c}/numbers`, heading: /^Numbers$/ },
   { name: 'devices', path: (c) => `/c/${c}/devices`, heading: /^Devices and registrations$/ },
+  { name: 'devices by health', path: (c) => `/c/${c}/devices?health=healthy`, heading: /^Devices and registrations$/ },
   { name: 'history of registrations', path: (c) => `/c/${c}/devices?tab=history`, heading: /^Devices and registrations$/ },
   { name: 'rejections', path: (c) => `/c/${c}/rejections?range=7d`, heading: /^Rejections$/ },
   { name: 'ingest', path: (c) => `/c/${c}/ingest?range=24h`, heading: /^Ingest$/ },

@@ -64,6 +64,7 @@ export interface Device {
   expires_at?: string | null;
   contact?: string | null;
   source?: string | null;
+  health?: Health | null;
 }
 
 export interface Registration {
@@ -84,6 +85,86 @@ export interface Registration {
   expires_at?: string | null;
   updated_at?: string | null;
   flapping?: boolean;
+  health?: Health | null;
+}
+
+/** Sentence is an observation, told as the evidence of a verdict is. */
+export interface Sentence {
+  kind: string;
+  at: string | null;
+  text: string;
+  values?: Record<string, number> | null;
+}
+
+export interface AppVersion {
+  app: string;
+  app_version: string;
+  user_agent: string;
+  first_seen: string;
+  last_seen: string;
+}
+
+export interface Health {
+  state: string;
+  since: string | null;
+  sentences: Sentence[];
+  lapses_24h: number;
+  auth_failures_24h: number;
+  source_changes_24h: number;
+  registered_share_24h: number;
+  versions: AppVersion[];
+}
+
+export interface RegistrationHealth {
+  devices: number;
+  states: Record<string, number>;
+  versions: { app: string; app_version: string; devices: number; registered: number; last_seen: string | null }[];
+}
+
+export interface RegistrationSpan {
+  state: 'registered' | 'lapsed' | 'unregistered' | 'unknown';
+  from: string;
+  to: string;
+  reason: string;
+  text: string;
+}
+
+export interface DeviceTimeline {
+  device: Registration;
+  from: string;
+  to: string;
+  at: { at: string; registered: boolean | null; state: string; text: string } | null;
+  registered_share: number;
+  spans: RegistrationSpan[];
+  events: RegistrationChange[];
+  events_left_out: boolean;
+  versions: AppVersion[];
+}
+
+/** BaselineFigure is a number of a call against that of the calls before. */
+export interface BaselineFigure {
+  calls: number;
+  p50: number;
+  /** p90 is the 90th percentile; of MOS, where low is bad, the 10th. */
+  p90: number;
+  this: number | null;
+  ratio: number | null;
+  remarkable: boolean;
+  recent_calls: number;
+  recent_p50: number | null;
+}
+
+export interface Baseline {
+  kind: 'user' | 'network' | 'office' | 'app_version';
+  id: string;
+  name: string;
+  calls: number;
+  since: string | null;
+  rtt_ms: BaselineFigure | null;
+  rtt_p95_ms: BaselineFigure | null;
+  jitter_ms: BaselineFigure | null;
+  loss_percent: BaselineFigure | null;
+  mos: BaselineFigure | null;
 }
 
 export interface RegistrationChange {
@@ -290,6 +371,8 @@ export interface Call {
   sip_call_ids?: string[] | null;
   linked_calls?: { call_id: string; linked_by: string; link_confidence: number }[] | null;
   links?: Record<string, string>;
+  baselines?: Baseline[] | null;
+  baseline_sentences?: Evidence[] | null;
 }
 
 export interface CallRejection {
@@ -457,6 +540,9 @@ export const api = {
     json<Page<Registration>>(`${company(c)}/registrations${query(p)}`, signal),
   history: (c: string, p: Params, signal?: AbortSignal) =>
     json<Page<RegistrationChange>>(`${company(c)}/registrations${query({ ...p, history: true })}`, signal),
+  registrationHealth: (c: string, signal?: AbortSignal) => json<RegistrationHealth>(`${company(c)}/registrations/health`, signal),
+  deviceTimeline: (c: string, device: string, p: Params, signal?: AbortSignal) =>
+    json<DeviceTimeline>(`${company(c)}/devices/${id(device)}/timeline${query(p)}`, signal),
   ingest: (c: string, p: Params, signal?: AbortSignal) => json<Page<IngestAccount>>(`${company(c)}/ingest${query(p)}`, signal),
   numbers: (c: string, p: Params, signal?: AbortSignal) => json<Page<NumberItem>>(`${company(c)}/numbers${query(p)}`, signal),
   calls: (c: string, p: Params, signal?: AbortSignal) => json<Page<Call>>(`${company(c)}/calls${query(p)}`, signal),

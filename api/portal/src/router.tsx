@@ -3,6 +3,7 @@ import { CompanyShell, NotFound, PageFailure, Root } from './components/Shell';
 import { CallsPage } from './pages/Calls';
 import { CompaniesPage } from './pages/Companies';
 import { CompanyPage } from './pages/Company';
+import { DevicePage } from './pages/Device';
 import { DevicesPage } from './pages/Devices';
 import { IngestPage } from './pages/Ingest';
 import { NumbersPage } from './pages/Numbers';
@@ -59,7 +60,13 @@ const devices = createRoute({
   getParentRoute: () => company,
   path: '/devices',
   component: DevicesPage,
-  validateSearch: (s: Record<string, unknown>) => only(s, ['tab', 'state', 'aor'] as const),
+  validateSearch: (s: Record<string, unknown>) => only(s, ['tab', 'state', 'health', 'aor'] as const),
+});
+const device = createRoute({
+  getParentRoute: () => company,
+  path: '/devices/$device',
+  component: DevicePage,
+  validateSearch: (s: Record<string, unknown>) => only(s, ['range', 'at'] as const),
 });
 const ingest = createRoute({
   getParentRoute: () => company,
@@ -71,7 +78,7 @@ const ingest = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     companies,
-    company.addChildren([overview, users, user, calls, call, rejections, numbers, devices, ingest]),
+    company.addChildren([overview, users, user, calls, call, rejections, numbers, devices, device, ingest]),
   ]),
   parseSearch,
   stringifySearch,

@@ -4,6 +4,7 @@ import type { Registration, RegistrationChange } from '../api';
 import { byDevice, segments } from '../bindings';
 import { localTime, title, utc } from '../format';
 import type { Column } from './DataTable';
+import { HealthTag, share } from './Health';
 import { Moment, Tag } from './ui';
 
 export function StateTag({ state, flapping }: { state: string; flapping?: boolean }) {
@@ -19,7 +20,16 @@ export function StateTag({ state, flapping }: { state: string; flapping?: boolea
 export function registrationColumns(company: string, withUser: boolean): Column<Registration>[] {
   const columns: Column<Registration>[] = [
     { id: 'aor', header: 'Address of record', lead: true, cell: (r) => <span className="break strong">{r.aor}</span> },
-    { id: 'state', header: 'State', cell: (r) => <StateTag state={r.state} flapping={r.flapping} /> },
+    {
+      id: 'health',
+      header: 'Health',
+      cell: (r) => (
+        <Link to="/c/$company/devices/$device" params={{ company, device: r.device_id }} aria-label={`Timeline of ${r.aor}, ${r.user_agent || r.contact}`}>
+          <HealthTag health={r.health} />
+        </Link>
+      ),
+    },
+    { id: 'share', header: '24 h', numeric: true, cell: (r) => (r.health ? share(r.health.registered_share_24h) : '–') },
     {
       id: 'user',
       header: 'User',

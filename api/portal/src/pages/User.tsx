@@ -5,7 +5,8 @@ import { api, type Device } from '../api';
 import { callColumns } from '../components/CallColumns';
 import { type Column, DataTable } from '../components/DataTable';
 import { List } from '../components/List';
-import { changeColumns, registrationColumns, StateTag, Strips } from '../components/Registrations';
+import { HealthTag } from '../components/Health';
+import { changeColumns, registrationColumns, Strips } from '../components/Registrations';
 import { Choice, Copy, Empty, Facts, Failure, Id, Loading, Moment, Section, Tag, useTitle } from '../components/ui';
 import { phone, title, words } from '../format';
 import { stateTone } from './Users';
@@ -76,8 +77,21 @@ export function UserPage() {
 
 const mobile = (d: Device) => d.endpoint === 'mobile' || /\b(ios|ipad|android)\b/i.test(d.platform ?? '');
 
-const deviceColumns: Column<Device>[] = [
-  { id: 'app', header: 'App', lead: true, cell: (d) => <span className="strong">{d.app || title(d.endpoint) || 'unknown'}</span> },
+const deviceColumns = (company: string): Column<Device>[] => [
+  {
+    id: 'app',
+    header: 'App',
+    lead: true,
+    cell: (d) => {
+      const name = <span className="strong">{d.app || title(d.endpoint) || 'unknown'}</span>;
+      if (d.registered === null || d.registered === undefined) return name;
+      return (
+        <Link to="/c/$company/devices/$device" params={{ company, device: d.id }}>
+          {name}
+        </Link>
+      );
+    },
+  },
   { id: 'endpoint', header: 'Kind', cell: (d) => (d.endpoint ? words(d.endpoint) : <span className="none">–</span>) },
   { id: 'platform', header: 'Platform', cell: (d) => d.platform || <span className="none">–</span> },
   { id: 'version', header: 'Version', cell: (d) => d.app_version || <span className="none">–</span> },
@@ -92,7 +106,7 @@ const deviceColumns: Column<Device>[] = [
         <span className="none">never by SIP</span>
       ) : (
         <span className="flags">
-          <StateTag state={d.state} />
+          <HealthTag health={d.health} />
           {d.registered_at ? <Moment at={d.registered_at} /> : null}
         </span>
       ),
@@ -115,6 +129,7 @@ const deviceColumns: Column<Device>[] = [
 ];
 
 function Devices({ company, user }: { company: string; user: string }) {
+  const columns = useMemo(() => deviceColumns(company), [company]);
   const devices = useQuery({
     queryKey: ['devices', company, user],
     queryFn: ({ signal }) => api.userDevices(company, user, signal),
@@ -125,7 +140,7 @@ function Devices({ company, user }: { company: string; user: string }) {
       {devices.isPending ? <Loading what="devices" /> : null}
       {devices.isError ? <Failure error={devices.error} what="devices" retry={() => void devices.refetch()} /> : null}
       {devices.data?.items.length === 0 ? <Empty>This user has neither registered a device nor called from one.</Empty> : null}
-      {devices.data?.items.length ? <DataTable label="User devices" rows={devices.data.items} columns={deviceColumns} rowKey={(d) => `${d.id} ${d.aor}`} /> : null}
+      {devices.data?.items.length ? <DataTable label="User devices" rows={devices.data.items} columns={columns} rowKey={(d) => `${d.id} ${d.aor}`} /> : null}
       <details className="note">
         <summary>What the kinds of app mean</summary>
         <dl className="glossary">
