@@ -7,6 +7,7 @@ package explain
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,31 +82,40 @@ func Call(c query.Call) (map[string]Explanation, error) {
 
 // Samples explains the columns of a call's samples: <source>.<column>, such as
 // rtcp.rtt_ms, for what stands in the rows.
-func Samples(rows []query.Sample) (map[string]Explanation, error) {
+func Samples(rows []query.Sample) map[string]Explanation {
 	out := map[string]Explanation{}
 	for i := range rows {
-		numbers, err := leaves(rows[i])
-		if err != nil {
-			return nil, err
-		}
-		for _, n := range numbers {
-			key := rows[i].Source + "." + n.path
+		row := reflect.ValueOf(&rows[i]).Elem()
+		for field, name := range sampleColumns {
+			e, ok := columns[name]
+			if v := row.Field(field); !ok || v.Kind() == reflect.Pointer && v.IsNil() {
+				continue
+			}
+			key := rows[i].Source + "." + name
 			x, known := out[key]
 			if !known {
-				e, ok := columns[n.path]
-				if !ok {
-					continue
-				}
 				x = e.column(rows[i].Source)
 			}
-			if e := columns[n.path]; e.quantity[rows[i].Source].clocked && rows[i].ClockRate != 0 {
-				x.ClockRate = addClock(x.ClockRate, Clock{rows[i].Codec, rows[i].ClockRate})
+			if clock := (Clock{rows[i].Codec, rows[i].ClockRate}); e.quantity[rows[i].Source].clocked && clock.Hz != 0 && !slices.Contains(x.ClockRate, clock) {
+				x.ClockRate = append(x.ClockRate, clock)
+			} else if known {
+				continue
 			}
 			out[key] = x
 		}
 	}
-	return out, nil
+	return out
 }
+
+// sampleColumns are the members of a sample in JSON by their place in the type.
+var sampleColumns = func() map[int]string {
+	out := map[int]string{}
+	t := reflect.TypeFor[query.Sample]()
+	for i := range t.NumField() {
+		out[i], _, _ = strings.Cut(t.Field(i).Tag.Get("json"), ",")
+	}
+	return out
+}()
 
 func addClock(all []Clock, c Clock) []Clock {
 	if slices.Contains(all, c) {

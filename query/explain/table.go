@@ -331,6 +331,7 @@ var values = map[string]entry{
 	"dead_s":                      {name: "Length", unit: "s", formula: "From the first to the last second in which nothing arrived.", quantity: heard, rules: oneWayRules},
 	"silent_s":                    {name: "Length", unit: "s", formula: "How long packets flowed and carried silence (level below the silent level while the other side talked).", quantity: level},
 	"talked_s":                    {name: "Length of the talk", unit: "s", formula: "From the answer to the end."},
+	"quiet_s":                     {name: "Length", unit: "s", formula: "How long the receiver got no packet while the sender itself counts none sent.", quantity: heard},
 	"held_s":                      {name: "Length", unit: "s", formula: "From the re-INVITE or UPDATE that holds to the one that resumes.", standard: "RFC 3264 §8.4"},
 	"observations":                {name: "Observations", formula: "How often this witness saw audio arrive."},
 	"reports":                     {name: "Reports", formula: "Reports in a row that agree."},
