@@ -2,7 +2,8 @@
 import type { Baseline, BaselineFigure, Evidence } from '../api';
 import { quantity } from '../format';
 import { type Column, DataTable } from './DataTable';
-import { Moment } from './ui';
+import { Moment, Section } from './ui';
+import { Why } from './Why';
 
 const kinds: Record<Baseline['kind'], string> = { user: 'User', network: 'Network', office: 'Office', app_version: 'App version' };
 
@@ -10,7 +11,7 @@ const kinds: Record<Baseline['kind'], string> = { user: 'User', network: 'Networ
 export function Baselines({ baselines, sentences }: { baselines?: Baseline[] | null; sentences?: Evidence[] | null }) {
   if (!baselines?.length) return null;
   return (
-    <div className="baselines">
+    <Section heading="Compared with what is usual" className="baselines">
       {sentences?.length ? (
         <ul className="said-baselines">
           {sentences.map((s) => (
@@ -18,14 +19,24 @@ export function Baselines({ baselines, sentences }: { baselines?: Baseline[] | n
           ))}
         </ul>
       ) : (
-        <p className="muted">Nothing about this call is far from what is usual.</p>
+        <p className="muted pad">Nothing about this call is far from what is usual.</p>
       )}
-      <DataTable label="Compared with what is usual" rows={baselines} columns={columns} rowKey={(b) => b.kind} />
-    </div>
+      <DataTable label="Compared with what is usual" rows={baselines.map((b, index) => ({ ...b, index }))} columns={columns} rowKey={(b) => b.kind} />
+    </Section>
   );
 }
 
-const columns: Column<Baseline>[] = [
+interface Placed extends Baseline {
+  index: number;
+}
+
+const figure = (id: 'rtt_ms' | 'rtt_p95_ms' | 'jitter_ms' | 'loss_percent' | 'mos', header: string, unit: string): Column<Placed> => ({
+  id,
+  header,
+  cell: (b) => <Against figure={b[id]} path={`baselines[${b.index}].${id}`} unit={unit} />,
+});
+
+const columns: Column<Placed>[] = [
   {
     id: 'who',
     header: 'Compared with',
@@ -36,26 +47,30 @@ const columns: Column<Baseline>[] = [
       </>
     ),
   },
-  { id: 'calls', header: 'Calls before', numeric: true, cell: (b) => b.calls },
+  { id: 'calls', header: 'Calls before', numeric: true, cell: (b) => <Why path={`baselines[${b.index}].calls`}>{b.calls}</Why> },
   { id: 'since', header: 'Since', cell: (b) => <Moment at={b.since} /> },
-  { id: 'rtt', header: 'Round trip', cell: (b) => <Against figure={b.rtt_ms} unit="ms" what="medians of the round trip" /> },
-  { id: 'rtt95', header: 'Worst moments', cell: (b) => <Against figure={b.rtt_p95_ms} unit="ms" what="95th percentiles of the round trip" /> },
-  { id: 'jitter', header: 'Jitter', cell: (b) => <Against figure={b.jitter_ms} unit="ms" what="95th percentiles of jitter" /> },
-  { id: 'loss', header: 'Loss', cell: (b) => <Against figure={b.loss_percent} unit="%" what="losses" /> },
-  { id: 'mos', header: 'MOS', cell: (b) => <Against figure={b.mos} unit="" what="averages of MOS" low /> },
+  figure('rtt_ms', 'Round trip', 'ms'),
+  figure('rtt_p95_ms', 'Worst moments', 'ms'),
+  figure('jitter_ms', 'Jitter', 'ms'),
+  figure('loss_percent', 'Loss', '%'),
+  figure('mos', 'MOS', ''),
 ];
 
-/** Against writes the call's figure against the usual one; where it comes from shows on hover and to assistive technology. */
-function Against({ figure: f, unit, what, low }: { figure?: BaselineFigure | null; unit: string; what: string; low?: boolean }) {
+/** Against writes the call's figure against the usual one. */
+function Against({ figure: f, path, unit }: { figure?: BaselineFigure | null; path: string; unit: string }) {
   if (!f || f.this === null || f.this === undefined) return <span className="none">–</span>;
-  const recent = f.recent_calls > 0 && f.recent_p50 !== null ? ` Others in the 24 h before: ${quantity(f.recent_p50, unit)}, median of ${f.recent_calls} calls.` : '';
-  const from = `This call: ${quantity(f.this, unit)}. Usual: ${quantity(f.p50, unit)}, the median of the ${what} of ${f.calls} calls that began in the 28 days before; ${
-    low ? 'one in ten was below' : 'one in ten was above'
-  } ${quantity(f.p90, unit)}.${recent}`;
   return (
-    <span title={from} className={f.remarkable ? 'remarkable num' : 'num'}>
-      {quantity(f.this, unit)} <span className="muted">usual {quantity(f.p50, unit)}</span>
-      {f.remarkable && f.ratio && !low ? <b> {quantity(Math.round(f.ratio * 10) / 10)} ×</b> : null}
+    <span className={f.remarkable ? 'remarkable num' : 'num'}>
+      <Why path={`${path}.this`}>{quantity(f.this, unit)}</Why>{' '}
+      <span className="muted">
+        usual <Why path={`${path}.p50`}>{quantity(f.p50, unit)}</Why>
+      </span>
+      {f.remarkable && f.ratio && !path.endsWith('mos') ? (
+        <b>
+          {' '}
+          <Why path={`${path}.ratio`}>{quantity(Math.round(f.ratio * 10) / 10)} ×</Why>
+        </b>
+      ) : null}
     </span>
   );
 }

@@ -3,6 +3,7 @@ import { getRouteApi, Link } from '@tanstack/react-router';
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 import { api, type Call, type CallRejection, type Leg, type Message, type Rating, type Sample } from '../api';
 import { callStart, headline, shortName } from '../bands';
+import { Baselines } from '../components/Baselines';
 import { PartyCell } from '../components/CallColumns';
 import { type Column, DataTable } from '../components/DataTable';
 import { Graphs, useSelected } from '../components/Graphs';
@@ -86,71 +87,72 @@ function CallView({ company, call }: { company: string; call: Call }) {
   const ladder = useMemo(() => ordered(messages.data?.items ?? noMessages), [messages.data]);
   return (
     <Explained company={company} call={call.id} version={call.verdict?.version ?? 0}>
-    <div className="page call">
-      <p className="crumbs">
-        <Link to="/c/$company/calls" params={{ company }}>
-          Calls
-        </Link>
-      </p>
-      <div className="call-title">
-        <div>
-          <h1>
-            {name(call, 'target')} <span className="muted">{call.direction === 'inbound' ? '←' : '→'}</span> {name(call, 'contact')}
-          </h1>
-          <p className="flags">
-            <BandBadge band={call.verdict?.overall ?? 'unknown'}>{headline(call)}</BandBadge>
-            {call.state === 'live' ? <Tag tone="live">Live</Tag> : null}
-            <span className="muted">
-              <Moment at={call.started_at} full />
-              {call.connected_at && call.duration_ms !== null && call.duration_ms !== undefined ? (
-                <>
-                  {' · '}
-                  <Why path="duration_ms">{duration(call.duration_ms)}</Why>
-                </>
-              ) : null}
-            </span>
-          </p>
+      <div className="page call">
+        <p className="crumbs">
+          <Link to="/c/$company/calls" params={{ company }}>
+            Calls
+          </Link>
+        </p>
+        <div className="call-title">
+          <div>
+            <h1>
+              {name(call, 'target')} <span className="muted">{call.direction === 'inbound' ? '←' : '→'}</span> {name(call, 'contact')}
+            </h1>
+            <p className="flags">
+              <BandBadge band={call.verdict?.overall ?? 'unknown'}>{headline(call)}</BandBadge>
+              {call.state === 'live' ? <Tag tone="live">Live</Tag> : null}
+              <span className="muted">
+                <Moment at={call.started_at} full />
+                {call.connected_at && call.duration_ms !== null && call.duration_ms !== undefined ? (
+                  <>
+                    {' · '}
+                    <Why path="duration_ms">{duration(call.duration_ms)}</Why>
+                  </>
+                ) : null}
+              </span>
+            </p>
+          </div>
+          <Report company={company} call={call} />
         </div>
-        <Report company={company} call={call} />
+        <div className="call-grid">
+          <Summary company={company} call={call} />
+          <VerdictPanel call={call} selected={selected} onSelect={select} />
+        </div>
+        <Baselines baselines={call.baselines} sentences={call.baseline_sentences} />
+        <Graphs
+          company={company}
+          call={call}
+          rows={rows}
+          messages={ladder}
+          selected={selected}
+          onSelect={select}
+          pending={samples.isPending}
+          error={samples.isError && !samples.data ? samples.error : null}
+          retry={() => void samples.refetch()}
+          truncated={samples.data?.truncated ?? false}
+        />
+        <Section
+          id="ladder"
+          heading="SIP messages"
+          count={messages.data ? ladder.length : undefined}
+          aside={
+            ladder.length > 0 ? (
+              <a href={api.pcapURL(company, call.id)} download>
+                Download as pcap
+              </a>
+            ) : null
+          }
+        >
+          {messages.isPending ? <Loading what="messages" /> : null}
+          {messages.isError && !messages.data ? <Failure error={messages.error} what="messages" retry={() => void messages.refetch()} /> : null}
+          {messages.data && ladder.length === 0 ? <Empty>No SIP message of this call was seen.</Empty> : null}
+          {ladder.length > 0 ? <Ladder messages={ladder} origin={callStart(call)} /> : null}
+          {messages.data?.next_cursor ? <p className="muted pad">The first {ladder.length} messages. The capture has all.</p> : null}
+        </Section>
+        <Legs legs={call.legs ?? []} />
+        {call.rejections?.length ? <Rejections company={company} items={call.rejections} /> : null}
+        {call.ratings?.length ? <Ratings items={call.ratings} /> : null}
       </div>
-      <div className="call-grid">
-        <Summary company={company} call={call} />
-        <VerdictPanel call={call} selected={selected} onSelect={select} />
-      </div>
-      <Graphs
-        company={company}
-        call={call}
-        rows={rows}
-        messages={ladder}
-        selected={selected}
-        onSelect={select}
-        pending={samples.isPending}
-        error={samples.isError && !samples.data ? samples.error : null}
-        retry={() => void samples.refetch()}
-        truncated={samples.data?.truncated ?? false}
-      />
-      <Section
-        id="ladder"
-        heading="SIP messages"
-        count={messages.data ? ladder.length : undefined}
-        aside={
-          ladder.length > 0 ? (
-            <a href={api.pcapURL(company, call.id)} download>
-              Download as pcap
-            </a>
-          ) : null
-        }
-      >
-        {messages.isPending ? <Loading what="messages" /> : null}
-        {messages.isError && !messages.data ? <Failure error={messages.error} what="messages" retry={() => void messages.refetch()} /> : null}
-        {messages.data && ladder.length === 0 ? <Empty>No SIP message of this call was seen.</Empty> : null}
-        {ladder.length > 0 ? <Ladder messages={ladder} origin={callStart(call)} /> : null}
-        {messages.data?.next_cursor ? <p className="muted pad">The first {ladder.length} messages. The capture has all.</p> : null}
-      </Section>
-      <Legs legs={call.legs ?? []} />
-      {call.rejections?.length ? <Rejections company={company} items={call.rejections} /> : null}
-      {call.ratings?.length ? <Ratings items={call.ratings} /> : null}
-    </div>
     </Explained>
   );
 }
