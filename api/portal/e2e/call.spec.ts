@@ -77,7 +77,10 @@ test('a number says where it comes from, on hover, by keyboard and on a tap', as
   await expect(tip).toContainText('measurements');
   await expect(tip).toContainText(call.verdict!.rules!);
   await fits(page);
-  await accessible(page);
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await page.emulateMedia({ colorScheme });
+    await accessible(page);
+  }
   // The pointer may go into it, to read on.
   await tip.hover();
   await expect(tip).toBeVisible();
@@ -124,7 +127,10 @@ test('a piece of evidence moves the graphs to its place and has a link of its ow
   for (const time of await page.locator('.legend .at').all()) await expect(time).toHaveText(/^\d+:\d\d$/);
   const shown = [await graph.getAttribute('data-from'), await graph.getAttribute('data-to')];
   await fits(page);
-  await accessible(page);
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await page.emulateMedia({ colorScheme });
+    await accessible(page);
+  }
 
   await page.reload();
   await settled(page);
