@@ -20,7 +20,7 @@ type Health struct {
 	Lapses24h          uint64       `json:"lapses_24h"`
 	AuthFailures24h    uint64       `json:"auth_failures_24h"`
 	SourceChanges24h   uint64       `json:"source_changes_24h"`
-	RegisteredShare24h float64      `json:"registered_share_24h"` // of the last 24 h, 0–1
+	RegisteredShare24h float64      `json:"registered_share_24h"` // of the last 24 h, or since it was first seen, 0–1
 	Versions           []AppVersion `json:"versions"`             // of the last 7 days, the last used first
 }
 
@@ -284,9 +284,11 @@ func (f *facts) health(r *Registration, now time.Time) *Health {
 	if h.Versions == nil {
 		h.Versions = []AppVersion{}
 	}
-	nowUs := now.UnixMicro()
-	bound := boundUs(append(f.ended, r.holding()...), nowUs-healthWindow.Microseconds(), nowUs)
-	h.RegisteredShare24h = float64(bound) / float64(healthWindow.Microseconds())
+	known, ofThem := f.known(now)
+	bound := time.Duration(boundUs(append(f.ended, r.holding()...), now.Add(-known).UnixMicro(), now.UnixMicro())) * time.Microsecond
+	if known > 0 {
+		h.RegisteredShare24h = bound.Seconds() / known.Seconds()
+	}
 	say := func(kind string, at Time, text string, values map[string]float64) {
 		h.Sentences = append(h.Sentences, Sentence{Kind: kind, At: at, Text: text, Values: orEmpty(values)})
 	}
@@ -333,8 +335,8 @@ func (f *facts) health(r *Registration, now time.Time) *Health {
 		say(neverSeen, Time{}, "No registration of this device was ever seen.", nil)
 	}
 	if n := f.lapses; n > 0 && (h.State != lapsed || n > 1) {
-		out := time.Duration(healthWindow.Microseconds()-bound) * time.Microsecond
-		say("lapses", micros(f.ending.atUs), fmt.Sprintf("It lapsed %s in the last 24 h and was not registered for %s of them.", times(n), spoken(out)),
+		out := known - bound
+		say("lapses", micros(f.ending.atUs), fmt.Sprintf("It lapsed %s and was not registered for %s of %s.", times(n), spoken(out), ofThem),
 			map[string]float64{"lapses": float64(n), "not_registered_s": out.Seconds()})
 	}
 	if n := f.authFailures; n > 0 && (h.State != failing || n > 1) {
@@ -356,10 +358,23 @@ func (f *facts) health(r *Registration, now time.Time) *Health {
 		say("version_changed", to.FirstSeen, fmt.Sprintf("Its version changed from %s to %s at %s.", from.name(), to.name(), moment(to.FirstSeen)), nil)
 	}
 	if h.State != byPush && h.State != neverSeen && h.RegisteredShare24h < 0.9995 {
-		say("registered_share", Time{}, fmt.Sprintf("It was registered %.1f %% of the last 24 h.", 100*h.RegisteredShare24h),
+		say("registered_share", Time{}, fmt.Sprintf("It was registered %.1f %% of %s.", 100*h.RegisteredShare24h, ofThem),
 			map[string]float64{"registered_share": h.RegisteredShare24h})
 	}
 	return h
+}
+
+// known is how much of the last 24 h the device is known for, in words too: one
+// that is new was not unregistered before.
+func (f *facts) known(now time.Time) (time.Duration, string) {
+	first := Time{now.Add(-healthWindow)}
+	if len(f.versions) > 0 {
+		first = slices.MinFunc(f.versions, func(a, b AppVersion) int { return a.FirstSeen.Compare(b.FirstSeen.Time) }).FirstSeen
+	}
+	if d := now.Sub(first.Time); d < healthWindow {
+		return d, "the " + spoken(d) + " since it was first seen"
+	}
+	return healthWindow, "the last 24 h"
 }
 
 func (v AppVersion) name() string {

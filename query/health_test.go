@@ -87,27 +87,26 @@ func TestRegistrationHealth(t *testing.T) {
 		"healthy": {"healthy", 1, 2 * day, []string{
 			"healthy It is registered since 2026-03-02 15:30:00 UTC (2 d) from 198.51.100.1:5060, until 2026-03-14 05:16:40 UTC unless it is refreshed."}},
 		"gone": {"lapsed", 0, 0, []string{"lapsed Its registration has expired, and no newer one was seen.", "rejected The registrar refused: 503.", "registered_share It was registered 0.0 % of the last 24 h."}},
-		"left": {"unregistered", 4. / 24, 5 * time.Hour, []string{"unregistered The device unregistered; it was registered since 2026-03-04 06:30:00 UTC.", "registered_share It was registered 16.7 % of the last 24 h."}},
-		"lapser": {"lapsed", 3. / 24, 2 * time.Hour, []string{
+		"left": {"unregistered", 4. / 9, 5 * time.Hour, []string{"unregistered The device unregistered; it was registered since 2026-03-04 06:30:00 UTC.", "registered_share It was registered 44.4 % of the 9 h since it was first seen."}},
+		"lapser": {"lapsed", 3. / 8, 2 * time.Hour, []string{
 			"lapsed It expired at 2026-03-04 13:30:00 UTC, registered since 2026-03-04 11:30:00 UTC; no REGISTER of the device was seen that would have refreshed it.",
-			"lapses It lapsed twice in the last 24 h and was not registered for 21 h of them.",
+			"lapses It lapsed twice and was not registered for 5 h of the 8 h since it was first seen.",
 			"version_changed Its version changed from Yealink 66.84.0.15 to Yealink 66.86.0.20 at 2026-03-04 11:30:00 UTC.",
-			"registered_share It was registered 12.5 % of the last 24 h."}},
-		"iphone": {"push", 1. / 24, 0, []string{"push Apps on iOS and Android are woken by push: that this one is not registered is not a fault.",
-			"lapses It lapsed once in the last 24 h and was not registered for 23 h of them."}},
-		"mover": {"healthy", 3. / 24, 3 * time.Hour, []string{
+			"registered_share It was registered 37.5 % of the 8 h since it was first seen."}},
+		"iphone": {"push", 1. / 6, 0, []string{"push Apps on iOS and Android are woken by push: that this one is not registered is not a fault.",
+			"lapses It lapsed once and was not registered for 5 h of the 6 h since it was first seen."}},
+		"mover": {"healthy", 1, 3 * time.Hour, []string{
 			"healthy It is registered since 2026-03-04 12:30:00 UTC (3 h) from 198.51.100.2:5060, until 2026-03-04 23:30:00 UTC unless it is refreshed.",
-			"source_changed The source changed from 198.51.100.1:5060, where it was since 2026-03-04 12:30:00 UTC, to 198.51.100.2:5060.",
-			"registered_share It was registered 12.5 % of the last 24 h."}},
+			"source_changed The source changed from 198.51.100.1:5060, where it was since 2026-03-04 12:30:00 UTC, to 198.51.100.2:5060."}},
 		"wrong": {"failing_authentication", 0, time.Hour, []string{
 			"failing_authentication The registrar refused the credentials (403), 2 times since 2026-03-04 14:30:00 UTC.",
 			"auth_failures Its credentials were refused twice in the last 24 h, last at 2026-03-04 14:35:00 UTC.",
-			"registered_share It was registered 0.0 % of the last 24 h."}},
+			"registered_share It was registered 0.0 % of the 1 h since it was first seen."}},
 		"never": {"never_registered", 0, 0, []string{"never_registered No registration of this device was ever seen.", "rejected The registrar refused: 503."}},
-		"flapper": {"flapping", 3. / 24 / 60, 3 * time.Minute, []string{
+		"flapper": {"flapping", 3. / 8, 3 * time.Minute, []string{
 			"flapping 3 times registered and lost within 10 min, the first loss at 2026-03-04 15:23:00 UTC.",
 			"unregistered The device unregistered; it was registered since 2026-03-04 15:26:00 UTC.",
-			"registered_share It was registered 0.2 % of the last 24 h."}},
+			"registered_share It was registered 37.5 % of the 8 min since it was first seen."}},
 	} {
 		h := by[aor].Health
 		require.NotNil(t, h, aor)
@@ -167,7 +166,7 @@ func TestRegistrationHealth(t *testing.T) {
 		"no REGISTER of the device was seen that would have refreshed it. Its last REGISTER before was accepted at 2026-03-04 07:30:00 UTC, from 198.51.100.1:5060.", timeline.At.Text)
 	require.Equal(t, ago(7*time.Hour), timeline.At.Since)
 	require.Equal(t, ago(4*time.Hour), timeline.At.Until)
-	require.InDelta(t, 3./17, timeline.RegisteredShare, 1e-9)
+	require.InDelta(t, 3./8, timeline.RegisteredShare, 1e-9)
 	require.Len(t, timeline.Events, 4)
 	require.Equal(t, "registered", timeline.Events[0].Change)
 	require.Len(t, timeline.Versions, 2)

@@ -18,10 +18,10 @@ type DeviceTimeline struct {
 	Device          Registration         `json:"device"`
 	From            Time                 `json:"from"`
 	To              Time                 `json:"to"`
-	At              *RegisteredAt        `json:"at"` // null unless it was asked for
-	RegisteredShare float64              `json:"registered_share"`
-	Spans           []RegistrationSpan   `json:"spans"`  // without a gap from from to to
-	Events          []RegistrationChange `json:"events"` // all but refreshes and challenges, in order of time
+	At              *RegisteredAt        `json:"at"`               // null unless it was asked for
+	RegisteredShare float64              `json:"registered_share"` // of the time since it was first seen, 0–1
+	Spans           []RegistrationSpan   `json:"spans"`            // without a gap from from to to
+	Events          []RegistrationChange `json:"events"`           // all but refreshes and challenges, in order of time
 	EventsLeftOut   bool                 `json:"events_left_out"`
 	Versions        []AppVersion         `json:"versions"` // the last used first
 }
@@ -95,13 +95,19 @@ func (c Company) DeviceTimeline(ctx context.Context, device string, f TimelineFi
 		return DeviceTimeline{}, err
 	}
 	out.Spans = spansOf(&r, endings, firstUs, f.From.Micros(), f.To.Micros())
-	var registered int64
+	var registered, known time.Duration
 	for _, s := range out.Spans {
+		length := s.To.Sub(s.From.Time)
+		if s.State != "unknown" {
+			known += length
+		}
 		if s.State == "registered" {
-			registered += s.To.Micros() - s.From.Micros()
+			registered += length
 		}
 	}
-	out.RegisteredShare = float64(registered) / float64(f.To.Micros()-f.From.Micros())
+	if known > 0 {
+		out.RegisteredShare = registered.Seconds() / known.Seconds()
+	}
 	if out.Events, out.EventsLeftOut, err = c.events(ctx, r, f); err != nil {
 		return DeviceTimeline{}, err
 	}

@@ -73,6 +73,23 @@ func TestKilledPhoneLapses(t *testing.T) {
 		}
 		return nil
 	})
+	lapsed, err := binding()
+	require.NoError(t, err)
+	require.Equal(t, "lapsed", lapsed.Health.State)
+	require.EqualValues(t, 1, lapsed.Health.Lapses24h)
+	require.Contains(t, lapsed.Health.Sentences[0].Text, "no REGISTER of the device was seen that would have refreshed it")
+	require.Greater(t, lapsed.Health.RegisteredShare24h, 0.0)
+	require.Equal(t, lapsed.ExpiresAt, lapsed.Health.Since)
+	// Was it registered then? Just after it registered yes, after its expiry no, before it no one knows.
+	for at, want := range map[time.Time]string{r.RegisteredAt.Add(time.Second): "registered", lapsed.ExpiresAt.Add(time.Second): "lapsed", r.RegisteredAt.Add(-time.Hour): "unknown"} {
+		var line query.DeviceTimeline
+		require.NoError(t, u.Get(company+"/devices/"+r.DeviceID+"/timeline?at="+at.UTC().Format(time.RFC3339Nano), &line))
+		require.Equal(t, want, line.At.State, at)
+		require.Contains(t, line.Versions[0].UserAgent, "baresip")
+	}
+	var sum query.RegistrationHealth
+	require.NoError(t, u.Get(company+"/registrations/health", &sum))
+	require.EqualValues(t, 1, sum.States["lapsed"])
 }
 
 // SIPp against Kamailio: four cycles of 423, 401, 200 and 401, 200 with Contact: *.
@@ -109,6 +126,13 @@ func TestRegisterCapture(t *testing.T) {
 			require.False(t, r.Registered)
 			require.Equal(t, "AcmeDialer", r.App)
 			require.Equal(t, "2.3.1", r.AppVersion)
+			// Flapping long ago is not flapping now: its timeline ends with the capture.
+			require.Equal(t, "unregistered", r.Health.State)
+			var line query.DeviceTimeline
+			require.NoError(t, u.Get(company+"/devices/"+r.DeviceID+"/timeline", &line))
+			require.Equal(t, r.UpdatedAt.Add(time.Millisecond), line.To.Time)
+			require.Greater(t, line.RegisteredShare, 0.0)
+			require.Contains(t, []string{"unregistered", "flapping"}, line.Events[len(line.Events)-1].Change)
 		}
 	})
 }

@@ -34,7 +34,7 @@ export function Sentences({ sentences }: { sentences: Sentence[] }) {
     <ol className="sentences">
       {sentences.map((s) => (
         <li key={`${s.kind} ${s.text}`}>
-          <span className="when">{s.at ? <Moment at={s.at} /> : <span className="muted">24 h</span>}</span>
+          <span className="muted small-text">{s.at ? <Moment at={s.at} /> : '24 h'}</span>
           <span>{s.text}</span>
         </li>
       ))}
@@ -92,7 +92,7 @@ export function Timeline({ timeline: t }: { timeline: DeviceTimeline }) {
         </div>
         <div className="line-axis">
           {axisTimes(from, to).map((x) => (
-            <time key={x.at} className={`num ${x.at > 0.94 ? 'line-last' : ''}`} style={{ left: `${100 * x.at}%` }} title={utc(new Date(x.ms).toISOString())}>
+            <time key={x.at} className={`num ${x.at < 0.06 ? 'line-first' : x.at > 0.94 ? 'line-last' : ''}`} style={{ left: `${100 * x.at}%` }} title={utc(new Date(x.ms).toISOString())}>
               {x.text}
             </time>
           ))}

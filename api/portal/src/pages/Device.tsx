@@ -100,8 +100,8 @@ function At({ value, onAsk }: { value?: string; onAsk: (at: string | undefined) 
         onAsk(text ? new Date(text).toISOString() : undefined);
       }}
     >
-      <label>
-        Was it registered at
+      <label className="field">
+        <span>Was it registered at</span>
         <input type="datetime-local" step="1" value={text} onChange={(e) => setText(e.target.value)} />
       </label>
       <button type="submit" disabled={!text && !value}>
