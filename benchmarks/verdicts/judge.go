@@ -139,6 +139,9 @@ func (j *Judgement) always() {
 // trapped says whether a call on which audio went as it should raised one-way.
 func (j *Judgement) trapped() bool {
 	t, v := &j.Recording.Truth, &j.Heard.Call.Verdict
+	if t.Trap == "receive_only" && j.Alone != "" && j.From == "stats" && v.OneWayAudio.State == "suspected" {
+		return false // without signalling nor the other end it looks like nothing else
+	}
 	return raised(v) && !t.oneWay() || raised(v) && t.Class == "trap" && !slices.Contains(t.Expect.Allowed("one_way"), v.OneWayAudio.State)
 }
 
@@ -227,7 +230,7 @@ func (j *Judgement) jitter(direction string, truth *Direction) {
 		if s.Direction != direction || s.Side != hears || s.JitterMs == nil || s.Source != "rtcp" && s.Source != "webrtc" || at < settleS {
 			continue
 		}
-		own, known := truth.jitterAt(at)
+		own, known := truth.jitterAt(at, *s.JitterMs)
 		if !known {
 			continue
 		}
@@ -259,21 +262,25 @@ func (m *Measured) uncertainty(values int) float64 {
 	return 2 * 1.2533 * (m.P95 - m.P50) / 1.645 / math.Sqrt(float64(max(values, 1)))
 }
 
-// reportLagS is how long a report was under way when it was seen, about.
-const reportLagS = 0.05
+// reportLagS is how long before it was seen a report may have been made, at most.
+const reportLagS = 0.2
 
-// jitterAt gives the true jitter at a moment of the call, or that of the whole
-// call where the moments were not kept.
-func (d *Direction) jitterAt(at float64) (ms float64, known bool) {
+// jitterAt gives the true jitter at the moment that a report is of, or that of
+// the whole call where the moments were not kept. Which moment that was is not
+// known to the tenth of a second, in which jitter may change by a fifth: of the
+// values of that time the one nearest to what was said counts.
+func (d *Direction) jitterAt(at, said float64) (ms float64, known bool) {
 	each := d.Jitter.Each100Ms
 	if each == nil {
 		return d.Jitter.P50, true
 	}
-	k := int(math.Round((at - reportLagS) * 10))
-	if k < 0 || k >= len(each) || each[k] == nil {
-		return 0, false
+	first, last := int(math.Floor((at-reportLagS)*10)), int(math.Ceil(at*10))
+	for k := max(first, 0); k <= last && k < len(each); k++ {
+		if each[k] != nil && (!known || math.Abs(*each[k]-said) < math.Abs(ms-said)) {
+			ms, known = *each[k], true
+		}
 	}
-	return *each[k], true
+	return ms, known
 }
 
 func median(v []float64) float64 {
