@@ -52,7 +52,7 @@ function Segment({ part, call }: { part: Part; call: Call }) {
         ) : (
           <span className="muted">RTT not measured</span>
         )}
-        {s.band !== 'unknown' ? <BandBadge band={s.band as Band} /> : null}
+        {s.band !== 'unknown' && !part.deadForth && !part.deadBack ? <BandBadge band={s.band as Band} /> : null}
       </p>
       <Way forth dead={part.deadForth} jitter={s.target_to_contact_jitter_ms} jitterPath={paths.jitterForth} loss={s.target_to_contact_loss_percent} lossPath={paths.lossForth} />
       <Way dead={part.deadBack} jitter={s.contact_to_target_jitter_ms} jitterPath={paths.jitterBack} loss={s.contact_to_target_loss_percent} lossPath={paths.lossBack} />
@@ -81,7 +81,8 @@ function Way({
       </svg>
       <span>
         <span className="offscreen">{forth ? 'Towards the contact: ' : 'Towards the target: '}</span>
-        {dead ? <b>no audio </b> : null}
+        {dead ? <b>no audio</b> : null}
+        {dead && (lost || known) ? ', else ' : ''}
         {lost ? (
           <>
             loss <Why path={lossPath}>{quantity(loss, '%')}</Why>
