@@ -78,6 +78,7 @@ func labelAll(chosen []*scenario, calls string) error {
 			return fmt.Errorf("cannot label %s: %w", s.name, err)
 		}
 		truth.MadeWith, truth.AnsweredAt, truth.TalkS, truth.AToB, truth.BToA, truth.RTT = was.MadeWith, was.AnsweredAt, was.TalkS, was.AToB, was.BToA, was.RTT
+		s.leaveOut(&truth)
 		if err := writeTruth(file, truth); err != nil {
 			return err
 		}
@@ -150,9 +151,7 @@ func (c *call) write(folder string, capture *path.Capture) error {
 	s := c.scenario
 	truth := s.truth()
 	capture.Measure(&truth)
-	if s.reordered && truth.BToA != nil {
-		truth.BToA.Jitter = nil
-	}
+	s.leaveOut(&truth)
 	if err := os.RemoveAll(folder); err != nil {
 		return fmt.Errorf("cannot write the call: %w", err)
 	}
