@@ -489,6 +489,7 @@ type leg struct {
 	reportAhead  float64
 	hasAhead     bool
 	judgeUs      int64
+	judged       bool // the run has been: it was sent
 	senderSpoke  uint32
 	senderSent   uint32
 	senderSilent uint32
@@ -899,6 +900,7 @@ func (l *leg) code(x *coder) {
 		x.f64(&l.reportAhead)
 		x.flag(&l.hasAhead)
 		x.time(&l.judgeUs)
+		x.flag(&l.judged)
 		x.u32(&l.senderSpoke)
 		x.u32(&l.senderSent)
 		x.u32(&l.senderSilent)

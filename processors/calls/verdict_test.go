@@ -481,6 +481,8 @@ func TestStatisticsOfOneEnd(t *testing.T) {
 		{"rtc-receive-only", "A", "none", "receive_only"},
 		{"rtc-oneway-ab-heals", "B", "confirmed", "healed"},
 		{"rtc-oneway-ab-middle", "B", "confirmed", "not_received"},
+		{"rtc-oneway-ba-10s-pcma", "A", "confirmed", "healed"},
+		{"rtc-oneway-ba-middle", "B", "suspected", "not_acknowledged"},
 		{"rtc-oneway-ab-middle", "A", "suspected", "not_acknowledged"},
 		{"rtc-clean-opus", "A", "none", "audio_both_ways"},
 	} {

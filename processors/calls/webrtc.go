@@ -375,12 +375,14 @@ func (h *handler) unacknowledged(l *leg, sent float64) {
 			return // the other end says itself what it receives
 		}
 	}
-	since, wait := l.remoteSeenUs, rules.RemoteStale.Microseconds()+rules.Dead.Microseconds()
+	since, wait := l.remoteSeenUs, rules.RemoteStale.Microseconds()
 	if l.remoteCount < minRemotePolls {
 		since, wait = max(c.dir[p].clearUs, l.firstUs), rules.RemoteAbsent.Microseconds()
 	}
 	since = max(since, c.dir[p].clearUs)
-	if h.at()-since < wait || !h.open(p, since) {
+	// Short of a hold, whose beginning and end leave few packets in a long time.
+	steady := l.sentSinceRIN*float64(second) >= h.rules.DTXPacketsPerSecond*float64(h.at()-since)
+	if h.at()-since < wait || !steady || !h.open(p, since) {
 		return
 	}
 	h.dead(p, byRemote, death{sinceUs: since, untilUs: h.at(), confidence: confidenceRemote,
@@ -562,6 +564,7 @@ func (h *handler) watch(l *leg, packets float64, known bool, sent float64, prevU
 	}
 	if l.zeroSinceUs == 0 || l.zeroSinceUs < x.clearUs {
 		l.zeroSinceUs = max(prevUs, x.clearUs)
+		l.judged = false
 		l.zeroSent, l.senderSpoke, l.senderSent, l.senderSilent, l.reportCount = 0, 0, 0, 0, 0
 	}
 	l.zeroIn = known
@@ -608,7 +611,9 @@ func (h *handler) watch(l *leg, packets float64, known bool, sent float64, prevU
 	}
 	if h.open(d, e.sinceUs) && h.at()-max(e.sinceUs, x.clearUs) >= least {
 		h.dead(d, byReceiver, e)
-		l.judgeUs = e.sinceUs
+		if !l.judged {
+			l.judgeUs = e.sinceUs
+		}
 	}
 }
 
@@ -643,7 +648,7 @@ func (h *handler) judgeGap(l *leg, ahead float64) {
 	switch {
 	case l.judgeUs == 0 || !l.hasAhead:
 	case missing >= few: // it has sent, and that did not arrive
-		l.judgeUs = 0
+		l.judgeUs, l.judged = 0, true
 	case l.zeroSinceUs == 0: // packets come again
 		h.c.dir[1-l.party].sentNothing(l.judgeUs)
 		l.judgeUs = 0
