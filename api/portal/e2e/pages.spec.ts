@@ -133,3 +133,25 @@ test.describe('signed out', () => {
     await expect(page.getByRole('alert')).toContainText('not valid');
   });
 });
+
+test('a device: how it fares, when it was registered, and whether it was at a time', async ({ page, request }) => {
+  const c = await company(request);
+  await page.goto(`/c/${c}/devices`);
+  await settled(page);
+  await page.getByRole('link', { name: /^Timeline of / }).first().click();
+  await expect(page).toHaveURL(/\/devices\/[0-9a-f]{16}$/);
+  await settled(page);
+  await fits(page);
+  await accessible(page);
+  await expect(page.getByRole('img', { name: /^Registered .* of the time/ })).toBeVisible();
+  await page.getByRole('button', { name: '7 days' }).click();
+  await expect(page).toHaveURL(/range=7d/);
+  await settled(page);
+  await page.getByLabel('Was it registered at').fill(await page.evaluate(() => {
+    const d = new Date();
+    return new Date(d.getTime() - d.getTimezoneOffset() * 60_000 - 5000).toISOString().slice(0, 19);
+  }));
+  await page.getByRole('button', { name: 'Ask' }).click();
+  await expect(page.locator('.answer')).toHaveText(/^(Yes|No|Not known): /);
+  await accessible(page);
+});
