@@ -12,6 +12,11 @@ describe('the part at fault', () => {
     expect(faults({ fault_side: 'target', segments: two })).toEqual([true, false]);
     expect(faults({ fault_side: 'contact', segments: two })).toEqual([false, true]);
   });
+  it('is the leg of a server where that is bad, else the party alone', () => {
+    const legs = [segment('target', 'server', { source: 'server' }), segment('server', 'contact', { source: 'server', band: 'unacceptable' })];
+    expect(faults({ fault_side: 'contact', segments: legs })).toEqual([false, true]);
+    expect(faults({ fault_side: 'target', segments: legs })).toEqual([false, false]);
+  });
   it('is the worst part of the network, where one is worse', () => {
     expect(faults({ fault_side: 'network', segments: two })).toEqual([false, true]);
     expect(faults({ fault_side: 'network', segments: [segment('target', 'server'), segment('server', 'contact')] })).toEqual([false, false]);

@@ -14,11 +14,13 @@ const severity = { unknown: -1, good: 0, acceptable: 1, bad: 2, unacceptable: 3 
 
 /** faulty is the part that the fault lies on; -1 where it is not known or none of the parts. */
 function faulty(v: Verdict, segments: PathSegment[]): number {
+  // Of a server's legs one is at fault where it is bad; else the party itself is, who sends nothing.
+  const beside = (i: number) => (segments[i]!.source === 'capture_point' || severity[segments[i]!.band] >= severity.bad ? i : -1);
   switch (v.fault_side) {
     case 'target':
-      return segments[0]!.source === 'capture_point' ? 0 : -1;
+      return beside(0);
     case 'contact':
-      return segments[segments.length - 1]!.source === 'capture_point' ? segments.length - 1 : -1;
+      return beside(segments.length - 1);
     case 'network': {
       // One part of several only where it is worse than the others.
       const worst = Math.max(...segments.map((s) => severity[s.band]));

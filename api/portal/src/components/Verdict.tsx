@@ -42,7 +42,9 @@ export function VerdictPanel({ call, selected, onSelect }: { call: Call; selecte
           <>
             Based on{' '}
             {v.sources.map((s, i) => (
-              <span key={`${s.kind} ${s.side}`}>
+              // One witness may stand here once for each part of the way.
+              // oxlint-disable-next-line react/no-array-index-key
+              <span key={i}>
                 {i > 0 ? ', ' : ''}
                 {words(s.kind)}
                 {s.side ? ` (${s.side})` : ''}
