@@ -215,6 +215,8 @@ func (v *verdictOf) explainDeath(d int, f finding) {
 	case e.senderHeard:
 		text = fmt.Sprintf("%s received no packet of %s %s, while %s was sending and its microphone picked up speech.%s",
 			listener, speaker, span, speaker, atMonitor)
+	case e.senderCounts:
+		text = fmt.Sprintf("%s received no packet of %s %s, while the RTCP reports of %s counted packets sent.%s", listener, speaker, span, speaker, atMonitor)
 	case e.noConnection:
 		text = fmt.Sprintf("%s received nothing %s, neither audio nor answers to its connectivity checks, while it went on sending: the connection was dead.", listener, span)
 	case e.noInbound:

@@ -335,7 +335,7 @@ func (v *verdictOf) blameOneWay(o *telemetry.OneWayAudio) blame {
 	c := v.c
 	if o.Direction == "both" {
 		for _, f := range v.whole() {
-			if f.w == bySilence || f.w == byRemote || f.w == byReceiver && !f.death.senderHeard {
+			if f.w == bySilence || f.w == byRemote || f.w == byReceiver && !f.death.senderHeard && !f.death.senderCounts {
 				return blame{}
 			}
 		}
@@ -373,7 +373,7 @@ func (v *verdictOf) blameOneWay(o *telemetry.OneWayAudio) blame {
 		}
 		return blame{at.side(1 - d), faultUnsplit * f.confidence, why}
 	}
-	if f.death.senderHeard || f.w == byRTCP || f.w == byHeader {
+	if f.death.senderHeard || f.death.senderCounts || f.w == byRTCP || f.w == byHeader {
 		return blame{"network", faultUnsplit * f.confidence, fmt.Sprintf("%s sent and %s received nothing", at.who(d), at.who(1-d))}
 	}
 	return blame{}

@@ -333,6 +333,7 @@ type death struct {
 	contraBy         witness
 	noInbound        bool // the receiver had no inbound statistics at all
 	noConnection     bool // ICE showed no life either
+	senderCounts     bool // the sender's RTCP reports count packets sent meanwhile
 }
 
 // lossSource is where a loss figure comes from, the best first.
@@ -823,6 +824,7 @@ func (d *direction) code(x *coder) {
 		x.flag(&e.senderHeard)
 		x.flag(&e.noInbound)
 		x.flag(&e.noConnection)
+		x.flag(&e.senderCounts)
 		x.flag(&e.contra)
 		x.u8((*uint8)(&e.contraBy))
 		e.contraBy %= witnesses

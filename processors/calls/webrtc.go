@@ -609,6 +609,7 @@ func (h *handler) watch(l *leg, packets float64, known bool, sent float64, prevU
 		// audio, or the other end has hung up and nobody told.
 		e.confidence, e.noConnection, least = confidenceNoStream, true, iceAliveUs
 	}
+	e.senderCounts = l.judged
 	if h.open(d, e.sinceUs) && h.at()-max(e.sinceUs, x.clearUs) >= least {
 		h.dead(d, byReceiver, e)
 		if !l.judged {
@@ -648,6 +649,12 @@ func (h *handler) judgeGap(l *leg, ahead float64) {
 	switch {
 	case l.judgeUs == 0 || !l.hasAhead:
 	case missing >= few: // it has sent, and that did not arrive
+		x := &h.c.dir[1-l.party]
+		for i := range x.deaths {
+			if e := &x.deaths[i]; e.w == byReceiver && e.sinceUs == l.judgeUs {
+				e.senderCounts = true
+			}
+		}
 		l.judgeUs, l.judged = 0, true
 	case l.zeroSinceUs == 0: // packets come again
 		h.c.dir[1-l.party].sentNothing(l.judgeUs)
