@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/earshot/earshot/telemetry"
 )
@@ -18,9 +19,9 @@ const (
 	baselineWindow = 28 * 24 * time.Hour
 	// baselineCalls is the least number of earlier calls that anything is usual by.
 	baselineCalls = 10
-	// maxBaselineCalls are the newest that are looked at: an app version of a big
+	// maxBaselineCalls are the newest that are looked at: an office or version of a big
 	// company has more than matter. Baseline.Since says how far they reached.
-	maxBaselineCalls = 2000
+	maxBaselineCalls = 500
 	// recentWindow is that day: how calls of others fared just before.
 	recentWindow = 24 * time.Hour
 	recentCalls  = 5
@@ -104,55 +105,57 @@ func (c Company) Baselines(ctx context.Context, call *Call, officeName string) (
 	if len(call.peers) == 0 {
 		return out, nil
 	}
-	p := newParams()
 	begin := call.StartedAt
-	p.integer("from", begin.Add(-baselineWindow).UnixMicro())
-	p.integer("to", begin.UnixMicro())
-	p.text("call", call.ID)
-	p.text("me", stringOf(call.Target.UserID))
 	columns, arrays := "call_id, started_at, user_id, seq", "groupArray(cityHash64(call_id)), groupArray(seq), groupArray(toUnixTimestamp64Micro(started_at)), groupArray(user_id = {me:String})"
 	for _, m := range metrics {
 		columns += ", " + m.column
 		arrays += ", groupArray(ifNull(" + m.column + ", nan))"
 	}
-	var union []string
-	for i, peer := range call.peers {
-		id := fmt.Sprint("id", i)
-		p.text(id, peer.ID)
-		// In the order of the table from its end, so that only what is needed is
-		// read. Versions that are not merged yet are neighbours; to order them too
-		// would keep the server from reading in order.
-		one := c.from("call_figures", p).get(columns).and("kind = '"+peer.Kind+"'", "id = {"+id+":String}",
-			"started_at >= fromUnixTimestamp64Micro({from:Int64}, 'UTC')", "started_at < fromUnixTimestamp64Micro({to:Int64}, 'UTC')", "call_id != {call:String}").
-			with(fmt.Sprintf("ORDER BY started_at DESC, call_id DESC LIMIT %d", maxBaselineCalls))
-		union = append(union, fmt.Sprintf("SELECT %d, %s FROM (%s)", i, arrays, one))
-	}
 	these := call.these()
-	err := c.ask(ctx, strings.Join(union, " UNION ALL "), "call_figures", p, fewRows, func(scan func(...any) error) error {
-		var which uint8
-		var calls []uint64
-		var startedUs, seqs []int64
-		var own []uint8
-		values := make([][]float32, len(metrics))
-		into := []any{&which, &calls, &seqs, &startedUs, &own}
-		for i := range values {
-			into = append(into, &values[i])
-		}
-		if err := scan(into...); err != nil {
-			return err
-		}
-		peer := call.peers[which]
-		b := Baseline{Kind: peer.Kind, ID: peer.ID, Name: nameOf(peer, call, officeName)}
-		if b.fill(newestOf(calls, seqs), startedUs, own, values, these, begin.Add(-recentWindow).UnixMicro()) {
-			out = append(out, b)
-		}
-		return nil
-	})
-	// The server answers the parts of a union in any order.
-	order := func(b Baseline) int {
-		return slices.IndexFunc(call.peers, func(p telemetry.Peers) bool { return p.Kind == b.Kind })
+	found := make([]*Baseline, len(call.peers))
+	// Each on a connection of its own: planning takes longer than reading.
+	group, ctx := errgroup.WithContext(ctx)
+	for i, peer := range call.peers {
+		group.Go(func() error {
+			p := newParams()
+			p.integer("from", begin.Add(-baselineWindow).UnixMicro())
+			p.integer("to", begin.UnixMicro())
+			p.text("kind", peer.Kind)
+			p.text("id", peer.ID)
+			p.text("call", call.ID)
+			p.text("me", stringOf(call.Target.UserID))
+			// In the order of the table from its end, so that only what is needed is
+			// read. Versions that are not merged yet are neighbours; to order them too
+			// would keep the server from reading in order.
+			s := c.from("call_figures", p).get(columns).and("kind = {kind:String}", "id = {id:String}",
+				"started_at >= fromUnixTimestamp64Micro({from:Int64}, 'UTC')", "started_at < fromUnixTimestamp64Micro({to:Int64}, 'UTC')", "call_id != {call:String}").
+				with(fmt.Sprintf("ORDER BY started_at DESC, call_id DESC LIMIT %d", maxBaselineCalls)).inside("SELECT "+arrays, "")
+			return c.ask(ctx, s, fewRows, func(scan func(...any) error) error {
+				var calls []uint64
+				var startedUs, seqs []int64
+				var own []uint8
+				values := make([][]float32, len(metrics))
+				into := []any{&calls, &seqs, &startedUs, &own}
+				for i := range values {
+					into = append(into, &values[i])
+				}
+				if err := scan(into...); err != nil {
+					return err
+				}
+				b := Baseline{Kind: peer.Kind, ID: peer.ID, Name: nameOf(peer, call, officeName)}
+				if b.fill(newestOf(calls, seqs), startedUs, own, values, these, begin.Add(-recentWindow).UnixMicro()) {
+					found[i] = &b
+				}
+				return nil
+			})
+		})
 	}
-	slices.SortFunc(out, func(a, b Baseline) int { return order(a) - order(b) })
+	err := group.Wait()
+	for _, b := range found {
+		if b != nil {
+			out = append(out, *b)
+		}
+	}
 	return out, err
 }
 

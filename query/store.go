@@ -145,12 +145,11 @@ func escape(v string) string { return fieldEscape.Replace(v) }
 
 // rows asks and calls each for every row.
 func (c Company) rows(ctx context.Context, s *statement, each func(scan func(...any) error) error) error {
-	return c.ask(ctx, s.String(), s.table, s.params, nil, each)
+	return c.ask(ctx, s, nil, each)
 }
 
-// ask sends a text that is made of statements; table is what errors name, extra
-// are settings of the server.
-func (c Company) ask(ctx context.Context, text, table string, p *params, extra clickhouse.Settings, each func(scan func(...any) error) error) error {
+// ask is rows with further settings of the server.
+func (c Company) ask(ctx context.Context, s *statement, extra clickhouse.Settings, each func(scan func(...any) error) error) error {
 	settings := clickhouse.Settings{
 		"max_execution_time": int(max(c.store.maxExecution/time.Second, 1)),
 		"max_memory_usage":   maxMemory,
@@ -158,20 +157,20 @@ func (c Company) ask(ctx context.Context, text, table string, p *params, extra c
 	}
 	maps.Copy(settings, extra)
 	ctx = clickhouse.Context(ctx,
-		clickhouse.WithParameters(clickhouse.Parameters(*p)),
+		clickhouse.WithParameters(clickhouse.Parameters(*s.params)),
 		clickhouse.WithSettings(settings))
-	rows, err := c.store.conn.Query(ctx, text)
+	rows, err := c.store.conn.Query(ctx, s.String())
 	if err != nil {
-		return explain(err, table)
+		return explain(err, s.table)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		if err := each(rows.Scan); err != nil {
-			return explain(err, table)
+			return explain(err, s.table)
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return explain(err, table)
+		return explain(err, s.table)
 	}
 	return nil
 }
