@@ -158,7 +158,7 @@ const confidenceFormula = "The confidence of the strongest witness of that direc
 // table explains the numbers of a call. Keys are paths in its JSON with [] for
 // the places of a list.
 var table = map[string]entry{
-	"baselines[].calls": {name: "Calls before", formula: "Calls of the group that began in the 28 days before this one, the newest 2000."},
+	"baselines[].calls": {name: "Calls before", formula: "Calls of the group that began in the 28 days before this one, the newest 500."},
 	"duration_ms":       {name: "Duration", unit: "ms", formula: "ended_at − connected_at: from the answer (200 of the INVITE, or the platform's event) to the end; 0 where the call was never answered."},
 
 	"end.sip_status":                 {name: "Final SIP status", formula: "The status with which the call ended.", standard: "RFC 3261 §21"},
