@@ -243,11 +243,11 @@ func (p *play) sendRTCP(t *testing.T, addr string) {
 			p.addresses = append(p.addresses, conn.LocalAddr().(*net.UDPAddr).AddrPort())
 			p.listener = conn.RemoteAddr().(*net.UDPAddr).AddrPort()
 		}
-		time.Sleep(time.Until(start.Add(d.At.Sub(p.recording.Truth.AnsweredAt))))
+		time.Sleep(time.Until(start.Add(d.At.Sub(p.datagrams[0].At))))
 		if _, err := conn.Write(d.Payload); err != nil {
 			t.Error(err)
 		}
-		p.lateMs = append(p.lateMs, max(0, float64(time.Since(start.Add(d.At.Sub(p.recording.Truth.AnsweredAt))))/float64(time.Millisecond)))
+		p.lateMs = append(p.lateMs, max(0, float64(time.Since(start.Add(d.At.Sub(p.datagrams[0].At))))/float64(time.Millisecond)))
 	}
 }
 
