@@ -53,7 +53,7 @@ func DefaultConfig() Config {
 		User:         "default",
 		Database:     "earshot",
 		Retention:    Retention{Samples: 30, Messages: 30, Calls: 365, Rejections: 365, Ratings: 365, Registrations: 365, Ingest: 30},
-		Batch:        Batch{Rows: 100_000, Bytes: 8 << 20, Linger: 500 * time.Millisecond, Buffer: 64 << 20},
+		Batch:        Batch{Rows: 100_000, Bytes: 8 << 20, Linger: 200 * time.Millisecond, Buffer: 64 << 20},
 		Timeout:      2 * time.Minute,
 		MaxExecution: 20 * time.Second,
 	}
