@@ -78,7 +78,7 @@ func TestCutKeepsLengthsAndHeaders(t *testing.T) {
 
 func TestImpairments(t *testing.T) {
 	const n = 20000
-	type count struct{ lost, runs, early, late int }
+	type count struct{ lost, runs int }
 	through := func(zero int64, impairments ...Impairment) (c count, outs []int64) {
 		s := newStretch(impairments, rand.New(rand.NewPCG(1, 2)))
 		before := false
