@@ -730,8 +730,6 @@ func (h *handler) rtp(r *telemetry.RTPInterval) {
 	}
 	d.rtpLast = max(d.rtpLast, h.at())
 	lost := int64(r.Expected) - int64(r.Packets)
-	st.rtpLost += lost
-	st.rtpCount += int64(r.Expected)
 	l := &d.loss[lossMonitor]
 	l.reports++
 	l.lost += lost

@@ -560,13 +560,11 @@ func (h *handler) setBlocked(d int, blocked bool) {
 		return
 	}
 	x.blocked = blocked
-	if blocked {
+	switch {
+	case blocked:
 		x.blockedUs = h.at()
-	} else {
-		x.blockedTotalUs += max(h.at()-x.blockedUs, 0)
-		if c.connectedUs != 0 {
-			x.clearUs, x.srAtRTP = h.at(), x.srSent
-		}
+	case c.connectedUs != 0:
+		x.clearUs, x.srAtRTP = h.at(), x.srSent
 	}
 	c.resetRuns(d)
 }

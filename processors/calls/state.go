@@ -189,8 +189,7 @@ type party struct {
 
 	reporters []reporter
 	rtt       quality.Histogram // what this party measured itself, or a tap on its leg
-	rttIsLeg  bool
-	eventIDs  [8]uint64 // of the newest RTCP packets
+	eventIDs  [8]uint64         // of the newest RTCP packets
 	eventNext uint8
 }
 
@@ -263,8 +262,6 @@ type stream struct {
 	hasRTPBase bool
 	rtpUs      int64 // newest packet
 	rtpHighest uint32
-	rtpLost    int64
-	rtpCount   int64 // expected
 
 	// From the receiver's report blocks.
 	hasBlock   bool
@@ -401,7 +398,6 @@ type direction struct {
 	gapUs, gapEndUs    int64 // the longest time in which no RTP passed the capture point
 	blocked            bool
 	blockedUs          int64
-	blockedTotalUs     int64
 	clearUs            int64 // since when nothing blocks it: the answer, or the end of a hold
 	life               [witnesses]life
 	deaths             []death // by since, the oldest first
@@ -506,7 +502,7 @@ func newLeg() leg {
 
 // --- the walk over the fields ---
 
-const stateVersion = 6
+const stateVersion = 7
 
 func (c *call) code(x *coder) {
 	v := uint8(stateVersion)
@@ -686,7 +682,6 @@ func (p *party) code(x *coder) {
 		}
 	})
 	histogram(x, &p.rtt)
-	x.flag(&p.rttIsLeg)
 	x.block(func() {
 		for i := range p.eventIDs {
 			x.hash(&p.eventIDs[i])
@@ -725,8 +720,6 @@ func (d *direction) code(x *coder) {
 			x.u32(&s.rtpBase)
 			x.flag(&s.hasRTPBase)
 			x.time(&s.rtpUs)
-			x.i64(&s.rtpLost)
-			x.i64(&s.rtpCount)
 		})
 		x.flag(&s.hasBlock)
 		x.time(&s.block.atUs)
@@ -800,7 +793,6 @@ func (d *direction) code(x *coder) {
 	x.time(&d.gapEndUs)
 	x.flag(&d.blocked)
 	x.time(&d.blockedUs)
-	x.i64(&d.blockedTotalUs)
 	x.time(&d.clearUs)
 	for i := range d.life {
 		x.block(func() {

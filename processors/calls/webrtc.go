@@ -184,10 +184,14 @@ func (h *handler) webrtc(s *telemetry.WebRTCSample) {
 	h.unacknowledged(l, sent)
 }
 
-func receivedTotal(s *telemetry.WebRTCSample) uint64 {
-	var n uint64
+func receivedTotal(s *telemetry.WebRTCSample) (n float64) {
 	for _, in := range s.Inbound {
-		n += in.GetPacketsReceived()
+		if in == nil {
+			continue
+		}
+		if received := quality.Counter(in.PacketsReceived); received > 0 {
+			n += received
+		}
 	}
 	return n
 }
@@ -201,7 +205,7 @@ func (h *handler) outbound(l *leg, s *telemetry.WebRTCSample, first bool) (sent,
 	known := false
 	source := ""
 	for _, o := range s.Outbound {
-		if o == nil || o.PacketsSent == nil {
+		if o == nil || math.IsNaN(quality.Counter(o.PacketsSent)) {
 			continue
 		}
 		known = true
@@ -317,7 +321,7 @@ func (h *handler) remote(l *leg, s *telemetry.WebRTCSample, out *sampleBox, sent
 		if r == nil {
 			continue
 		}
-		if r.JitterS != nil && *r.JitterS >= 0 {
+		if r.JitterS != nil && *r.JitterS >= 0 && *r.JitterS < 60 {
 			out.sample.JitterMs = out.value(*r.JitterS * 1000)
 			talks := sent*float64(second) >= h.rules.DTXPacketsPerSecond*float64(h.at()-prevUs) // the spacing of comfort noise is no jitter
 			if h.settled() && (r.TimestampUs != l.remoteStampUs || l.remoteCount == 0) && sent > 0 && talks {
@@ -331,7 +335,7 @@ func (h *handler) remote(l *leg, s *telemetry.WebRTCSample, out *sampleBox, sent
 		if fromUs == 0 {
 			fromUs = c.connectedUs
 		}
-		if r.PacketsLost != nil {
+		if !math.IsNaN(quality.Counter(r.PacketsLost)) {
 			lost := *r.PacketsLost
 			delta := lost - l.remoteLost
 			if !l.remoteBaseSet {
@@ -623,7 +627,7 @@ func (h *handler) senderReports(l *leg, s *telemetry.WebRTCSample) {
 	var stamp int64
 	sent := 0.0
 	for _, r := range s.RemoteOutbound {
-		if r != nil && r.PacketsSent != nil {
+		if r != nil && !math.IsNaN(quality.Counter(r.PacketsSent)) {
 			stamp = max(stamp, r.TimestampUs)
 			sent += float64(*r.PacketsSent)
 		}
@@ -636,7 +640,7 @@ func (h *handler) senderReports(l *leg, s *telemetry.WebRTCSample) {
 		l.reportBase = sent
 	}
 	l.reportCount++
-	h.judgeGap(l, sent-float64(receivedTotal(s)))
+	h.judgeGap(l, sent-receivedTotal(s))
 }
 
 // judgeGap looks, at a report of the sender, at a time in which no packet came: a

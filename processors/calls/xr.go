@@ -175,8 +175,8 @@ func (x *extendedReport) jitter(clock uint32) float64 {
 			return ms
 		}
 	}
-	if x.has(xrDelayVariation) {
-		return math.Abs(x.metrics.PdvMeanMs)
+	if ms := math.Abs(x.metrics.GetPdvMeanMs()); x.has(xrDelayVariation) && ms < 60_000 {
+		return ms
 	}
 	return nan
 }

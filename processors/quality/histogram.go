@@ -57,17 +57,15 @@ func bucketMiddle(index, shift uint32) float64 {
 	return float64(low) + float64(next-1-low)/2
 }
 
-// Add counts one value; negative values and NaN are ignored.
+// Add counts one value; negative values and NaN are ignored. What is longer than
+// any call could stand counts as the longest: it must come back as a number.
 func (h *Histogram) Add(ms float64) {
 	if !(ms >= 0) {
 		return
 	}
-	tenths := uint32(maxTenths)
-	if ms*10+0.5 < maxTenths {
-		tenths = uint32(ms*10 + 0.5)
-	}
+	ms = min(ms, maxTenths/10)
 	h.begin(ms, ms)
-	h.add(bucketIndex(tenths)>>h.words[wordShift], 1)
+	h.add(bucketIndex(uint32(ms*10+0.5))>>h.words[wordShift], 1)
 }
 
 // begin makes room for values between low and high.

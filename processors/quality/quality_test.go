@@ -196,6 +196,17 @@ func TestHistogramOfMany(t *testing.T) {
 
 func words(n int) []uint32 { return make([]uint32, n) }
 
+// TestHistogramOfNonsense: what no sender can have measured comes back as a number.
+func TestHistogramOfNonsense(t *testing.T) {
+	var h Histogram
+	for _, ms := range []float64{math.NaN(), -1, math.Inf(-1), 1e300, math.Inf(1)} {
+		h.Add(ms)
+	}
+	if h.Count() != 2 || h.Min() != 600_000 || h.Max() != 600_000 || h.Quantile(0.5) != 600_000 {
+		t.Errorf("%d values from %v to %v, %v in the median", h.Count(), h.Min(), h.Max(), h.Quantile(0.5))
+	}
+}
+
 func FuzzHistogramRead(f *testing.F) {
 	var h Histogram
 	h.Add(3)

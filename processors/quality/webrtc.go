@@ -19,54 +19,45 @@ type Inbound struct {
 	JitterMs, BufferMs, BufferPreferredMs, LevelGauge float64 // gauges
 }
 
-func fromU(p *uint64) float64 {
-	if p == nil {
+// maxCounter is more than anything counts to in a call. What is beyond it was not
+// counted, and sums of it would be no numbers any more.
+const maxCounter = 1 << 52
+
+// Counter is the value of a counter, NaN where there is none or it cannot be.
+func Counter[T uint64 | int64 | float64](p *T) float64 {
+	if p == nil || !(math.Abs(float64(*p)) <= maxCounter) {
 		return math.NaN()
 	}
 	return float64(*p)
-}
-
-func fromF(p *float64) float64 {
-	if p == nil {
-		return math.NaN()
-	}
-	return *p
 }
 
 // gauge is a value that cannot be negative: some senders say -1 for "none".
 func gauge(p *float64) float64 {
-	if p == nil || !(*p >= 0) {
-		return math.NaN()
+	if v := Counter(p); v >= 0 {
+		return v
 	}
-	return *p
-}
-
-func fromI(p *int64) float64 {
-	if p == nil {
-		return math.NaN()
-	}
-	return float64(*p)
+	return math.NaN()
 }
 
 // InboundOf reads one report.
 func InboundOf(in *telemetry.InboundRTP) Inbound {
 	return Inbound{
 		SSRC:               in.Ssrc,
-		PacketsReceived:    fromU(in.PacketsReceived),
-		PacketsLost:        fromI(in.PacketsLost),
-		PacketsDiscarded:   fromU(in.PacketsDiscarded),
-		BufferDelayS:       fromF(in.JitterBufferDelayS),
-		BufferTargetDelayS: fromF(in.JitterBufferTargetDelayS),
-		BufferEmitted:      fromU(in.JitterBufferEmittedCount),
-		Concealed:          fromU(in.ConcealedSamples),
-		SilentConcealed:    fromU(in.SilentConcealedSamples),
-		Samples:            fromU(in.TotalSamplesReceived),
-		Energy:             fromF(in.TotalAudioEnergy),
-		DurationS:          fromF(in.TotalSamplesDurationS),
+		PacketsReceived:    Counter(in.PacketsReceived),
+		PacketsLost:        Counter(in.PacketsLost),
+		PacketsDiscarded:   Counter(in.PacketsDiscarded),
+		BufferDelayS:       Counter(in.JitterBufferDelayS),
+		BufferTargetDelayS: Counter(in.JitterBufferTargetDelayS),
+		BufferEmitted:      Counter(in.JitterBufferEmittedCount),
+		Concealed:          Counter(in.ConcealedSamples),
+		SilentConcealed:    Counter(in.SilentConcealedSamples),
+		Samples:            Counter(in.TotalSamplesReceived),
+		Energy:             Counter(in.TotalAudioEnergy),
+		DurationS:          Counter(in.TotalSamplesDurationS),
 		JitterMs:           gauge(in.JitterS) * 1000,
 		BufferMs:           gauge(in.JitterBufferMs),
 		BufferPreferredMs:  gauge(in.JitterBufferPreferredMs),
-		LevelGauge:         fromF(in.AudioLevel),
+		LevelGauge:         Counter(in.AudioLevel),
 	}
 }
 
