@@ -2,6 +2,7 @@ package registrations
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -22,6 +23,26 @@ func FuzzMachine(f *testing.F) {
 		if !slices.Equal(whole, pieces) {
 			t.Errorf("%d outcomes, with restores %d", len(whole), len(pieces))
 		}
+	})
+}
+
+// Bytes that are no state are an error, and what is restored can go on.
+func FuzzRestore(f *testing.F) {
+	p := newPhone(f)
+	p.register(0, 1, one, 60)
+	p.sends(30, 2, bound(one, 60))
+	for key, state := range states(p.m) {
+		f.Add(key, []byte(state))
+		f.Add(key, []byte(strings.Replace(state, `{"at_us"`, `null,"x":{"at_us"`, 1)))
+	}
+	f.Add("\x00\x00", []byte(`{"attempts":{"a":null},"losses":{"b":null}}`))
+	f.Fuzz(func(t *testing.T, key string, state []byte) {
+		m := New()
+		if m.Restore(key, state) != nil {
+			return
+		}
+		restoreEqual(t, m)
+		m.Advance("", 1<<55, func(*telemetry.Outcome) {})
 	})
 }
 

@@ -35,6 +35,8 @@ const (
 	// defaultExpiresS is RFC 3261's suggestion where nobody says anything (§10.2.1.1).
 	defaultExpiresS = 3600
 
+	maxPlausibleUs = int64(1) << 56 // year 4253
+
 	// Bounds on what one address-of-record may hold.
 	maxBindings = 256
 	maxAttempts = 256
@@ -74,6 +76,7 @@ const (
 var (
 	ErrNotRegister = errors.New("registrations: no REGISTER message")
 	ErrNoAOR       = errors.New("registrations: To names no address-of-record")
+	ErrTime        = errors.New("registrations: record has no usable time")
 )
 
 // Machine is the registrations of one partition.
@@ -211,6 +214,9 @@ func (m *Machine) Apply(r *telemetry.Record, emit processors.Emit) error {
 	aor := addressOfRecord(s)
 	if aor == "" {
 		return ErrNoAOR
+	}
+	if r.AtUs <= 0 || r.AtUs > maxPlausibleUs {
+		return fmt.Errorf("%w: %d", ErrTime, r.AtUs)
 	}
 	if s.Status > 0 && s.Status < 200 {
 		return nil // provisional
@@ -821,6 +827,10 @@ func (m *Machine) Advance(id string, nowUs int64, emit processors.Emit) {
 			delete(t.accounts, a.key)
 		}
 		t.schedule(a)
+		if a.index >= 0 && a.dueUs <= nowUs { // what is due has been done; never spin
+			a.dueUs = nowUs + secondUs
+			heap.Fix(&t.queue, a.index)
+		}
 	}
 }
 
@@ -837,9 +847,9 @@ func (m *Machine) End(id string, _ int64, _ processors.Emit) {
 	delete(m.timelines, id)
 }
 
-// Checkpoint puts the accounts that changed.
+// Checkpoint puts the accounts that changed, in the order of their keys.
 func (m *Machine) Checkpoint(put func(key string, state []byte)) {
-	for key := range m.dirty {
+	for _, key := range sorted(m.dirty) {
 		_, rest, _ := strings.Cut(key, "\x00")
 		id, _, _ := strings.Cut(rest, "\x00")
 		var a *account
@@ -868,10 +878,8 @@ func (m *Machine) Restore(key string, state []byte) error {
 	if stateKey(a.Company, a.Timeline, a.AOR) != key {
 		return errors.New("cannot read the state of a registration: it belongs to another key")
 	}
-	for _, id := range sorted(a.Bindings) {
-		if a.Bindings[id] == nil {
-			return errors.New("cannot read the state of a registration: a binding is null")
-		}
+	if hasNull(a.Bindings) || hasNull(a.Attempts) || hasNull(a.Losses) {
+		return errors.New("cannot read the state of a registration: a member is null")
 	}
 	if a.Bindings == nil {
 		a.Bindings = map[string]*binding{}
@@ -886,10 +894,22 @@ func (m *Machine) Restore(key string, state []byte) error {
 		a.Refusals = map[string]refusals{}
 	}
 	t := m.timeline(a.Timeline)
+	if old := t.accounts[key]; old != nil && old.index >= 0 {
+		heap.Remove(&t.queue, old.index)
+	}
 	a.key, a.index = key, -1
 	t.accounts[key] = a
 	t.schedule(a)
 	return nil
+}
+
+func hasNull[V any](m map[string]*V) bool {
+	for _, v := range m {
+		if v == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // schedule brings the queue up to date with an account.

@@ -3,6 +3,7 @@ package registrations
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -25,7 +26,7 @@ const t0 = int64(1_700_000_000)
 // phone is the script of a test: what a phone and its registrar say to each
 // other, and when, in seconds from t0.
 type phone struct {
-	t        *testing.T
+	t        testing.TB
 	m        *Machine
 	timeline string
 	callID   string
@@ -36,7 +37,7 @@ type phone struct {
 	got      []*telemetry.RegistrationChange
 }
 
-func newPhone(t *testing.T) *phone {
+func newPhone(t testing.TB) *phone {
 	return &phone{t: t, m: New(), callID: "c1", source: "192.0.2.1:5060", agent: "AcmeDialer/2.3.1 (Windows 11)", aor: "alice"}
 }
 
@@ -438,6 +439,12 @@ func TestPoison(t *testing.T) {
 	}
 	if err := m.Apply(&telemetry.Record{Body: &telemetry.Record_Tick{Tick: &telemetry.Tick{}}}, never); err == nil {
 		t.Error("a tick was taken")
+	}
+	for _, us := range []int64{0, -5, 1 << 62} { // an expiry added to it would wrap
+		s := &telemetry.SIPMessage{Method: "REGISTER", To: &telemetry.NameAddr{User: "a", Host: "b"}}
+		if err := m.Apply(&telemetry.Record{Company: "acme", AtUs: us, Body: &telemetry.Record_Sip{Sip: s}}, never); !errors.Is(err, ErrTime) {
+			t.Errorf("at %d: %v", us, err)
+		}
 	}
 	for key, state := range map[string]string{"k": "{", "acme\x00\x00b": `{"company":"acme","aor":"a"}`, "acme\x00\x00a": `{"company":"acme","aor":"a","bindings":{"x":null}}`} {
 		if err := m.Restore(key, []byte(state)); err == nil {
