@@ -303,6 +303,10 @@ func (p *replayedPart) judge(c calls.Retried, stored map[string]query.StoredCall
 	case !found:
 		r.counts.NotStored++
 		return
+	case c.Timeline == "" && was.Timeline == "" && was.Call.GetStartedUs() < p.sinceUs:
+		// Nothing came of it within the margin, so that it seemed to begin later.
+		r.counts.BeganBefore++
+		return
 	case was.Timeline != c.Timeline:
 		r.counts.Superseded++
 		return
