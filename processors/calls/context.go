@@ -63,7 +63,7 @@ func (v *verdictOf) context() {
 				"%s received no packet of %s from %s for %s, and %s itself counts none sent: on hold or muted without a word. This is no one-way audio of the network.",
 				v.end(1-d), v.end(d), clock(x.quietSinceUs), seconds(span), v.end(d)).until(x.quietUntilUs)
 		}
-		if span := v.endUs - x.sentUs; !x.blocked && x.srSent > 0 && x.reportsOnly >= v.rules.OneWay.MinReports && span >= v.rules.OneWay.Dead.Microseconds() && !v.find[d].dead {
+		if span := v.endUs - x.sentUs; !x.blocked && x.srSent > 0 && x.reportsOnly >= v.rules.OneWay.MinReports && span >= blocksMissingUs && !v.find[d].dead {
 			v.say("not_sent", d, v.side(d), x.sentUs, map[string]float64{"reports": float64(x.reportsOnly)},
 				"%s sent no audio any more from %s on, by %d of its own reports: muted without a word, or it stopped. This is no one-way audio of the network.",
 				v.who(d), clock(x.sentUs), x.reportsOnly).until(v.endUs)

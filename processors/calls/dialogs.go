@@ -224,7 +224,16 @@ func (h *handler) ofPacket(src, dst string, ssrc uint32) *handler {
 // that it is a segment of its own: else its offer names the caller itself.
 func (c *call) anchored(d *call) bool {
 	offer := d.party[c.callerParty].media
-	return d.connectedUs != 0 && offer != "" && offer != c.party[c.callerParty].media
+	if d.connectedUs == 0 || offer == "" {
+		return false
+	}
+	host, port, _ := splitAddr(offer)
+	for i := range c.addresses {
+		if a := &c.addresses[i]; a.party == c.callerParty && a.host == host && a.rtp == port {
+			return false // its own, or that of a relay before the server
+		}
+	}
+	return true
 }
 
 // segments are the further dialogs through which audio of the call went.

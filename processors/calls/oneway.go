@@ -189,7 +189,7 @@ func (h *handler) judgeReport(s int, ssrc uint32, p *telemetry.RTCPPacket, about
 	rules := &h.rules.OneWay
 	minSent := uint64(rules.MinPacketsSent)
 	switch {
-	case sent >= minSent && !about && (c.party[s].secure || c.party[d].secure) && r.lastBlock == 0 && !p.EndpointReport:
+	case sent >= minSent && !about && c.party[s].secure && r.lastBlock == 0 && !p.EndpointReport:
 		// Encrypted media: that no block could be read is no observation.
 	case sent >= minSent && arrived:
 		// It has sent no more than what arrived: it stopped by itself.

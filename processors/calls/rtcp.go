@@ -185,7 +185,9 @@ func (h *handler) rtcp(p *telemetry.RTCPPacket) {
 	from.lastSeenUs = max(from.lastSeenUs, h.at())
 	from.rtcpSeen++
 	if p.Encrypted {
-		from.secure = true
+		if len(from.reporters) == 0 { // else a relay encrypts what was read before it
+			from.secure = true
+		}
 		return
 	}
 	before := c.dir[s].srSent
@@ -491,7 +493,9 @@ func (h *handler) reportBlock(s int, b *telemetry.ReceptionReport, tap uint32, p
 	}
 	if h.settled() && moved && !math.IsNaN(jitter) {
 		d.jitter.Add(jitter)
-		d.moment(h.rules.Choppy(jitter, nan, nan, nan), h.at())
+		if !h.hears(s) {
+			d.moment(h.rules.Choppy(jitter, nan, nan, nan), h.at())
+		}
 	}
 
 	box := h.sample(fromRTCP, sender, h.witness(s), c.sipLeg(s))
@@ -505,7 +509,9 @@ func (h *handler) reportBlock(s int, b *telemetry.ReceptionReport, tap uint32, p
 		box.sample.Packets = box.count(0, max(float64(expected)-float64(lost), 0))
 		box.sample.PacketsLost = box.lostCount(float64(lost))
 	}
-	box.sample.Mos = box.value(h.score(d, name, jitter, lossPercent, moved))
+	if !h.hears(s) {
+		box.sample.Mos = box.value(h.score(d, name, jitter, lossPercent, moved))
+	}
 	d.sourceSamples[fromRTCP]++
 	h.emitSample(box)
 	return moved

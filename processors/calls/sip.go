@@ -61,7 +61,7 @@ func (h *handler) sip(m *telemetry.SIPMessage) {
 		h.inviteResponse(m, from)
 	}
 	if m.Sdp != nil && m.Status < 300 {
-		h.sdp(from, m.Sdp, m.Status != 0)
+		h.sdp(from, m)
 	}
 }
 
@@ -393,10 +393,18 @@ func (h *handler) refuseCancelled() {
 	}
 }
 
-// sdp takes what a party says of its media (RFC 4566, RFC 3264).
-func (h *handler) sdp(from int, s *telemetry.SDP, isAnswer bool) {
+// sdp takes what a party says of its media (RFC 4566, RFC 3264). Of a message that
+// comes by on several hops the first copy is the party's own: a proxy with a media
+// relay puts its addresses into those that follow, and its own way to encrypt.
+func (h *handler) sdp(from int, m *telemetry.SIPMessage) {
 	c := h.c
 	p := &c.party[from]
+	message := uint32(hash64(m.Method, strconv.Itoa(int(m.Cseq)), strconv.Itoa(int(m.Status)), m.From.GetTag(), m.To.GetTag()))
+	if message == p.sdpOf {
+		p = new(party)
+	}
+	p.sdpOf = message
+	s, isAnswer := m.Sdp, m.Status != 0
 	p.hasSDP, p.noAudio, p.fax, p.held = true, true, false, false
 	p.sdp = sdpUnknown
 	for _, m := range s.Media {

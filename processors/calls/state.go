@@ -174,8 +174,9 @@ type party struct {
 	fax      bool // T.38 (image) offered with a port
 	secure   bool // RTP/SAVP: RTCP on the way cannot be read
 	ptimeMs  uint32
-	faxUs    int64 // since when it is T.38
-	byDesign bool  // its direction is that of the first offer and answer: no hold
+	faxUs    int64  // since when it is T.38
+	byDesign bool   // its direction is that of the first offer and answer: no hold
+	sdpOf    uint32 // hash of the message that its SDP is of
 
 	muted      bool
 	mutedUs    int64
@@ -502,7 +503,7 @@ func newLeg() leg {
 
 // --- the walk over the fields ---
 
-const stateVersion = 7
+const stateVersion = 8
 
 func (c *call) code(x *coder) {
 	v := uint8(stateVersion)
@@ -649,6 +650,7 @@ func (p *party) code(x *coder) {
 	x.flag(&p.fax)
 	x.flag(&p.secure)
 	x.u32(&p.ptimeMs)
+	x.u32(&p.sdpOf)
 	x.block(func() {
 		x.time(&p.faxUs)
 		x.flag(&p.byDesign)

@@ -295,7 +295,12 @@ func (v *verdictOf) sourcesOf(out *telemetry.Verdict) (monitor uint32) {
 			side := v.side(p)
 			switch s {
 			case fromWebRTC:
-				side = c.side(p)
+				side, n = c.side(p), 0
+				for i := range c.legs {
+					if int(c.legs[i].party) == p {
+						n += c.legs[i].polls // also those of a page that nothing arrives at
+					}
+				}
 			case fromRTP:
 				continue
 			case fromRTCP:

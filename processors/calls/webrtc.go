@@ -48,7 +48,8 @@ func (h *handler) leg(s *telemetry.WebRTCSample) *leg {
 }
 
 // legParty decides whose getStats these are: the sender says so, or it is a
-// known user or number, or it is the first, who is the target.
+// known user or number, or SDP and RTCP know its streams, or it is the first, who
+// is the target.
 func (h *handler) legParty(s *telemetry.WebRTCSample) int {
 	c := h.c
 	switch s.Side {
@@ -67,6 +68,9 @@ func (h *handler) legParty(s *telemetry.WebRTCSample) int {
 			return p
 		}
 	}
+	if p := c.partyOfStreams(s); p >= 0 {
+		return p
+	}
 	var taken [2]bool
 	for i := range c.legs {
 		// Someone without a name may have several peer connections, on one device.
@@ -83,6 +87,38 @@ func (h *handler) legParty(s *telemetry.WebRTCSample) int {
 		return int(c.target)
 	}
 	return 1 - int(c.target)
+}
+
+// partyOfStreams says whose statistics these are by the SSRCs that SDP or RTCP
+// named of each party, -1 where none did. A server that ends RTP may use an SSRC
+// of its own: only what is known counts.
+func (c *call) partyOfStreams(s *telemetry.WebRTCSample) int {
+	for part := range c.parts() {
+		for d := range part.dir {
+			for _, o := range s.Outbound {
+				if ssrc := o.GetSsrc(); ssrc != 0 && part.dir[d].find(ssrc) != nil && !c.server(part, d) {
+					return d
+				}
+			}
+			for _, in := range s.Inbound {
+				if ssrc := in.GetSsrc(); ssrc != 0 && part.dir[d].find(ssrc) != nil && !c.server(part, 1-d) {
+					return 1 - d
+				}
+			}
+		}
+	}
+	return -1
+}
+
+// hears says whether getStats of a party tell what it hears at this time: more
+// than its RTCP can, which knows no jitter buffer and nothing of what was concealed.
+func (h *handler) hears(p int) bool {
+	for i := range h.c.legs {
+		if l := &h.c.legs[i]; int(l.party) == p && len(l.inbound) > 0 && h.at()-l.atUs <= otherReportsUs {
+			return true
+		}
+	}
+	return false
 }
 
 // identifyLeg takes what a sample says about people and their endpoints.
@@ -527,9 +563,9 @@ func (h *handler) inboundSample(l *leg, ssrc uint32, codec string, clock uint32,
 }
 
 // legRTT is the round trip that what a browser hears is scored with: its own where
-// it speaks with the other end, the sum of all parts where it speaks with a server.
+// it has one and speaks with the other end, else that of the whole way.
 func (h *handler) legRTT(ms float64) float64 {
-	if len(h.root.dialogs) == 0 {
+	if len(h.root.dialogs) == 0 && !math.IsNaN(ms) {
 		return ms
 	}
 	return h.wayRTT()
