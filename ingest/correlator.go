@@ -826,8 +826,9 @@ func (c *Correlator) own(held []*Held, w *waiter, count *uint64, nowUs int64) []
 
 const (
 	// maxTogether bounds how many waiting records are looked through for others of
-	// one call: an address may have very many of other calls.
-	maxTogether = 256
+	// one call: an address may have very many of other calls. In the time that
+	// they wait, browsers send some 600.
+	maxTogether = 4096
 	// maxCandidates bounds the pairs of addresses that are looked at beside it.
 	maxCandidates = 8
 )
