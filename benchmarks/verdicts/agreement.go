@@ -15,7 +15,12 @@ type Agreement struct {
 	rows           []string
 	counts         map[string]map[string]int // of same, unknown, contradicts by way
 	Contradictions []string
+	Missed         []string // one-way audio that healed, which only the other way told of
 }
+
+// healedS is how long an outage may be that reports five seconds apart and
+// without RTP miss, for it heals between them or takes them with it.
+const healedS = 20
 
 // comparison is one call by two ways.
 type comparison struct {
@@ -48,10 +53,15 @@ func (a *Agreement) Identical(call, way string, want, got *query.Verdict) {
 	a.add(c)
 }
 
-// oneWayOf leaves out the time, which another clock may tell.
+// oneWayOf leaves out the times, which another clock may tell; the text has
+// those since the answer.
 func oneWayOf(v *query.Verdict) query.OneWayAudio {
 	o := v.OneWayAudio
-	o.Since = query.Time{}
+	o.Since, o.Until = query.Time{}, query.Time{}
+	o.Spans = slices.Clone(o.Spans)
+	for i := range o.Spans {
+		o.Spans[i].Since, o.Spans[i].Until = query.Time{}, query.Time{}
+	}
 	return o
 }
 
@@ -65,8 +75,10 @@ func text(v any) string {
 
 // Compatible compares verdicts of witnesses of whom the second saw less, or saw
 // it from another place. swapped says that the second calls target whom the
-// first calls contact; lateMs is what the second way added to round trips.
-func (a *Agreement) Compatible(call, way string, want, got *query.Verdict, swapped bool, lateMs float64) {
+// first calls contact; lateMs is what may lie between their round trips besides.
+func (a *Agreement) Compatible(t *Truth, way string, first, second *Heard, swapped bool, lateMs float64) {
+	call := t.Name
+	want, got := &first.Call.Verdict, &second.Call.Verdict
 	c := comparison{call: call, way: way}
 	judge := func(name, contradiction string, known bool) {
 		switch {
@@ -79,9 +91,15 @@ func (a *Agreement) Compatible(call, way string, want, got *query.Verdict, swapp
 			c.results = append(c.results, same)
 		}
 	}
-	judge("one-way audio", contradictOneWay(want, got, swapped), got.OneWayAudio.State != unknown && want.OneWayAudio.State != unknown)
+	oneWay := contradictOneWay(want, got, swapped)
+	if oneWay != "" && t.oneWay() && t.Dead() < healedS && raised(want) != raised(got) {
+		a.Missed = append(a.Missed, fmt.Sprintf("%s, %s: %s, of %.0f s", call, way, oneWay, t.Dead()))
+		oneWay = ""
+	}
+	judge("one-way audio", oneWay, got.OneWayAudio.State != unknown && want.OneWayAudio.State != unknown)
 	judge("delay", contradictNumbers(want.Delay.RTTMs, got.Delay.RTTMs, rttToleranceMs+lateMs, rttTolerance), got.Delay.RTTMs != nil && want.Delay.RTTMs != nil)
-	judge("jitter", contradictNumbers(want.Jitter.JitterMs, got.Jitter.JitterMs, jitterFloorMs, jitterTolerance), got.Jitter.JitterMs != nil && want.Jitter.JitterMs != nil)
+	jitter, known := contradictJitter(first, second, swapped)
+	judge("jitter", jitter, known)
 	judge("loss", contradictLoss(&want.Loss, &got.Loss, swapped), got.Loss.Percent != nil && want.Loss.Percent != nil)
 	c.results = append(c.results, "")
 	a.add(c)
@@ -99,22 +117,55 @@ func contradictOneWay(want, got *query.Verdict, swapped bool) string {
 		return ""
 	}
 	direction := *g.Direction
-	if swapped {
+	if swapped && direction != "both" {
 		direction = reversed[direction]
 	}
-	if direction != *w.Direction {
+	if direction != *w.Direction && *w.Direction != "both" { // half of the truth is one
 		return fmt.Sprintf("%s where the other way says %s", direction, *w.Direction)
 	}
 	return ""
 }
 
-var reversed = map[string]string{"target_to_contact": "contact_to_target", "contact_to_target": "target_to_contact", "both": "both"}
+var reversed = map[string]string{"target_to_contact": "contact_to_target", "contact_to_target": "target_to_contact"}
 
 func contradictNumbers(want, got *query.Distribution, floor, share float64) string {
 	if want == nil || got == nil || math.Abs(want.P50-got.P50) <= math.Max(floor, share*want.P50) {
 		return ""
 	}
 	return fmt.Sprintf("%.2f ms where the other way says %.2f ms", got.P50, want.P50)
+}
+
+// contradictJitter compares what those who hear told of each direction.
+func contradictJitter(first, second *Heard, swapped bool) (contradiction string, known bool) {
+	for direction := range reversed {
+		other := direction
+		if swapped {
+			other = reversed[direction]
+		}
+		w, g := first.jitter(direction), second.jitter(other)
+		if len(w) < 3 || len(g) < 3 {
+			continue
+		}
+		known = true
+		// Few values of what varies have medians that lie apart.
+		slices.Sort(w)
+		apart := quantile(w, .9) - quantile(w, .1)
+		if m := median(w); math.Abs(m-median(g)) > math.Max(jitterFloorMs, jitterTolerance*m)+apart {
+			return fmt.Sprintf("%s %.2f ms where the other way says %.2f ms", direction, median(g), m), true
+		}
+	}
+	return "", known
+}
+
+// jitter is what the end that hears a direction told of it, ms.
+func (h *Heard) jitter(direction string) (all []float64) {
+	_, hears, _ := strings.Cut(direction, "_to_")
+	for _, s := range h.Samples {
+		if s.Direction == direction && s.Side == hears && s.JitterMs != nil && (s.Source == "rtcp" || s.Source == "webrtc") {
+			all = append(all, *s.JitterMs)
+		}
+	}
+	return all
 }
 
 func contradictLoss(want, got *query.Loss, swapped bool) string {
@@ -162,6 +213,9 @@ func (a *Agreement) String() string {
 	for _, way := range ways {
 		n := a.counts[way]
 		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d |\n", way, n["calls"], n[same], n[unknown], n["differs"]+n["contradicts"])
+	}
+	if len(a.Missed) > 0 {
+		fmt.Fprintf(&b, "\nOne-way audio that one of two ways missed, where RTCP had no RTP headers beside it:\n\n- %s\n", strings.Join(a.Missed, "\n- "))
 	}
 	b.WriteString("\n| call | ways | one-way | delay | jitter | loss | overall, fault side, MOS |\n|---|---|---|---|---|---|---|\n")
 	slices.Sort(a.rows)
