@@ -401,8 +401,6 @@ func (b *Baseline) whose() string {
 		return "for the network " + b.Name
 	case telemetry.PeersOffice:
 		return "for the office " + b.Name
-	case telemetry.PeersAppVersion:
-		return "for " + b.Name
 	}
 	return "for " + b.Name
 }

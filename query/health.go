@@ -289,32 +289,42 @@ func (f *facts) health(r *Registration, now time.Time) *Health {
 	if known > 0 {
 		h.RegisteredShare24h = bound.Seconds() / known.Seconds()
 	}
-	say := func(kind string, at Time, text string, values map[string]float64) {
-		h.Sentences = append(h.Sentences, Sentence{Kind: kind, At: at, Text: text, Values: orEmpty(values)})
+	f.sayState(h, r, now)
+	f.sayCounts(h, known-bound, ofThem)
+	return h
+}
+
+func (h *Health) say(kind string, at Time, text string, values map[string]float64) {
+	h.Sentences = append(h.Sentences, Sentence{Kind: kind, At: at, Text: text, Values: orEmpty(values)})
+}
+
+// sayLast tells a change as the processor put it, in other words where it is not there.
+func (h *Health) sayLast(kind string, t told, otherwise string) {
+	if t.text == "" {
+		t.text = otherwise
 	}
-	last := func(kind string, t told, otherwise string) {
-		if t.text == "" {
-			t.text = otherwise
-		}
-		say(kind, micros(t.atUs), t.text, nil)
-	}
+	h.say(kind, micros(t.atUs), t.text, nil)
+}
+
+// sayState tells the state, and since when it is so.
+func (f *facts) sayState(h *Health, r *Registration, now time.Time) {
 	switch h.State {
 	case healthy:
 		h.Since = r.RegisteredAt
-		say(healthy, r.RegisteredAt, r.held(now), r.heldValues(now))
+		h.say(healthy, r.RegisteredAt, r.held(now), r.heldValues(now))
 	case flapping:
 		h.Since = micros(f.flap.atUs)
-		last(flapping, f.flap, "It has been registered and lost, or has changed its source, three times or more within 10 min.")
+		h.sayLast(flapping, f.flap, "It has been registered and lost, or has changed its source, three times or more within 10 min.")
 		if r.Registered {
-			say(healthy, r.RegisteredAt, r.held(now), r.heldValues(now))
+			h.say(healthy, r.RegisteredAt, r.held(now), r.heldValues(now))
 		} else {
-			last(unregistered, f.ending, "It is not registered now.")
+			h.sayLast(unregistered, f.ending, "It is not registered now.")
 		}
 	case failing:
 		h.Since = r.failingSince
-		last(failing, f.auth, "The registrar refused the credentials when it last tried, at "+moment(r.UpdatedAt)+".")
+		h.sayLast(failing, f.auth, "The registrar refused the credentials when it last tried, at "+moment(r.UpdatedAt)+".")
 		if r.Registered {
-			say(healthy, r.RegisteredAt, r.held(now), r.heldValues(now))
+			h.say(healthy, r.RegisteredAt, r.held(now), r.heldValues(now))
 		}
 	case lapsed:
 		h.Since = r.ExpiresAt
@@ -322,46 +332,48 @@ func (f *facts) health(r *Registration, now time.Time) *Health {
 		if !r.ExpiresAt.IsZero() {
 			text = "It expired at " + moment(r.ExpiresAt) + ", and no newer registration was seen."
 		}
-		last(lapsed, f.ending, text)
+		h.sayLast(lapsed, f.ending, text)
 	case unregistered:
 		h.Since = r.UpdatedAt
 		if f.ending.atUs != 0 {
 			h.Since = micros(f.ending.atUs)
 		}
-		last(unregistered, f.ending, "It unregistered or was unregistered.")
+		h.sayLast(unregistered, f.ending, "It unregistered or was unregistered.")
 	case byPush:
-		say(byPush, Time{}, "Apps on iOS and Android are woken by push: that this one is not registered is not a fault.", nil)
+		h.say(byPush, Time{}, "Apps on iOS and Android are woken by push: that this one is not registered is not a fault.", nil)
 	case neverSeen:
-		say(neverSeen, Time{}, "No registration of this device was ever seen.", nil)
+		h.say(neverSeen, Time{}, "No registration of this device was ever seen.", nil)
 	}
+}
+
+// sayCounts tells what happened how often; out is how long the device was not registered.
+func (f *facts) sayCounts(h *Health, out time.Duration, ofThem string) {
 	if n := f.lapses; n > 0 && (h.State != lapsed || n > 1) {
-		out := known - bound
-		say("lapses", micros(f.ending.atUs), fmt.Sprintf("It lapsed %s and was not registered for %s of %s.", times(n), spoken(out), ofThem),
+		h.say("lapses", micros(f.ending.atUs), fmt.Sprintf("It lapsed %s and was not registered for %s of %s.", times(n), spoken(out), ofThem),
 			map[string]float64{"lapses": float64(n), "not_registered_s": out.Seconds()})
 	}
 	if n := f.authFailures; n > 0 && (h.State != failing || n > 1) {
-		say("auth_failures", micros(f.auth.atUs), fmt.Sprintf("Its credentials were refused %s in the last 24 h, last at %s.", times(n), moment(micros(f.auth.atUs))),
+		h.say("auth_failures", micros(f.auth.atUs), fmt.Sprintf("Its credentials were refused %s in the last 24 h, last at %s.", times(n), moment(micros(f.auth.atUs))),
 			map[string]float64{"auth_failures": float64(n)})
 	}
 	if f.rejections > 0 {
-		last("rejected", f.rejection, "")
+		h.sayLast("rejected", f.rejection, "")
 	}
 	if n := f.sourceChanges; n > 0 {
 		text := f.source.text
 		if n > 1 {
 			text = fmt.Sprintf("Its source changed %s in the last 24 h. The last time: %s", times(n), text)
 		}
-		say("source_changed", micros(f.source.atUs), text, map[string]float64{"source_changes": float64(n)})
+		h.say("source_changed", micros(f.source.atUs), text, map[string]float64{"source_changes": float64(n)})
 	}
 	if len(f.versions) > 1 {
 		to, from := f.versions[0], f.versions[1]
-		say("version_changed", to.FirstSeen, fmt.Sprintf("Its version changed from %s to %s at %s.", from.name(), to.name(), moment(to.FirstSeen)), nil)
+		h.say("version_changed", to.FirstSeen, fmt.Sprintf("Its version changed from %s to %s at %s.", from.name(), to.name(), moment(to.FirstSeen)), nil)
 	}
 	if h.State != byPush && h.State != neverSeen && h.RegisteredShare24h < 0.9995 {
-		say("registered_share", Time{}, fmt.Sprintf("It was registered %.1f %% of %s.", 100*h.RegisteredShare24h, ofThem),
+		h.say("registered_share", Time{}, fmt.Sprintf("It was registered %.1f %% of %s.", 100*h.RegisteredShare24h, ofThem),
 			map[string]float64{"registered_share": h.RegisteredShare24h})
 	}
-	return h
 }
 
 // known is how much of the last 24 h the device is known for, in words too: one

@@ -278,7 +278,7 @@ func (h *handler) vqMetrics(p int, m *telemetry.VQMetrics, summary bool) {
 	box := h.sample(fromVQ, 1-p, h.witness(p), c.sipLeg(p))
 	box.sample.Ssrc, box.sample.Codec, box.sample.ClockRate = m.Ssrc, name, clock
 	loss, discard := within(m.LossPercent, 0, 100), within(m.DiscardPercent, 0, 100)
-	jitter := within(m.JitterMs, 0, 60_000)
+	jitter := within(m.JitterMs, 0, quality.MaxJitterMs)
 	box.sample.LossPercent = box.value(loss)
 	box.sample.JitterMs = box.value(jitter)
 	if m.RoundTripDelayMs != nil && *m.RoundTripDelayMs > 0 && *m.RoundTripDelayMs <= 10_000 {

@@ -3,22 +3,8 @@ package calls
 import (
 	"slices"
 
+	"github.com/earshot/earshot/processors/quality"
 	"github.com/earshot/earshot/telemetry"
-)
-
-// Confidence of each kind of evidence (docs: verdicts, one-way audio).
-const (
-	confidenceBothSides = 0.98 // the sender's source speaks, the receiver gets no packet
-	confidenceReports   = 0.95 // the receiver's reports show it
-	confidenceReceiver  = 0.90 // the receiver's getStats show it
-	confidenceNoStream  = 0.75 // the receiver has no inbound statistics at all
-	confidenceHeaders   = 0.85 // the phones' own counts of the whole call
-	confidenceRemote    = 0.75 // the sender's getStats: nobody acknowledges
-	confidenceMonitor   = 0.95 // the sender counts packets, none passes the capture point
-	confidenceSilent    = 0.70 // nothing at all comes from the sender
-	confidenceAlive     = 0.90 // both directions were seen alive
-	// What contradicting evidence leaves of a confidence.
-	contradicted = 0.6
 )
 
 // silentReportsUs: a sender of whom nothing was seen for this long, three
@@ -212,7 +198,7 @@ func (h *handler) judgeReport(s int, ssrc uint32, p *telemetry.RTCPPacket, about
 		r.run[kind].packetsRTP += sentRTP
 		if r.run[kind].n >= rules.MinReports {
 			h.dead(d, byRTCP, death{
-				sinceUs: r.run[kind].sinceUs, untilUs: h.at(), confidence: confidenceReports,
+				sinceUs: r.run[kind].sinceUs, untilUs: h.at(), confidence: quality.ConfidenceReports,
 				kind: kind, reports: r.run[kind].n, packets: max(r.run[kind].packetsSR, r.run[kind].packetsRTP),
 			})
 		}
@@ -229,7 +215,7 @@ func (h *handler) judgeReport(s int, ssrc uint32, p *telemetry.RTCPPacket, about
 		run.n++
 		if run.n >= rules.MinReports {
 			h.dead(d, bySilence, death{
-				sinceUs: run.sinceUs, untilUs: h.at(), confidence: confidenceSilent,
+				sinceUs: run.sinceUs, untilUs: h.at(), confidence: quality.ConfidenceSilent,
 				kind: deadSilent, reports: run.n,
 			})
 		}
@@ -249,7 +235,7 @@ func (h *handler) unseen(s int) {
 	if !h.open(d, since) || h.at()-since < h.rules.OneWay.Dead.Microseconds() {
 		return
 	}
-	e := death{sinceUs: since, untilUs: h.at(), confidence: confidenceMonitor, kind: deadStopped, packets: x.beyondPoint()}
+	e := death{sinceUs: since, untilUs: h.at(), confidence: quality.ConfidenceMonitor, kind: deadStopped, packets: x.beyondPoint()}
 	if x.rtpLast <= x.clearUs {
 		e.kind = deadNeverReceived
 	}
@@ -269,7 +255,7 @@ func (h *handler) silent(d int, untilUs, atLeastUs int64) {
 	if untilUs-since < atLeastUs {
 		return
 	}
-	h.dead(d, bySilence, death{sinceUs: since, untilUs: untilUs, confidence: confidenceSilent, kind: deadSilent})
+	h.dead(d, bySilence, death{sinceUs: since, untilUs: untilUs, confidence: quality.ConfidenceSilent, kind: deadSilent})
 }
 
 // silentAtEnd looks, when the call ends, for a party of whom nothing came for long
@@ -305,7 +291,7 @@ func (h *handler) deadUntil(d int, r *run) {
 		return
 	}
 	h.dead(d, byRTCP, death{
-		sinceUs: r.sinceUs, untilUs: until, confidence: confidenceReports, kind: deadStopped, reports: r.n + 1, packets: max(r.packetsSR, r.packetsRTP),
+		sinceUs: r.sinceUs, untilUs: until, confidence: quality.ConfidenceReports, kind: deadStopped, reports: r.n + 1, packets: max(r.packetsSR, r.packetsRTP),
 	})
 }
 
@@ -403,7 +389,7 @@ func (c *call) judge(rules *Rules, d int, endUs int64) finding {
 		e := x.deaths[i]
 		confidence := e.confidence
 		if e.contra {
-			confidence *= contradicted
+			confidence *= quality.Contradicted
 		}
 		same := e.sinceUs <= f.death.untilUs && f.death.sinceUs <= e.untilUs
 		longer := e.untilUs-e.sinceUs > f.death.untilUs-f.death.sinceUs

@@ -12,13 +12,6 @@ import (
 // awayMs is the round trip from which a capture point is not beside a party.
 const awayMs = 3
 
-// How sure a part of the way is known to be the one at fault.
-const (
-	faultMeasured = 0.9 // the other parts were measured and are sound
-	faultSplit    = 0.8 // a capture point splits the loss or the delay
-	faultUnsplit  = 0.6 // the end systems are sound, the way was not split
-)
-
 // What splits the way of the audio.
 const (
 	splitByCapture = "capture_point"
@@ -339,7 +332,7 @@ func (v *verdictOf) blameOneWay(o *telemetry.OneWayAudio) blame {
 				return blame{}
 			}
 		}
-		return blame{"network", faultUnsplit * o.Confidence, "both sent and neither received anything"}
+		return blame{"network", quality.FaultUnsplit * o.Confidence, "both sent and neither received anything"}
 	}
 	d := int(c.target)
 	if o.Direction == "contact_to_target" {
@@ -358,23 +351,23 @@ func (v *verdictOf) blameOneWay(o *telemetry.OneWayAudio) blame {
 		why := fmt.Sprintf("the audio of %s was lost before it came to the capture point", at.who(d))
 		switch {
 		case c.beside(1 - d):
-			return blame{"network", faultSplit * f.confidence, why}
+			return blame{"network", quality.FaultSplit * f.confidence, why}
 		case c.away(1-d) || len(v.segments) > 0:
-			return blame{at.side(d), faultSplit * f.confidence, why}
+			return blame{at.side(d), quality.FaultSplit * f.confidence, why}
 		}
-		return blame{at.side(d), faultUnsplit * f.confidence, why}
+		return blame{at.side(d), quality.FaultUnsplit * f.confidence, why}
 	case passedBy:
 		why := fmt.Sprintf("the audio passed the capture point and was lost between there and %s", at.who(1-d))
 		switch {
 		case c.beside(d) || len(v.segments) > 0:
-			return blame{"network", faultSplit * f.confidence, why}
+			return blame{"network", quality.FaultSplit * f.confidence, why}
 		case c.away(d):
-			return blame{at.side(1 - d), faultSplit * f.confidence, why}
+			return blame{at.side(1 - d), quality.FaultSplit * f.confidence, why}
 		}
-		return blame{at.side(1 - d), faultUnsplit * f.confidence, why}
+		return blame{at.side(1 - d), quality.FaultUnsplit * f.confidence, why}
 	}
 	if f.death.senderHeard || f.death.senderCounts || f.w == byRTCP || f.w == byHeader {
-		return blame{"network", faultUnsplit * f.confidence, fmt.Sprintf("%s sent and %s received nothing", at.who(d), at.who(1-d))}
+		return blame{"network", quality.FaultUnsplit * f.confidence, fmt.Sprintf("%s sent and %s received nothing", at.who(d), at.who(1-d))}
 	}
 	return blame{}
 }
@@ -416,23 +409,23 @@ func (v *verdictOf) blameJitter() blame {
 					before, after = after, before
 				}
 				if before <= 0.3*after && v.c.away(d) {
-					return blame{v.c.side(1 - d), faultSplit, fmt.Sprintf("the jitter was %.1f ms at the capture point and %.1f ms where %s heard it", before, after, v.end(1-d))}
+					return blame{v.c.side(1 - d), quality.FaultSplit, fmt.Sprintf("the jitter was %.1f ms at the capture point and %.1f ms where %s heard it", before, after, v.end(1-d))}
 				}
 				if before >= 0.7*after && v.c.away(1-d) {
-					return blame{v.c.side(d), faultSplit, fmt.Sprintf("the jitter was %.1f ms at the capture point already, of %.1f ms where %s heard it", before, after, v.end(1-d))}
+					return blame{v.c.side(d), quality.FaultSplit, fmt.Sprintf("the jitter was %.1f ms at the capture point already, of %.1f ms where %s heard it", before, after, v.end(1-d))}
 				}
 			}
-			return blame{"network", faultUnsplit, "the packets came at uneven times"}
+			return blame{"network", quality.FaultUnsplit, "the packets came at uneven times"}
 		}
 	}
 	return blame{}
 }
 
-// blamePart finds the part of the way that has 70 % or more of a measure. The
+// blamePart finds the part of the way that has most of a measure. The
 // capture point must lie between the network and a party, not beside it, to tell
 // that party's part from the rest.
 func (v *verdictOf) blamePart(d int, format, rest string, of func(stretch) float64, unsplit string) blame {
-	network := blame{"network", faultUnsplit, unsplit}
+	network := blame{"network", quality.FaultUnsplit, unsplit}
 	way := v.stretches()
 	if len(way) < 2 {
 		return network
@@ -449,12 +442,12 @@ func (v *verdictOf) blamePart(d int, format, rest string, of func(stretch) float
 		}
 	}
 	s := way[most]
-	if !(sum > 0) || of(s) < 0.7*sum {
+	if !(sum > 0) || of(s) < quality.FaultShare*sum {
 		return network
 	}
-	confidence := faultSplit
+	confidence := quality.FaultSplit
 	if s.source == splitByServer {
-		confidence = faultMeasured
+		confidence = quality.FaultMeasured
 	}
 	why := fmt.Sprintf(format, of(s), s.place(), fmt.Sprintf(rest, sum-of(s)))
 	if s.toward < 0 || s.source == splitByCapture && !v.c.away(1-s.toward) {

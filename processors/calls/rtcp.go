@@ -473,7 +473,7 @@ func (h *handler) reportBlock(s int, b *telemetry.ReceptionReport, tap uint32, p
 		clock = st.measuredClock
 	}
 	jitter := nan
-	if ms, ok := quality.JitterMs(b.Jitter, clock); ok && ms < 60_000 {
+	if ms, ok := quality.JitterMs(b.Jitter, clock); ok {
 		jitter = ms
 	}
 	lossPercent := nan
@@ -759,7 +759,7 @@ func (h *handler) rtp(r *telemetry.RTPInterval) {
 		}
 	}
 	jitter := nan
-	if r.ClockRate != 0 && r.JitterMs >= 0 && r.JitterMs < 60_000 {
+	if r.ClockRate != 0 && r.JitterMs >= 0 && r.JitterMs < quality.MaxJitterMs {
 		jitter = r.JitterMs
 		if h.settled() {
 			d.jitterRTP.Add(jitter)

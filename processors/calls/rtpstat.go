@@ -3,6 +3,7 @@ package calls
 import (
 	"strconv"
 
+	"github.com/earshot/earshot/processors/quality"
 	"github.com/earshot/earshot/telemetry"
 )
 
@@ -45,7 +46,7 @@ func (h *handler) judgeHeaders(d int) {
 	switch sent := float64(x.headerSent); {
 	case sent < float64(h.rules.OneWay.MinPacketsSent):
 	case x.headerReceived == 0:
-		h.dead(d, byHeader, death{sinceUs: x.clearUs, untilUs: untilUs, confidence: confidenceHeaders, kind: deadNeverReceived, packets: x.headerSent})
+		h.dead(d, byHeader, death{sinceUs: x.clearUs, untilUs: untilUs, confidence: quality.ConfidenceHeaders, kind: deadNeverReceived, packets: x.headerSent})
 	case float64(x.headerReceived) >= 0.9*sent:
 		h.alive(d, byHeader, x.clearUs)
 	}
@@ -113,9 +114,10 @@ func (h *handler) statReceived(p int, s *telemetry.RTPStat) {
 func statJitter(s *telemetry.RTPStat, clockRate uint32) float64 {
 	switch {
 	case s.JitterMs != nil:
-		return within(s.JitterMs, 0, 60_000)
+		return within(s.JitterMs, 0, quality.MaxJitterMs)
 	case s.JitterTimestampUnits != nil && clockRate > 0:
-		return *s.JitterTimestampUnits * 1000 / float64(clockRate)
+		ms := *s.JitterTimestampUnits * 1000 / float64(clockRate)
+		return within(&ms, 0, quality.MaxJitterMs)
 	}
 	return nan
 }

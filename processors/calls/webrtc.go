@@ -357,11 +357,11 @@ func (h *handler) remote(l *leg, s *telemetry.WebRTCSample, out *sampleBox, sent
 		if r == nil {
 			continue
 		}
-		if r.JitterS != nil && *r.JitterS >= 0 && *r.JitterS < 60 {
-			out.sample.JitterMs = out.value(*r.JitterS * 1000)
+		if jitter := quality.JitterMsOfSeconds(r.JitterS); jitter >= 0 {
+			out.sample.JitterMs = out.value(jitter)
 			talks := sent*float64(second) >= h.rules.DTXPacketsPerSecond*float64(h.at()-prevUs) // the spacing of comfort noise is no jitter
 			if h.settled() && (r.TimestampUs != l.remoteStampUs || l.remoteCount == 0) && sent > 0 && talks {
-				c.dir[p].jitterRemote.Add(*r.JitterS * 1000)
+				c.dir[p].jitterRemote.Add(jitter)
 			}
 		}
 		if r.TimestampUs == l.remoteStampUs && l.remoteCount > 0 {
@@ -425,7 +425,7 @@ func (h *handler) unacknowledged(l *leg, sent float64) {
 	if h.at()-since < wait || !steady || !h.open(p, since) {
 		return
 	}
-	h.dead(p, byRemote, death{sinceUs: since, untilUs: h.at(), confidence: confidenceRemote,
+	h.dead(p, byRemote, death{sinceUs: since, untilUs: h.at(), confidence: quality.ConfidenceRemote,
 		kind: deadNeverReceived, packets: uint64(l.sentSinceRIN)})
 }
 
@@ -611,12 +611,12 @@ func (h *handler) watch(l *leg, packets float64, known bool, sent float64, prevU
 	if sent > 0 {
 		l.zeroSent += sent
 	}
-	e := death{sinceUs: l.zeroSinceUs, untilUs: h.at(), confidence: confidenceReceiver, kind: deadNeverReceived, noInbound: !known}
+	e := death{sinceUs: l.zeroSinceUs, untilUs: h.at(), confidence: quality.ConfidenceReceiver, kind: deadNeverReceived, noInbound: !known}
 	if x.life[byReceiver].count > 0 {
 		e.kind = deadStopped
 	}
 	if !known {
-		e.confidence = confidenceNoStream
+		e.confidence = quality.ConfidenceNoStream
 	}
 	if other != nil {
 		switch {
@@ -642,12 +642,12 @@ func (h *handler) watch(l *leg, packets float64, known bool, sent float64, prevU
 		}
 		return
 	case agrees && l.senderSpoke > 0:
-		e.confidence, e.senderHeard = confidenceBothSides, true
+		e.confidence, e.senderHeard = quality.ConfidenceBothSides, true
 	}
 	if !(agrees && l.senderSent > 0) && l.iceUs <= e.sinceUs {
 		// No sign of life of ICE from within the run: the connection died with the
 		// audio, or the other end has hung up and nobody told.
-		e.confidence, e.noConnection, least = confidenceNoStream, true, iceAliveUs
+		e.confidence, e.noConnection, least = quality.ConfidenceNoStream, true, iceAliveUs
 	}
 	e.senderCounts = l.judged
 	if h.open(d, e.sinceUs) && h.at()-max(e.sinceUs, x.clearUs) >= least {

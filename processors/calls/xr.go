@@ -171,11 +171,11 @@ func (x *extendedReport) roundTrip() float64 {
 // jitter gives the mean interarrival jitter, else the mean delay variation.
 func (x *extendedReport) jitter(clock uint32) float64 {
 	if v := x.statistics; v != nil && v.HasJitter {
-		if ms, ok := quality.JitterMs(v.MeanJitter, clock); ok && ms < 60_000 {
+		if ms, ok := quality.JitterMs(v.MeanJitter, clock); ok {
 			return ms
 		}
 	}
-	if ms := math.Abs(x.metrics.GetPdvMeanMs()); x.has(xrDelayVariation) && ms < 60_000 {
+	if ms := math.Abs(x.metrics.GetPdvMeanMs()); x.has(xrDelayVariation) && ms < quality.MaxJitterMs {
 		return ms
 	}
 	return nan

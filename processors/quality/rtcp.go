@@ -55,13 +55,19 @@ func StaticCodec(payloadType uint32) string {
 	return ""
 }
 
+// MaxJitterMs is more jitter than audio can have: from here on it is a counter or a
+// clock that went wrong.
+const MaxJitterMs = 60_000
+
 // JitterMs turns interarrival jitter of a reception report (RFC 3550 §6.4.1,
-// RTP timestamp units) into milliseconds; false where the clock is unknown.
+// RTP timestamp units) into milliseconds; false where the clock is unknown, or
+// cannot be the one that was counted with.
 func JitterMs(jitter, clockRate uint32) (float64, bool) {
 	if clockRate == 0 {
 		return 0, false
 	}
-	return float64(jitter) * 1000 / float64(clockRate), true
+	ms := float64(jitter) * 1000 / float64(clockRate)
+	return ms, ms < MaxJitterMs
 }
 
 // SignExtend24 reads the cumulative number of packets lost (RFC 3550 §6.4.1),

@@ -39,6 +39,14 @@ func gauge(p *float64) float64 {
 	return math.NaN()
 }
 
+// JitterMsOfSeconds is jitter that getStats tells in seconds.
+func JitterMsOfSeconds(jitterS *float64) float64 {
+	if ms := gauge(jitterS) * 1000; ms < MaxJitterMs {
+		return ms
+	}
+	return math.NaN()
+}
+
 // InboundOf reads one report.
 func InboundOf(in *telemetry.InboundRTP) Inbound {
 	return Inbound{
@@ -54,7 +62,7 @@ func InboundOf(in *telemetry.InboundRTP) Inbound {
 		Samples:            Counter(in.TotalSamplesReceived),
 		Energy:             Counter(in.TotalAudioEnergy),
 		DurationS:          Counter(in.TotalSamplesDurationS),
-		JitterMs:           gauge(in.JitterS) * 1000,
+		JitterMs:           JitterMsOfSeconds(in.JitterS),
 		BufferMs:           gauge(in.JitterBufferMs),
 		BufferPreferredMs:  gauge(in.JitterBufferPreferredMs),
 		LevelGauge:         Counter(in.AudioLevel),

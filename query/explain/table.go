@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/earshot/earshot/processors/quality"
 	"github.com/earshot/earshot/query"
 )
 
@@ -31,7 +32,7 @@ var (
 		"rtcp": {formula: "At a party: A − LSR − DLSR in 1/65536 s, where A is the arrival of the report. At a capture point between the parties: for each leg the time from a sender report to the receiver report that answers it, less DLSR; the two legs are added. No LSR or DLSR: no number.",
 			standard: rfc3550},
 		"webrtc":    {formula: "remote-inbound-rtp.roundTripTime · 1000, where it was measured; else currentRoundTripTime · 1000 of the selected candidate pair.", standard: w3c + " RTCRemoteInboundRtpStreamStats, RTCIceCandidatePairStats"},
-		"rtcp_xr":   {formula: "Round trip delay of the VoIP metrics block, as the phone measured it; 0 is unmeasured.", standard: rfc3611},
+		"rtcp_xr":   {formula: "Mean round trip of the delay metrics block (RFC 6843), else that of the VoIP metrics block, as the phone measured it; 0 is unmeasured.", standard: rfc3611},
 		"vq_rtcpxr": {formula: "RTD of the phone's quality report, as the phone measured it.", standard: rfc6035},
 		"sip":       {formula: "Round trip of the statistics header that the phone sent at the end of the call.", standard: headers},
 	}
@@ -91,7 +92,7 @@ var (
 	score = quantity{
 		"webrtc":    {formula: eModel, standard: g107},
 		"rtcp":      {formula: eModel + " The jitter buffer is that of extended reports, else taken as twice the jitter, at least 20 ms.", standard: g107},
-		"rtcp_xr":   {formula: "The phone's own MOS-CQ, else MOS-LQ, / 10.", standard: rfc3611 + ".5"},
+		"rtcp_xr":   {formula: "The phone's own MOS-CQ / 10 of the VoIP metrics block, else the MOS of RFC 7266.", standard: rfc3611 + ".5"},
 		"vq_rtcpxr": {formula: "MOSCQ, else MOSLQ, of the phone's quality report.", standard: rfc6035},
 		"sip":       {formula: "The phone's own score in the statistics header.", standard: headers},
 	}
@@ -153,7 +154,13 @@ var (
 )
 
 // confidenceFormula says where confidences of one-way audio come from.
-const confidenceFormula = "The confidence of the strongest witness of that direction: the sender's microphone has sound and the receiver gets no packets 0.98; RTCP shows it 0.95; the receiver's getStats show it 0.9; the sender counts packets and none passes the capture point 0.95; the phones' own counts 0.85; only the sender's getStats show it, or the receiver has no stream 0.75; nothing at all comes from the sender 0.7. A witness who contradicts multiplies it by 0.6. None dead and both seen alive: 0.9."
+var confidenceFormula = fmt.Sprintf("The confidence of the strongest witness of that direction: the sender's microphone has sound and the receiver gets no packets %g; RTCP shows it %g; the receiver's getStats show it %g; the sender counts packets and none passes the capture point %g; the phones' own counts %g; only the sender's getStats show it %g; the receiver has no stream %g; nothing at all comes from the sender %g. A witness who contradicts multiplies it by %g. None dead and both seen alive: %g.",
+	quality.ConfidenceBothSides, quality.ConfidenceReports, quality.ConfidenceReceiver, quality.ConfidenceMonitor, quality.ConfidenceHeaders, quality.ConfidenceRemote,
+	quality.ConfidenceNoStream, quality.ConfidenceSilent, quality.Contradicted, quality.ConfidenceAlive)
+
+// faultFormula says where the confidence of the side at fault comes from.
+var faultFormula = fmt.Sprintf("%g where servers split the way, the parts were measured and one has %g %% or more of the loss or the delay; %g where a capture point splits the way so; %g where both ends are sound and the way was not split. Of one-way audio: %g or %g times the confidence that the direction was dead; where nothing at all came from a party, that confidence.",
+	quality.FaultMeasured, 100*quality.FaultShare, quality.FaultSplit, quality.FaultUnsplit, quality.FaultSplit, quality.FaultUnsplit)
 
 // table explains the numbers of a call. Keys are paths in its JSON with [] for
 // the places of a list.
@@ -226,9 +233,8 @@ var table = map[string]entry{
 }
 
 const (
-	faultFormula = "0.9 where the end says itself that it sends nothing, or where servers split the way, the parts were measured and one has 70 % or more of the loss or the delay; 0.8 where a capture point splits the way so; 0.6 where both ends are sound and the way was not split. Of one-way audio: 0.8 or 0.6 times the confidence that the direction was dead; where nothing at all came from a party, that confidence."
-	linkFormula  = "How sure it is that this dialog belongs to the call: 1 where the platform said so or both carry the same id, less where it follows from numbers and times."
-	lossOfPart   = "100 · packets lost on this part / packets that entered it."
+	linkFormula = "How sure it is that this dialog belongs to the call: 1 where the platform said so or both carry the same id, less where it follows from numbers and times."
+	lossOfPart  = "100 · packets lost on this part / packets that entered it."
 )
 
 func delay(name, formula string) entry {
@@ -458,7 +464,11 @@ func modelStandard(model string) string {
 	if model == "reported" {
 		return "the phone's own"
 	}
-	return "ITU-T " + model + " (7-1), (7-29), Annex B; ITU-T G.113 Appendix I"
+	const ofCodecs = "; ITU-T G.113"
+	if model == quality.ModelG107 {
+		return "ITU-T G.107 (7-1), (7-29), Annex B" + ofCodecs
+	}
+	return "ITU-T " + model + ", Annex A; the delay by ITU-T G.107 §7.4" + ofCodecs
 }
 
 func ofMOS(s *subject, x *Explanation) {
@@ -473,16 +483,16 @@ func ofDeadDirection(s *subject, x *Explanation) {
 	if o.Direction == nil || *o.Direction == "both" {
 		return
 	}
-	narrow(s, x, *o.Direction, deadKinds)
+	narrow(s, x, *o.Direction)
 	x.Source = s.sources(heard, "")
 }
 
 func ofSpan(s *subject, x *Explanation) {
-	narrow(s, x, s.verdict().OneWayAudio.Spans[s.index[0]].Direction, deadKinds)
+	narrow(s, x, s.verdict().OneWayAudio.Spans[s.index[0]].Direction)
 }
 
-func narrow(s *subject, x *Explanation, direction string, kinds []string) {
-	places := s.evidence(direction, kinds...)
+func narrow(s *subject, x *Explanation, direction string) {
+	places := s.evidence(direction, deadKinds...)
 	x.Evidence = nil
 	for _, i := range places {
 		x.Evidence = append(x.Evidence, i+1)
