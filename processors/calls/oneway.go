@@ -146,18 +146,7 @@ func (h *handler) judgeReport(s int, ssrc uint32, p *telemetry.RTCPPacket, about
 	// since: only what is beyond the highest that the receiver has counts.
 	beyond, comparable := x.beyond()
 	arrived := comparable && r.lastBlock != 0 && beyond < int64(h.rules.OneWay.MinPacketsSent)
-	own := uint32(0)
-	for _, sr := range p.SenderReports {
-		if sr == nil || sr.Ssrc != ssrc {
-			continue
-		}
-		if r.hasOwn && sr.PacketCount >= r.ownPackets && !p.IntervalCounters {
-			own = sr.PacketCount - r.ownPackets
-		} else {
-			own = sr.PacketCount
-		}
-		r.ownPackets, r.hasOwn = sr.PacketCount, true
-	}
+	own := r.sent(p)
 	r.atUs, r.markSR, r.markRTP = h.at(), x.srSent, x.rtpSent
 	if about {
 		r.lastBlock = r.reports
@@ -180,45 +169,56 @@ func (h *handler) judgeReport(s int, ssrc uint32, p *telemetry.RTCPPacket, about
 	case sent >= minSent && arrived:
 		// It has sent no more than what arrived: it stopped by itself.
 	case sent >= minSent:
-		kind, since := deadNeverReceived, x.clearUs
+		kind, since, n := deadNeverReceived, x.clearUs, uint32(1)
 		if about || r.lastBlock != 0 {
 			kind, since = deadStopped, fromUs
 			if movedAt := x.movedAt(); movedAt > x.clearUs {
 				since = min(since, movedAt)
 			}
 		}
-		if r.run[kind].n == 0 {
-			r.run[kind].sinceUs = since
-		}
-		r.run[kind].n++
 		if !about {
-			r.run[kind].n += silent
+			n += silent
 		}
 		r.run[kind].packetsSR += sentSR
 		r.run[kind].packetsRTP += sentRTP
-		if r.run[kind].n >= rules.MinReports {
-			h.dead(d, byRTCP, death{
-				sinceUs: r.run[kind].sinceUs, untilUs: h.at(), confidence: quality.ConfidenceReports,
-				kind: kind, reports: r.run[kind].n, packets: max(r.run[kind].packetsSR, r.run[kind].packetsRTP),
-			})
-		}
+		h.deadBy(d, byRTCP, quality.ConfidenceReports, r, kind, since, n)
 	case sent == 0:
 		since := max(c.party[d].lastSeenUs, x.clearUs)
 		speaks := own >= rules.MinPacketsSent || c.dir[s].rtpLast > 0 && h.at()-c.dir[s].rtpLast < rules.Dead.Microseconds()
-		if !speaks || h.at()-since < silentReportsUs {
-			return
+		if speaks && h.at()-since >= silentReportsUs {
+			h.deadBy(d, bySilence, quality.ConfidenceSilent, r, deadSilent, since, 1)
 		}
-		run := &r.run[deadSilent]
-		if run.n == 0 {
-			run.sinceUs = since
+	}
+}
+
+// sent is how many packets a reporter's own sender reports count since the ones before.
+func (r *reporter) sent(p *telemetry.RTCPPacket) (packets uint32) {
+	for _, sr := range p.SenderReports {
+		if sr == nil || sr.Ssrc != r.ssrc {
+			continue
 		}
-		run.n++
-		if run.n >= rules.MinReports {
-			h.dead(d, bySilence, death{
-				sinceUs: run.sinceUs, untilUs: h.at(), confidence: quality.ConfidenceSilent,
-				kind: deadSilent, reports: run.n,
-			})
+		packets = sr.PacketCount
+		if r.hasOwn && sr.PacketCount >= r.ownPackets && !p.IntervalCounters {
+			packets -= r.ownPackets
 		}
+		r.ownPackets, r.hasOwn = sr.PacketCount, true
+	}
+	return packets
+}
+
+// deadBy adds n reports to the row of those that agree, which began at sinceUs. Where
+// they are enough the direction is dead.
+func (h *handler) deadBy(d int, w witness, confidence float64, r *reporter, kind deadKind, sinceUs int64, n uint32) {
+	run := &r.run[kind]
+	if run.n == 0 {
+		run.sinceUs = sinceUs
+	}
+	run.n += n
+	if run.n >= h.rules.OneWay.MinReports {
+		h.dead(d, w, death{
+			sinceUs: run.sinceUs, untilUs: h.at(), confidence: confidence,
+			kind: kind, reports: run.n, packets: max(run.packetsSR, run.packetsRTP),
+		})
 	}
 }
 

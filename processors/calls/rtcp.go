@@ -438,10 +438,7 @@ func (h *handler) reportBlock(s int, b *telemetry.ReceptionReport, tap uint32, p
 	rtt, hasRTT := h.roundTrip(s, st, tap, p, b.Lsr, b.Dlsr)
 
 	prev := st.block
-	if st.hasBlock && b.HighestSeq == prev.highest && b.Lsr == prev.lsr && b.Dlsr == prev.dlsr &&
-		b.CumulativeLost == prev.cumulativeLost && b.Jitter == prev.jitter && b.ReporterSsrc == prev.reporter &&
-		(b.Lsr != 0 && b.Dlsr != 0 || h.at()-prev.atUs < copyUs) {
-		// The same packet, seen at another place: nothing new.
+	if st.hasBlock && prev.is(b, h.at()) { // nothing new
 		return prev.highestMovedAtUs == prev.atUs || prev.highestMovedAtUs > prev.atUs-st.intervalUs
 	}
 
@@ -479,17 +476,7 @@ func (h *handler) reportBlock(s int, b *telemetry.ReceptionReport, tap uint32, p
 	lossPercent := nan
 	st.missingUs = 0
 	if known {
-		if st.rate > 0 && lost > 0 && float64(lost) >= 0.8*float64(expected) {
-			st.missingUs = int64(float64(lost) / st.rate * float64(second))
-		}
-		st.expected += int64(expected)
-		st.lost += lost
-		if expected > 0 {
-			lossPercent = min(max(100*float64(lost)/float64(expected), 0), 100)
-		}
-		if expected >= burstPackets && lossPercent > st.burst {
-			st.burst, st.burstUs = lossPercent, h.at()
-		}
+		lossPercent = st.account(int64(expected), lost, h.at())
 	}
 	if h.settled() && moved && !math.IsNaN(jitter) {
 		d.jitter.Add(jitter)
@@ -515,6 +502,31 @@ func (h *handler) reportBlock(s int, b *telemetry.ReceptionReport, tap uint32, p
 	d.sourceSamples[fromRTCP]++
 	h.emitSample(box)
 	return moved
+}
+
+// is says whether b is the block of the very packet, seen at another place.
+func (m *blockMark) is(b *telemetry.ReceptionReport, atUs int64) bool {
+	return b.HighestSeq == m.highest && b.Lsr == m.lsr && b.Dlsr == m.dlsr &&
+		b.CumulativeLost == m.cumulativeLost && b.Jitter == m.jitter && b.ReporterSsrc == m.reporter &&
+		(b.Lsr != 0 && b.Dlsr != 0 || atUs-m.atUs < copyUs)
+}
+
+// account adds what a block says of an interval to the totals, and gives its loss in
+// percent; NaN where no packet was expected.
+func (st *stream) account(expected, lost, atUs int64) (percent float64) {
+	if st.rate > 0 && lost > 0 && float64(lost) >= 0.8*float64(expected) {
+		st.missingUs = int64(float64(lost) / st.rate * float64(second))
+	}
+	st.expected += expected
+	st.lost += lost
+	if expected <= 0 {
+		return nan
+	}
+	percent = percentOf(lost, expected)
+	if expected >= burstPackets && percent > st.burst {
+		st.burst, st.burstUs = percent, atUs
+	}
+	return percent
 }
 
 // stoppedWithin is when the newest of the packets that a block accounts for came:
