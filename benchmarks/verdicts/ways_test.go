@@ -42,12 +42,12 @@ const (
 )
 
 // The same telemetry comes as a capture, over HEP, as RTCP alone, as getStats in a
-// file and as getStats posted live. What the witnesses saw is the same, and so
-// are the verdicts.
+// file, as getStats posted live, and all of a call's witnesses at once. What the
+// witnesses saw is the same, and so are the verdicts.
 func TestEveryWayInGivesTheSameVerdict(t *testing.T) {
 	set, err := Recordings(folder)
 	require.NoError(t, err)
-	u := apptest.StartUp(t, "--log.level=warn")
+	u := apptest.StartUp(t, "--log.level=warn", "--config", tenancyFile(t))
 	require.NoError(t, u.Do("POST", "/api/v1/companies", "application/json", []byte(`{"id":"`+asFiles+`","name":"As files"}`), nil))
 	var plays []*play
 	var files []string
@@ -59,6 +59,8 @@ func TestEveryWayInGivesTheSameVerdict(t *testing.T) {
 		talking.Go(func() { p.sendRTCP(t, u.Run.Ingest["rtcp"]) })
 		talking.Go(func() { p.postStats(t, u) })
 	}
+	all := newAtOnce(t, u, plays)
+	talking.Go(func() { all.send(t, u) })
 	calls := importInto(t, u, asFiles, files...)
 	sendHEP(t, u.Run.Ingest["hep"], plays)
 	var agreement Agreement
@@ -82,6 +84,10 @@ func TestEveryWayInGivesTheSameVerdict(t *testing.T) {
 			agreement.Identical(p.name(), overHTTP, &p.stats.Call.Verdict, p.postedVerdict(t, u))
 		}
 	}
+	for _, j := range all.calls {
+		j.judge(t, u, &agreement)
+	}
+	all.holdsNoOther(t, u)
 	report(t, "AGREEMENT.md", "The same calls by every way in", agreement.String())
 	for _, contradiction := range agreement.Contradictions {
 		t.Error(contradiction)
