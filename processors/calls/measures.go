@@ -386,14 +386,8 @@ func (v *verdictOf) mosOf(d int, delay *telemetry.Delay, partial bool) (*telemet
 	x := &c.dir[d]
 	f := v.loss[d]
 	if x.mosReported && x.mosN > 0 {
-		out := &telemetry.MOS{
-			Min: round(x.mosMin, 2), Avg: round(x.mosSum/float64(x.mosN), 2), Model: "reported",
-			Inputs: map[string]float64{"scores": float64(x.mosN)}, Codec: c.codecName, Direction: c.directionName(d),
-		}
-		return out, func(m *telemetry.MOS) {
-			v.say("mos", d, v.side(1-d), c.connectedUs, map[string]float64{"avg": m.Avg, "min": m.Min},
-				"%s's own score of what it heard was %.2f in the mean.", v.who(1-d), m.Avg).until(v.endUs)
-		}, ""
+		out, say := v.reportedMOS(d)
+		return out, say, ""
 	}
 	if x.moments == 0 && x.jitterRemote.Count() == 0 || !f.known || f.from == lossMonitor {
 		return nil, nil, ""
@@ -455,6 +449,20 @@ func (v *verdictOf) mosOf(d int, delay *telemetry.Delay, partial bool) (*telemet
 			"MOS by %s of what %s heard (%s) is %.2f over the call and %.2f in the worst interval: R %.0f, from %.0f ms of one-way delay and %.2f %% of loss%s.",
 			m.Model, v.who(1-d), m.Codec, m.Avg, m.Min, m.Inputs["r"], s.OneWayMs, f.percent, note).until(v.endUs).band(mosBand(m.Avg))
 	}, ""
+}
+
+// reportedMOS is the score that the endpoint computed itself.
+func (v *verdictOf) reportedMOS(d int) (*telemetry.MOS, func(*telemetry.MOS)) {
+	c := v.c
+	x := &c.dir[d]
+	out := &telemetry.MOS{
+		Min: round(x.mosMin, 2), Avg: round(x.mosSum/float64(x.mosN), 2), Model: "reported",
+		Inputs: map[string]float64{"scores": float64(x.mosN)}, Codec: c.codecName, Direction: c.directionName(d),
+	}
+	return out, func(m *telemetry.MOS) {
+		v.say("mos", d, v.side(1-d), c.connectedUs, map[string]float64{"avg": m.Avg, "min": m.Min},
+			"%s's own score of what it heard was %.2f in the mean.", v.who(1-d), m.Avg).until(v.endUs)
+	}
 }
 
 // mosBand orders the sentence among the others; the score makes no band of the call.

@@ -44,9 +44,6 @@ func (h *handler) alive(d int, w witness, fromUs int64) {
 		return
 	}
 	l := &h.c.dir[d].life[w]
-	if l.count == 0 {
-		l.firstUs = h.at()
-	}
 	l.count++
 	if h.at() >= l.lastUs {
 		l.lastUs, l.lastFromUs = h.at(), fromUs

@@ -120,7 +120,6 @@ func (d *direction) stream(ssrc uint32, atUs int64) *stream {
 	old := &d.streams[oldest]
 	d.loss[lossRTCP].lost += old.lost
 	d.loss[lossRTCP].received += old.expected - old.lost
-	d.loss[lossRTCP].reports += old.blocks
 	if old.burst > d.loss[lossRTCP].burst {
 		d.loss[lossRTCP].burst, d.loss[lossRTCP].burstUs = old.burst, old.burstUs
 	}
@@ -443,7 +442,6 @@ func (h *handler) reportBlock(s int, b *telemetry.ReceptionReport, tap uint32, p
 	}
 
 	expected, lost, known, moved := h.interval(st, b, p)
-	st.blocks++
 	if st.hasBlock {
 		st.intervalUs = h.at() - prev.atUs
 	}

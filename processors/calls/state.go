@@ -269,7 +269,6 @@ type stream struct {
 	block      blockMark
 	lost       int64
 	expected   int64
-	blocks     uint32
 	burst      float64 // worst interval, percent
 	burstUs    int64
 	intervalUs int64 // between the newest two blocks
@@ -312,7 +311,6 @@ const (
 // life is what one witness saw of a direction being alive, after the gate.
 type life struct {
 	count      uint32
-	firstUs    int64
 	lastUs     int64
 	aliveUs    int64 // sum of the intervals
 	lastFromUs int64 // since when the newest observation saw it
@@ -474,8 +472,6 @@ type leg struct {
 
 	// The run of polls in which nothing arrived.
 	zeroSinceUs int64
-	zeroSent    float64
-	zeroIn      bool // inbound statistics were there
 	// What the sender's reports counted, as remote-outbound tells it: the newest of
 	// them, how many came in the run, and the count of the first of these.
 	reportUs    int64
@@ -484,13 +480,12 @@ type leg struct {
 	reportSent  float64
 	// How far the sender's count was ahead of what had arrived at its newest report,
 	// and the beginning of a time without packets that the next one is to judge.
-	reportAhead  float64
-	hasAhead     bool
-	judgeUs      int64
-	judged       bool // the run has been: it was sent
-	senderSpoke  uint32
-	senderSent   uint32
-	senderSilent uint32
+	reportAhead float64
+	hasAhead    bool
+	judgeUs     int64
+	judged      bool // the run has been: it was sent
+	senderSpoke uint32
+	senderSent  uint32
 
 	// The run of polls in which packets arrived and carried silence.
 	silentSinceUs int64
@@ -503,7 +498,7 @@ func newLeg() leg {
 
 // --- the walk over the fields ---
 
-const stateVersion = 8
+const stateVersion = 9
 
 func (c *call) code(x *coder) {
 	v := uint8(stateVersion)
@@ -734,7 +729,6 @@ func (d *direction) code(x *coder) {
 		x.time(&s.block.highestMovedAtUs)
 		x.i64(&s.lost)
 		x.i64(&s.expected)
-		x.u32(&s.blocks)
 		x.f64(&s.burst)
 		x.time(&s.burstUs)
 		x.i64(&s.intervalUs)
@@ -800,7 +794,6 @@ func (d *direction) code(x *coder) {
 		x.block(func() {
 			l := &d.life[i]
 			x.u32(&l.count)
-			x.time(&l.firstUs)
 			x.time(&l.lastUs)
 			x.i64(&l.aliveUs)
 			x.time(&l.lastFromUs)
@@ -887,8 +880,6 @@ func (l *leg) code(x *coder) {
 	x.time(&l.iceUs)
 	x.block(func() {
 		x.time(&l.zeroSinceUs)
-		x.f64(&l.zeroSent)
-		x.flag(&l.zeroIn)
 		x.i64(&l.reportUs)
 		x.u32(&l.reportCount)
 		x.f64(&l.reportBase)
@@ -899,7 +890,6 @@ func (l *leg) code(x *coder) {
 		x.flag(&l.judged)
 		x.u32(&l.senderSpoke)
 		x.u32(&l.senderSent)
-		x.u32(&l.senderSilent)
 		x.time(&l.silentSinceUs)
 		x.u32(&l.silentSpoke)
 	})

@@ -483,7 +483,7 @@ func (h *handler) inbound(l *leg, s *telemetry.WebRTCSample, rtt, sent float64, 
 		// One poll alone shows no interval, but a stream that has received
 		// nothing yet is dead from here on until it does.
 		if known && packets == 0 {
-			l.zeroSinceUs, l.zeroIn = h.at(), true
+			l.zeroSinceUs = h.at()
 		}
 		return
 	}
@@ -578,12 +578,7 @@ func (h *handler) watch(l *leg, packets float64, known bool, sent float64, prevU
 	d := 1 - p
 	x := &c.dir[d]
 	rules := &h.rules.OneWay
-	var other *leg
-	for i := range c.legs {
-		if o := &c.legs[i]; int(o.party) == d && h.at()-o.atUs <= otherLegUs && (other == nil || o.atUs > other.atUs) {
-			other = o
-		}
-	}
+	other := h.otherLeg(d)
 	if packets > 0 {
 		l.zeroSinceUs = 0
 		h.alive(d, byReceiver, prevUs)
@@ -605,11 +600,7 @@ func (h *handler) watch(l *leg, packets float64, known bool, sent float64, prevU
 	if l.zeroSinceUs == 0 || l.zeroSinceUs < x.clearUs {
 		l.zeroSinceUs = max(prevUs, x.clearUs)
 		l.judged = false
-		l.zeroSent, l.senderSpoke, l.senderSent, l.senderSilent, l.reportCount = 0, 0, 0, 0, 0
-	}
-	l.zeroIn = known
-	if sent > 0 {
-		l.zeroSent += sent
+		l.senderSpoke, l.senderSent, l.reportCount = 0, 0, 0
 	}
 	e := death{sinceUs: l.zeroSinceUs, untilUs: h.at(), confidence: quality.ConfidenceReceiver, kind: deadNeverReceived, noInbound: !known}
 	if x.life[byReceiver].count > 0 {
@@ -619,16 +610,7 @@ func (h *handler) watch(l *leg, packets float64, known bool, sent float64, prevU
 		e.confidence = quality.ConfidenceNoStream
 	}
 	if other != nil {
-		switch {
-		case other.sentDelta > 0:
-			l.senderSent++
-			if other.micLevel >= rules.SpeechLevel {
-				l.senderSpoke++
-			}
-			e.packets = uint64(other.sentDelta) * uint64(l.senderSent)
-		case other.sentDelta == 0:
-			l.senderSilent++
-		}
+		e.packets = l.senderSays(other, rules)
 	}
 	least := rules.Dead.Microseconds()
 	// What the sender said in the first moments may be the last of a call that it ended.
@@ -656,6 +638,30 @@ func (h *handler) watch(l *leg, packets float64, known bool, sent float64, prevU
 			l.judgeUs = e.sinceUs
 		}
 	}
+}
+
+// otherLeg is the newest leg of the party that is heard, nil where none reports at
+// the time.
+func (h *handler) otherLeg(p int) (other *leg) {
+	for i := range h.c.legs {
+		if o := &h.c.legs[i]; int(o.party) == p && h.at()-o.atUs <= otherLegUs && (other == nil || o.atUs > other.atUs) {
+			other = o
+		}
+	}
+	return other
+}
+
+// senderSays takes down what the sender's own poll says in a run in which nothing
+// arrives, and gives how many packets it has sent in the run, about.
+func (l *leg) senderSays(other *leg, rules *quality.OneWayRules) (packets uint64) {
+	if !(other.sentDelta > 0) {
+		return 0
+	}
+	l.senderSent++
+	if other.micLevel >= rules.SpeechLevel {
+		l.senderSpoke++
+	}
+	return uint64(other.sentDelta) * uint64(l.senderSent)
 }
 
 // senderReports takes what the sender's reports count, as remote-outbound tells it.
