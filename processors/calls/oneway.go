@@ -410,7 +410,7 @@ func (c *call) judge(rules *Rules, d int, endUs int64) finding {
 		switch {
 		case x.blocked:
 			until = min(until, x.blockedUs)
-		case x.reportsOnly >= rules.OneWay.MinReports: // its sender says that it stopped by itself
+		case x.sentUs != 0 && x.reportsOnly >= rules.OneWay.MinReports: // its sender says that it stopped by itself
 			until = min(until, x.sentUs)
 		}
 		recent := until-l.lastUs <= rules.OneWay.AliveStale.Microseconds()

@@ -500,3 +500,24 @@ func TestStatisticsOfOneEnd(t *testing.T) {
 		})
 	}
 }
+
+// TestListenerThatFallsSilent: that a sender's reports never count what it sends is
+// no word of it that it stopped. Where its listener reports no more, nothing is
+// known of the rest.
+func TestListenerThatFallsSilent(t *testing.T) {
+	s := newScript(t)
+	s.answered().talk(6, 31)
+	for at := 36.0; at <= 91; at += 5 {
+		s.rtcp(at, reporting{packets: 250}, reporting{packets: 250, silent: true})
+	}
+	s.bye(95, 0)
+	for _, r := range s.records {
+		if p := r.GetRtcp(); p != nil && p.SenderSsrc == s.ssrc[0] {
+			p.SenderReports, p.ReceiverReports = nil, 1
+		}
+	}
+	c := last(t, s.run(20))
+	if got := c.Verdict.OneWayAudio.State; got != "unknown" {
+		t.Errorf("%s, though nobody told for a minute whether the caller was heard\n%s", got, explain(c))
+	}
+}
