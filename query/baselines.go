@@ -1,6 +1,7 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -301,15 +302,7 @@ func BaselineSentences(call *Call, baselines []Baseline) []Evidence {
 		}
 		found = append(found, finding{weight, append([]Evidence{sentence(call, m, b, f, ownUsual(i, baselines))}, around(call, m, i, b, baselines)...)})
 	}
-	slices.SortStableFunc(found, func(a, b finding) int {
-		switch {
-		case a.weight > b.weight:
-			return -1
-		case a.weight < b.weight:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(found, func(a, b finding) int { return cmp.Compare(b.weight, a.weight) })
 	out := []Evidence{}
 	for _, f := range found {
 		out = append(out, f.sentences...)

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -252,15 +253,7 @@ func boundUs(spans []span, fromUs, toUs int64) (sum int64) {
 func joined(spans []span, fromUs, toUs int64) []span {
 	var out []span
 	sorted := slices.Clone(spans)
-	slices.SortFunc(sorted, func(a, b span) int {
-		switch {
-		case a.fromUs < b.fromUs:
-			return -1
-		case a.fromUs > b.fromUs:
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(sorted, func(a, b span) int { return cmp.Compare(a.fromUs, b.fromUs) })
 	for _, s := range sorted {
 		s.fromUs, s.toUs = max(s.fromUs, fromUs), min(s.toUs, toUs)
 		if s.fromUs >= s.toUs {

@@ -1,6 +1,7 @@
 package calls
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -132,21 +133,12 @@ func (t *told) band(band string) *told {
 func (v *verdictOf) evidence() []*telemetry.Evidence {
 	list := *v.told
 	slices.SortStableFunc(list, func(a, b *told) int {
-		if d := kinds[a.e.Kind].place - kinds[b.e.Kind].place; d != 0 {
-			return d
+		place := kinds[a.e.Kind].place
+		order := cmp.Or(cmp.Compare(place, kinds[b.e.Kind].place), cmp.Compare(b.severity, a.severity))
+		if order == 0 && place == placeContext {
+			order = cmp.Compare(a.e.AtUs, b.e.AtUs)
 		}
-		if d := b.severity - a.severity; d != 0 {
-			return d
-		}
-		if kinds[a.e.Kind].place == placeContext {
-			switch {
-			case a.e.AtUs < b.e.AtUs:
-				return -1
-			case a.e.AtUs > b.e.AtUs:
-				return 1
-			}
-		}
-		return 0
+		return order
 	})
 	out := make([]*telemetry.Evidence, len(list))
 	for i, t := range list {

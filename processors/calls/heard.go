@@ -1,6 +1,7 @@
 package calls
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -127,15 +128,7 @@ func (v *verdictOf) spans(out *telemetry.OneWayAudio, find [2]finding) {
 			}
 		}
 	}
-	slices.SortStableFunc(out.Spans, func(a, b *telemetry.DeadSpan) int {
-		switch {
-		case a.SinceUs < b.SinceUs:
-			return -1
-		case a.SinceUs > b.SinceUs:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(out.Spans, func(a, b *telemetry.DeadSpan) int { return cmp.Compare(a.SinceUs, b.SinceUs) })
 }
 
 func addSpan(spans []death, e death) []death {
