@@ -140,8 +140,8 @@ func (f *facts) scan(scan func(...any) error) (k bindingKey, err error) {
 	return k, nil
 }
 
-// factColumns sum up changes by binding; one binding that flaps all day is read
-// no further than its last 2000 losses.
+// factColumns sum up changes by binding; of one that flaps all day no more than 2000
+// losses are read.
 var factColumns = `aor, device_id, timeline,
 countIf(change = 'lapsed'), countIf(change = 'auth_failed'), countIf(change IN ('rejected', 'interval_too_brief')), countIf(change = 'source_changed'),
 groupArrayIf(2000)(toUnixTimestamp64Micro(assumeNotNull(registered_at)), change IN ` + endings + ` AND registered_at IS NOT NULL),
