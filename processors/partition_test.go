@@ -3,6 +3,7 @@ package processors
 import (
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -211,6 +212,54 @@ func TestOutcomesAreNumberedInOrder(t *testing.T) {
 	}
 	if len(f.out.records) != 10_001 {
 		t.Errorf("%d outcomes", len(f.out.records))
+	}
+}
+
+// TestBatchBoundaries: however the same records are cut into batches, the same comes
+// out in the same order; only its numbers are of other offsets.
+func TestBatchBoundaries(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 3))
+	var in [][]byte
+	atS, seq := int64(100), uint64(0)
+	for i := range 400 {
+		r := &telemetry.Record{EventId: []byte{0, 0, byte(i >> 8), byte(i)}, CallKey: fmt.Sprint("c", random.IntN(4)), AtUs: atS * secondUs, Body: event("started")}
+		switch random.IntN(6) {
+		case 0:
+			atS += random.Int64N(8)
+			r.CallKey, r.Body = "", &telemetry.Record_Tick{Tick: &telemetry.Tick{}}
+		case 1:
+			r.Body = event("poison")
+		case 2:
+			seq++
+			r.Timeline = &telemetry.Timeline{Id: "import:a", Seq: seq}
+		}
+		b, err := proto.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in = append(in, b)
+	}
+	said := func(most int) (outcomes []string, dead map[string]int) {
+		f := newFeed(t, 10)
+		for rest := in; len(rest) > 0; {
+			n := min(1+random.IntN(most), len(rest))
+			var value []byte
+			for _, r := range rest[:n] {
+				value = telemetry.AppendToBatch(value, r)
+			}
+			f.apply(&kgo.Record{Topic: f.topic, Offset: f.next, Value: value}, f.out)
+			rest = rest[n:]
+		}
+		return f.said(), f.out.dead
+	}
+	want, dead := said(1)
+	if len(want) < 200 || dead[reasonRejected] == 0 {
+		t.Fatalf("%d outcomes, dead letters %v", len(want), dead)
+	}
+	for _, most := range []int{2, 7, 50, 1000} {
+		if got, lost := said(most); !slices.Equal(got, want) || !maps.Equal(lost, dead) {
+			t.Errorf("in batches of up to %d: %d outcomes instead of %d, dead letters %v instead of %v", most, len(got), len(want), lost, dead)
+		}
 	}
 }
 
