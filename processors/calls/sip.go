@@ -402,6 +402,10 @@ func (h *handler) sdp(from int, m *telemetry.SIPMessage) {
 	message := uint32(hash64(m.Method, strconv.Itoa(int(m.Cseq)), strconv.Itoa(int(m.Status)), m.From.GetTag(), m.To.GetTag()))
 	if message == p.sdpOf {
 		p = new(party)
+		defer func() {
+			own := &c.party[from]
+			own.relayed = own.relayed || p.media != "" && own.media != "" && p.media != own.media
+		}()
 	}
 	p.sdpOf = message
 	s, isAnswer := m.Sdp, m.Status != 0

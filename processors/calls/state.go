@@ -177,6 +177,7 @@ type party struct {
 	faxUs    int64  // since when it is T.38
 	byDesign bool   // its direction is that of the first offer and answer: no hold
 	sdpOf    uint32 // hash of the message that its SDP is of
+	relayed  bool   // a media relay put an address of its own in place of this party's
 
 	muted      bool
 	mutedUs    int64
@@ -498,7 +499,7 @@ func newLeg() leg {
 
 // --- the walk over the fields ---
 
-const stateVersion = 9
+const stateVersion = 10
 
 func (c *call) code(x *coder) {
 	v := uint8(stateVersion)
@@ -646,6 +647,7 @@ func (p *party) code(x *coder) {
 	x.flag(&p.secure)
 	x.u32(&p.ptimeMs)
 	x.u32(&p.sdpOf)
+	x.flag(&p.relayed)
 	x.block(func() {
 		x.time(&p.faxUs)
 		x.flag(&p.byDesign)

@@ -326,7 +326,7 @@ func (h *handler) ice(l *leg, s *telemetry.WebRTCSample) {
 }
 
 // statsRTT is the round trip of a poll in ms: RTCP's where it was measured and
-// is fresh, else that of the selected candidate pair.
+// is fresh, else that of the selected candidate pair where that is the whole way.
 func (h *handler) statsRTT(l *leg, s *telemetry.WebRTCSample) float64 {
 	for _, r := range s.RemoteInbound {
 		if r == nil || r.RoundTripTimeS == nil || !(*r.RoundTripTimeS > 0) || *r.RoundTripTimeS > 10 {
@@ -339,6 +339,9 @@ func (h *handler) statsRTT(l *leg, s *telemetry.WebRTCSample) float64 {
 			continue // nothing new for long: the pair knows better
 		}
 		return *r.RoundTripTimeS * 1000
+	}
+	if h.c.party[1-l.party].relayed {
+		return nan // the pair's is that of the way to the relay
 	}
 	if p := s.Pair; p != nil && p.CurrentRoundTripTimeS != nil && *p.CurrentRoundTripTimeS > 0 && *p.CurrentRoundTripTimeS <= 10 {
 		return *p.CurrentRoundTripTimeS * 1000
