@@ -20,6 +20,7 @@ describe('the part at fault', () => {
   it('is the worst part of the network, where one is worse', () => {
     expect(faults({ fault_side: 'network', segments: two })).toEqual([false, true]);
     expect(faults({ fault_side: 'network', segments: [segment('target', 'server'), segment('server', 'contact')] })).toEqual([false, false]);
+    expect(faults({ fault_side: 'network', segments: [segment('target', 'server'), segment('server', 'contact', { band: 'acceptable' })] })).toEqual([false, false]);
   });
   it('is none where it is not known, or a server', () => {
     expect(faults({ fault_side: 'unknown', segments: two })).toEqual([false, false]);

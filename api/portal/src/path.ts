@@ -22,10 +22,10 @@ function faulty(v: Verdict, segments: PathSegment[]): number {
     case 'contact':
       return beside(segments.length - 1);
     case 'network': {
-      // One part of several only where it is worse than the others.
+      // One part of several only where it alone is bad: of what was not measured apart nobody knows.
       const worst = Math.max(...segments.map((s) => severity[s.band]));
       const at = segments.flatMap((s, i) => (severity[s.band] === worst ? [i] : []));
-      return at.length === 1 ? at[0]! : -1;
+      return worst >= severity.bad && at.length === 1 ? at[0]! : -1;
     }
     default:
       return -1;
