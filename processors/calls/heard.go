@@ -182,6 +182,10 @@ func (v *verdictOf) explainDeath(d int, f finding) {
 	}
 	kind, side, text := "not_received", listens, ""
 	switch {
+	case f.w == byRTCP && e.kind == deadNeverReceived && e.reports == 1:
+		kind = "never_received"
+		text = fmt.Sprintf("%s heard nothing of %s %s: its RTCP report at the end of that time has no block about %s, who had sent %d packets before it.%s",
+			listener, speaker, span, speaker, e.packets, atMonitor)
 	case f.w == byRTCP && e.kind == deadNeverReceived:
 		kind = "never_received"
 		text = fmt.Sprintf("%s heard nothing of %s %s: %d of its RTCP reports in a row have no block about %s, who sent %d packets meanwhile.%s",
@@ -198,6 +202,10 @@ func (v *verdictOf) explainDeath(d int, f finding) {
 		kind = "never_received"
 		text = fmt.Sprintf("at the end of the call %s told that it had received no packet, and %s that it had sent %d: nothing of it arrived %s.%s",
 			listener, speaker, e.packets, span, atMonitor)
+	case f.w == bySilence && e.kind == deadStopped:
+		kind, side = "nothing_sent", speaks
+		text = fmt.Sprintf("no RTCP came from %s %s, and by the newest report of %s, which went on sending, audio had stopped before: %s is silent or its way out is dead.",
+			speaker, span, listener, speaker)
 	case f.w == bySilence:
 		kind, side = "nothing_sent", speaks
 		text = fmt.Sprintf("neither RTP nor RTCP came from %s %s while %s went on sending: %s is silent or its way out is dead.",

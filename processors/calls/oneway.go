@@ -23,6 +23,14 @@ const (
 	silentLeftUs  = 6 * second
 )
 
+// ranDryUs is how long audio must have been missing when a report came that still
+// shows some: less is jitter and the rhythm of sending.
+const ranDryUs = 2 * second
+
+// steadyShare is how much of a time in which nothing arrived is known to be filled by
+// packets that were sent: reports of the two parties do not come at the same time.
+const steadyShare = 0.4
+
 // maxAliveStepUs bounds what one observation adds to the time alive.
 const maxAliveStepUs = 10 * second
 
@@ -149,7 +157,7 @@ func (h *handler) judgeReport(s int, ssrc uint32, p *telemetry.RTCPPacket, about
 		r.lastBlock = r.reports
 	}
 	if about && moved {
-		h.deadUntil(d, &r.run[deadStopped])
+		h.stoodUntil(s, r, p, silent)
 		r.run = [3]run{}
 		h.alive(d, byRTCP, fromUs)
 		return
@@ -179,6 +187,9 @@ func (h *handler) judgeReport(s int, ssrc uint32, p *telemetry.RTCPPacket, about
 		r.run[kind].packetsSR += sentSR
 		r.run[kind].packetsRTP += sentRTP
 		h.deadBy(d, byRTCP, quality.ConfidenceReports, r, kind, since, n)
+		if row := &r.run[kind]; about == (kind == deadStopped) && h.steady(d, sent, about, row.sinceUs) {
+			row.untilUs = h.at()
+		}
 	case sent == 0:
 		since := max(c.party[d].lastSeenUs, x.clearUs)
 		speaks := own >= rules.MinPacketsSent || c.dir[s].rtpLast > 0 && h.at()-c.dir[s].rtpLast < rules.Dead.Microseconds()
@@ -263,33 +274,87 @@ func (h *handler) silentAtEnd(atUs, atLeastUs int64) {
 		x := &c.dir[d]
 		since := max(c.party[d].lastSeenUs, x.clearUs)
 		other := c.party[1-d].lastSeenUs
-		if c.connectedUs == 0 || x.blocked || x.clearUs == 0 || x.rtpSent == 0 || other-since < h.rules.OneWay.Dead.Microseconds() {
+		if c.connectedUs == 0 || x.blocked || x.clearUs == 0 || other-since < h.rules.OneWay.Dead.Microseconds() {
 			continue
 		}
-		h.silent(d, atUs, atLeastUs)
+		switch {
+		case x.rtpSent > 0:
+			h.silent(d, atUs, atLeastUs)
+		case atUs-since >= blocksMissingUs && x.ranDry():
+			h.dead(d, bySilence, death{sinceUs: max(since, x.movedAt()), untilUs: atUs, confidence: quality.ConfidenceSilent, kind: deadStopped})
+		}
 	}
 }
 
-// deadUntil ends a time in which nothing arrived with the report that shows packets
-// again: what it counts as lost was lost in that time. One report before it in
-// which the sequence stood still is enough then.
-func (h *handler) deadUntil(d int, r *run) {
-	if r.n == 0 {
+// steady says whether the packets that did not arrive fill much of the time since
+// sinceUs: one that pauses and begins anew has sent only a few. They are those that were
+// sent where nothing has arrived at all, else those beyond the highest that has.
+func (h *handler) steady(d int, sent uint64, arrived bool, sinceUs int64) bool {
+	x := &h.c.dir[d]
+	rate, packets := 50.0, int64(sent)
+	if ms := h.c.packetMs(x); ms > 0 {
+		rate = 1000 / ms
+	}
+	if arrived {
+		packets = 0
+	}
+	for i := range x.streams {
+		st := &x.streams[i]
+		if st.rate > 0 {
+			rate = st.rate
+		}
+		if arrived && st.hasBlock && st.hasBase && st.hasCount {
+			packets = max(packets, int64(st.packetCount)-int64(st.block.highest)+st.base)
+		}
+	}
+	return float64(packets) >= steadyShare*rate*float64(h.at()-sinceUs)/float64(second)
+}
+
+// ranDry says whether by the newest report block audio had stopped before it came:
+// it accounts for far fewer packets than would fill the time.
+func (d *direction) ranDry() bool {
+	movedAt := d.movedAt()
+	return movedAt > d.clearUs && d.blockUs()-movedAt >= ranDryUs
+}
+
+// stoodUntil ends a time in which nothing arrived with the report p of party s that
+// shows packets again. What it counts as lost was lost in that time. Where it counts
+// nothing as lost (libwebrtc leaves a gap of more than 50 packets out, as if the
+// source had begun anew) nothing had arrived when the newest report without progress
+// came; nor while blocks were missing, though other reports came and one was due.
+// One report before it in which the sequence stood still is enough then. One that
+// has no block at all is so only where blocks come with sender reports, as this one does.
+func (h *handler) stoodUntil(s int, r *reporter, p *telemetry.RTCPPacket, blockless uint32) {
+	kind := deadStopped
+	if r.run[kind].n == 0 && len(p.SenderReports) > 0 {
+		kind = deadNeverReceived
+	}
+	row := &r.run[kind]
+	if row.n == 0 {
 		return
 	}
+	d := 1 - s
 	var missing int64
 	for i := range h.c.dir[d].streams {
 		if st := &h.c.dir[d].streams[i]; st.hasBlock && st.block.atUs == h.at() {
 			missing = max(missing, st.missingUs)
 		}
 	}
-	until := min(r.sinceUs+missing, h.at())
-	if until-r.sinceUs < h.rules.OneWay.Dead.Microseconds() {
-		return
+	e := death{
+		sinceUs: row.sinceUs, untilUs: min(row.sinceUs+missing, h.at()), confidence: quality.ConfidenceReports,
+		kind: kind, reports: row.n, packets: max(row.packetsSR, row.packetsRTP),
 	}
-	h.dead(d, byRTCP, death{
-		sinceUs: r.sinceUs, untilUs: until, confidence: quality.ConfidenceReports, kind: deadStopped, reports: r.n + 1, packets: max(r.packetsSR, r.packetsRTP),
-	})
+	if kind == deadStopped {
+		e.reports++ // from which the sequence did not move
+	}
+	until := row.untilUs
+	if until != 0 && kind == deadStopped && blockless > 0 {
+		until = max(until, h.at()-blocksMissingUs)
+	}
+	if until > e.untilUs {
+		e.untilUs, e.confidence = until, quality.ConfidenceGap
+	}
+	h.dead(d, byRTCP, e)
 }
 
 // beyond is how many packets were sent beyond the highest that the receiver

@@ -284,8 +284,8 @@ func (h *handler) senderReport(s int, sr *telemetry.SenderReport, tap uint32, p 
 			return
 		}
 	}
-	if n := len(st.srs); n > 0 && st.hasCount && sr.PacketCount > st.packetCount && h.at()-st.srs[n-1].atUs >= second {
-		st.rate = float64(sr.PacketCount-st.packetCount) * float64(second) / float64(h.at()-st.srs[n-1].atUs)
+	if st.hasCount && sr.PacketCount > st.packetCount && h.at()-st.countUs >= second {
+		st.rate = float64(sr.PacketCount-st.packetCount) * float64(second) / float64(h.at()-st.countUs)
 	}
 	st.keep(streamSR{middle, tap, h.at(), sr.Ntp})
 	switch {
@@ -303,9 +303,9 @@ func (h *handler) senderReport(s int, sr *telemetry.SenderReport, tap uint32, p 
 		}
 	}
 	if sr.PacketCount < st.packetCount || p.IntervalCounters {
-		st.hasAhead, st.hasAheadRTP = false, false
+		st.hasAhead, st.hasAheadRTP, st.hasBase = false, false, false
 	}
-	st.packetCount, st.hasCount = sr.PacketCount, !p.IntervalCounters
+	st.packetCount, st.hasCount, st.countUs = sr.PacketCount, !p.IntervalCounters, h.at()
 	if st.hasCount && st.hasRTPBase && h.at()-st.rtpUs < 2*second {
 		if ahead := int64(st.rtpHighest) - int64(sr.PacketCount); !st.hasAheadRTP || ahead < st.aheadRTP {
 			st.aheadRTP, st.hasAheadRTP = ahead, true
@@ -456,6 +456,9 @@ func (h *handler) reportBlock(s int, b *telemetry.ReceptionReport, tap uint32, p
 		if ahead := int64(b.HighestSeq) - int64(st.packetCount); !st.hasAhead || ahead < st.ahead {
 			st.ahead, st.hasAhead = ahead, true
 		}
+		if base := int64(b.HighestSeq) - int64(st.packetCount) - int64(st.rate*float64(h.at()-st.countUs)/float64(second)); st.rate > 0 && (!st.hasBase || base < st.base) {
+			st.base, st.hasBase = base, true
+		}
 	}
 	st.hasBlock = true
 	st.block = blockMark{h.at(), b.HighestSeq, b.CumulativeLost, b.Jitter, b.Lsr, b.Dlsr, b.ReporterSsrc, movedAt}
@@ -562,7 +565,7 @@ func (h *handler) interval(st *stream, b *telemetry.ReceptionReport, p *telemetr
 		step, ok := quality.HighestSeqDelta(st.block.highest, b.HighestSeq)
 		if !ok {
 			// The source began its sequence anew: this block is a new baseline.
-			st.hasAhead = false
+			st.hasAhead, st.hasBase = false, false
 			return 0, 0, false, true
 		}
 		if p.IntervalCounters {

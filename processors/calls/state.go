@@ -224,6 +224,7 @@ const (
 type run struct {
 	n       uint32
 	sinceUs int64
+	untilUs int64 // the newest of them that shows that steadily sent packets did not arrive
 	// Sent by the other party meanwhile, by its reports and by RTP seen.
 	packetsSR, packetsRTP uint64
 }
@@ -252,7 +253,12 @@ type stream struct {
 	firstRTP      uint32
 	measuredClock uint32
 
-	rate float64 // packets per second by its newest two sender reports
+	rate    float64 // packets per second by its newest two sender reports
+	countUs int64   // when packetCount was told
+	// The least that the highest sequence number was ahead of what had been sent
+	// when its block came, by packetCount and rate.
+	base    int64
+	hasBase bool
 	// The least by which the highest sequence number that the receiver reports, and
 	// the one that passed a capture point, was ever ahead of the packet count of the
 	// sender's reports: what it falls behind of that is on its way, or lost.
@@ -499,7 +505,7 @@ func newLeg() leg {
 
 // --- the walk over the fields ---
 
-const stateVersion = 10
+const stateVersion = 11
 
 func (c *call) code(x *coder) {
 	v := uint8(stateVersion)
@@ -675,6 +681,7 @@ func (p *party) code(x *coder) {
 			x.block(func() {
 				x.u32(&r.run[i].n)
 				x.time(&r.run[i].sinceUs)
+				x.time(&r.run[i].untilUs)
 				x.u64(&r.run[i].packetsSR)
 				x.u64(&r.run[i].packetsRTP)
 			})
@@ -710,6 +717,9 @@ func (d *direction) code(x *coder) {
 		x.u32(&s.firstRTP)
 		x.u32(&s.measuredClock)
 		x.f64(&s.rate)
+		x.time(&s.countUs)
+		x.i64(&s.base)
+		x.flag(&s.hasBase)
 		x.i64(&s.ahead)
 		x.i64(&s.aheadRTP)
 		x.flag(&s.hasAhead)

@@ -6,6 +6,7 @@ const (
 	ConfidenceBothSides = 0.98 // the sender's source speaks, the receiver gets no packet
 	ConfidenceReports   = 0.95 // the receiver's reports show it
 	ConfidenceMonitor   = 0.95 // the sender counts packets, none passes the capture point
+	ConfidenceGap       = 0.90 // the same of a time that had ended when enough of them had come
 	ConfidenceReceiver  = 0.90 // the receiver's getStats show it
 	ConfidenceHeaders   = 0.85 // the phones' own counts of the whole call
 	ConfidenceNoStream  = 0.75 // the receiver has no inbound statistics at all

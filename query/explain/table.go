@@ -154,8 +154,8 @@ var (
 )
 
 // confidenceFormula says where confidences of one-way audio come from.
-var confidenceFormula = fmt.Sprintf("The confidence of the strongest witness of that direction: the sender's microphone has sound and the receiver gets no packets %g; RTCP shows it %g; the receiver's getStats show it %g; the sender counts packets and none passes the capture point %g; the phones' own counts %g; only the sender's getStats show it %g; the receiver has no stream %g; nothing at all comes from the sender %g. A witness who contradicts multiplies it by %g. None dead and both seen alive: %g.",
-	quality.ConfidenceBothSides, quality.ConfidenceReports, quality.ConfidenceReceiver, quality.ConfidenceMonitor, quality.ConfidenceHeaders, quality.ConfidenceRemote,
+var confidenceFormula = fmt.Sprintf("The confidence of the strongest witness of that direction: the sender's microphone has sound and the receiver gets no packets %g; RTCP shows it %g, and of a time that had ended after one report that shows it %g; the receiver's getStats show it %g; the sender counts packets and none passes the capture point %g; the phones' own counts %g; only the sender's getStats show it %g; the receiver has no stream %g; nothing at all comes from the sender %g. A witness who contradicts multiplies it by %g. None dead and both seen alive: %g.",
+	quality.ConfidenceBothSides, quality.ConfidenceReports, quality.ConfidenceGap, quality.ConfidenceReceiver, quality.ConfidenceMonitor, quality.ConfidenceHeaders, quality.ConfidenceRemote,
 	quality.ConfidenceNoStream, quality.ConfidenceSilent, quality.Contradicted, quality.ConfidenceAlive)
 
 // faultFormula says where the confidence of the side at fault comes from.
