@@ -120,7 +120,7 @@ func contradictOneWay(want, got *query.Verdict, swapped bool) string {
 	if swapped && direction != "both" {
 		direction = reversed[direction]
 	}
-	if direction != *w.Direction && *w.Direction != "both" { // half of the truth is one
+	if direction != *w.Direction && *w.Direction != "both" && direction != "both" { // half of the truth is one, by whichever way
 		return fmt.Sprintf("%s where the other way says %s", direction, *w.Direction)
 	}
 	return ""
