@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/earshot/earshot/processors/quality"
 	"github.com/earshot/earshot/telemetry"
 )
 
@@ -39,20 +38,20 @@ func TestGapsThatNoReportCounts(t *testing.T) {
 			s.rtcp(31, lost, none)
 			heals(s)
 			inTurn(s, 36, 61, talking)
-		}, "confirmed", quality.ConfidenceGap, 23, 28, "2 of its RTCP reports"},
+		}, "confirmed", telemetry.ConfidenceGap, 23, 28, "2 of its RTCP reports"},
 		{"a sender that pauses", func(s *script) {
 			inTurn(s, 6, 21, talking)
 			inTurn(s, 26, 36, reporting{})
 			inTurn(s, 41, 41, reporting{packets: 60, blackout: true}) // not there yet
 			heals(s)
 			inTurn(s, 46, 61, talking)
-		}, "none", quality.ConfidenceAlive, 0, 0, ""},
+		}, "none", telemetry.ConfidenceAlive, 0, 0, ""},
 		{"reports without a block, then with one", func(s *script) {
 			s.rtcp(6, reporting{packets: 300, blackout: true}, talking)
 			s.rtcp(11, reporting{packets: 250, blackout: true}, talking)
 			heals(s)
 			s.talk(16, 61)
-		}, "confirmed", quality.ConfidenceGap, 0, 11, "has no block about the target"},
+		}, "confirmed", telemetry.ConfidenceGap, 0, 11, "has no block about the target"},
 		{"blocks that come late, and not with sender reports", func(s *script) {
 			for at := 6.0; at <= 11; at += 5 {
 				s.rtcp(at, reporting{packets: 250}, reporting{packets: 250, noBlock: true})
@@ -60,17 +59,17 @@ func TestGapsThatNoReportCounts(t *testing.T) {
 			s.sent[1] = 0 // from now on its reports are receiver reports
 			s.rtcp(16, talking, reporting{})
 			s.rtcp(21, talking, reporting{})
-		}, "none", quality.ConfidenceAlive, 0, 0, ""},
+		}, "none", telemetry.ConfidenceAlive, 0, 0, ""},
 		{"all of one party stops before the end", func(s *script) {
 			s.talk(6, 41)
 			s.rtcp(46, reporting{packets: 250, silent: true, blackout: true}, talking)
 			s.rtcp(51, reporting{packets: 250, silent: true, blackout: true}, talking)
-		}, "suspected", quality.ConfidenceSilent, 41, 52, "audio had stopped before"},
+		}, "suspected", telemetry.ConfidenceSilent, 41, 52, "audio had stopped before"},
 		{"the reports of one party stop, its audio does not", func(s *script) {
 			s.talk(6, 41)
 			s.rtcp(46, reporting{packets: 250, silent: true}, talking)
 			s.rtcp(51, reporting{packets: 250, silent: true}, talking)
-		}, "none", quality.ConfidenceAlive, 0, 0, ""},
+		}, "none", telemetry.ConfidenceAlive, 0, 0, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/earshot/earshot/processors/quality"
 	"github.com/earshot/earshot/telemetry"
 )
 
@@ -61,13 +60,13 @@ func (v *verdictOf) oneWay(out *telemetry.OneWayAudio) {
 		return
 	}
 	if o, d := onlyListens(find); o {
-		out.State, out.Confidence = "none", quality.ConfidenceAlive
+		out.State, out.Confidence = "none", telemetry.ConfidenceAlive
 		v.say("receive_only", d, c.side(d), c.connectedUs, nil,
 			"%s only listened, by agreement: no audio was to come from it. Audio from %s was seen to arrive.", v.end(d), v.end(1-d)).until(v.endUs)
 		return
 	}
 	if find[0].alive && find[1].alive && !find[0].dead && !find[1].dead {
-		out.State, out.Confidence = "none", quality.ConfidenceAlive
+		out.State, out.Confidence = "none", telemetry.ConfidenceAlive
 		v.say("audio_both_ways", -1, "", c.connectedUs, nil, "Audio was seen to arrive in both directions.").until(v.endUs)
 		return
 	}
@@ -108,7 +107,7 @@ func (v *verdictOf) spans(out *telemetry.OneWayAudio, find [2]finding) {
 		for _, part := range v.all() {
 			for _, e := range part.c.dir[d].deaths {
 				if e.contra {
-					e.confidence *= quality.Contradicted
+					e.confidence *= telemetry.Contradicted
 				}
 				merged = addSpan(merged, e)
 			}

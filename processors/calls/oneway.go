@@ -3,7 +3,6 @@ package calls
 import (
 	"slices"
 
-	"github.com/earshot/earshot/processors/quality"
 	"github.com/earshot/earshot/telemetry"
 )
 
@@ -186,7 +185,7 @@ func (h *handler) judgeReport(s int, ssrc uint32, p *telemetry.RTCPPacket, about
 		}
 		r.run[kind].packetsSR += sentSR
 		r.run[kind].packetsRTP += sentRTP
-		h.deadBy(d, byRTCP, quality.ConfidenceReports, r, kind, since, n)
+		h.deadBy(d, byRTCP, telemetry.ConfidenceReports, r, kind, since, n)
 		if row := &r.run[kind]; about == (kind == deadStopped) && h.steady(d, sent, about, row.sinceUs) {
 			row.untilUs = h.at()
 		}
@@ -194,7 +193,7 @@ func (h *handler) judgeReport(s int, ssrc uint32, p *telemetry.RTCPPacket, about
 		since := max(c.party[d].lastSeenUs, x.clearUs)
 		speaks := own >= rules.MinPacketsSent || c.dir[s].rtpLast > 0 && h.at()-c.dir[s].rtpLast < rules.Dead.Microseconds()
 		if speaks && h.at()-since >= silentReportsUs {
-			h.deadBy(d, bySilence, quality.ConfidenceSilent, r, deadSilent, since, 1)
+			h.deadBy(d, bySilence, telemetry.ConfidenceSilent, r, deadSilent, since, 1)
 		}
 	}
 }
@@ -243,7 +242,7 @@ func (h *handler) unseen(s int) {
 	if !h.open(d, since) || h.at()-since < h.rules.OneWay.Dead.Microseconds() {
 		return
 	}
-	e := death{sinceUs: since, untilUs: h.at(), confidence: quality.ConfidenceMonitor, kind: deadStopped, packets: x.beyondPoint()}
+	e := death{sinceUs: since, untilUs: h.at(), confidence: telemetry.ConfidenceMonitor, kind: deadStopped, packets: x.beyondPoint()}
 	if x.rtpLast <= x.clearUs {
 		e.kind = deadNeverReceived
 	}
@@ -263,7 +262,7 @@ func (h *handler) silent(d int, untilUs, atLeastUs int64) {
 	if untilUs-since < atLeastUs {
 		return
 	}
-	h.dead(d, bySilence, death{sinceUs: since, untilUs: untilUs, confidence: quality.ConfidenceSilent, kind: deadSilent})
+	h.dead(d, bySilence, death{sinceUs: since, untilUs: untilUs, confidence: telemetry.ConfidenceSilent, kind: deadSilent})
 }
 
 // silentAtEnd looks, when the call ends, for a party of whom nothing came for long
@@ -281,7 +280,7 @@ func (h *handler) silentAtEnd(atUs, atLeastUs int64) {
 		case x.rtpSent > 0:
 			h.silent(d, atUs, atLeastUs)
 		case atUs-since >= blocksMissingUs && x.ranDry():
-			h.dead(d, bySilence, death{sinceUs: max(since, x.movedAt()), untilUs: atUs, confidence: quality.ConfidenceSilent, kind: deadStopped})
+			h.dead(d, bySilence, death{sinceUs: max(since, x.movedAt()), untilUs: atUs, confidence: telemetry.ConfidenceSilent, kind: deadStopped})
 		}
 	}
 }
@@ -341,7 +340,7 @@ func (h *handler) stoodUntil(s int, r *reporter, p *telemetry.RTCPPacket, blockl
 		}
 	}
 	e := death{
-		sinceUs: row.sinceUs, untilUs: min(row.sinceUs+missing, h.at()), confidence: quality.ConfidenceReports,
+		sinceUs: row.sinceUs, untilUs: min(row.sinceUs+missing, h.at()), confidence: telemetry.ConfidenceReports,
 		kind: kind, reports: row.n, packets: max(row.packetsSR, row.packetsRTP),
 	}
 	if kind == deadStopped {
@@ -352,7 +351,7 @@ func (h *handler) stoodUntil(s int, r *reporter, p *telemetry.RTCPPacket, blockl
 		until = max(until, h.at()-blocksMissingUs)
 	}
 	if until > e.untilUs {
-		e.untilUs, e.confidence = until, quality.ConfidenceGap
+		e.untilUs, e.confidence = until, telemetry.ConfidenceGap
 	}
 	h.dead(d, byRTCP, e)
 }
@@ -451,7 +450,7 @@ func (c *call) judge(rules *Rules, d int, endUs int64) finding {
 		e := x.deaths[i]
 		confidence := e.confidence
 		if e.contra {
-			confidence *= quality.Contradicted
+			confidence *= telemetry.Contradicted
 		}
 		same := e.sinceUs <= f.death.untilUs && f.death.sinceUs <= e.untilUs
 		longer := e.untilUs-e.sinceUs > f.death.untilUs-f.death.sinceUs

@@ -332,7 +332,7 @@ func (v *verdictOf) blameOneWay(o *telemetry.OneWayAudio) blame {
 				return blame{}
 			}
 		}
-		return blame{"network", quality.FaultUnsplit * o.Confidence, "both sent and neither received anything"}
+		return blame{"network", telemetry.FaultUnsplit * o.Confidence, "both sent and neither received anything"}
 	}
 	d := int(c.target)
 	if o.Direction == "contact_to_target" {
@@ -351,23 +351,23 @@ func (v *verdictOf) blameOneWay(o *telemetry.OneWayAudio) blame {
 		why := fmt.Sprintf("the audio of %s was lost before it came to the capture point", at.who(d))
 		switch {
 		case c.beside(1 - d):
-			return blame{"network", quality.FaultSplit * f.confidence, why}
+			return blame{"network", telemetry.FaultSplit * f.confidence, why}
 		case c.away(1-d) || len(v.segments) > 0:
-			return blame{at.side(d), quality.FaultSplit * f.confidence, why}
+			return blame{at.side(d), telemetry.FaultSplit * f.confidence, why}
 		}
-		return blame{at.side(d), quality.FaultUnsplit * f.confidence, why}
+		return blame{at.side(d), telemetry.FaultUnsplit * f.confidence, why}
 	case passedBy:
 		why := fmt.Sprintf("the audio passed the capture point and was lost between there and %s", at.who(1-d))
 		switch {
 		case c.beside(d) || len(v.segments) > 0:
-			return blame{"network", quality.FaultSplit * f.confidence, why}
+			return blame{"network", telemetry.FaultSplit * f.confidence, why}
 		case c.away(d):
-			return blame{at.side(1 - d), quality.FaultSplit * f.confidence, why}
+			return blame{at.side(1 - d), telemetry.FaultSplit * f.confidence, why}
 		}
-		return blame{at.side(1 - d), quality.FaultUnsplit * f.confidence, why}
+		return blame{at.side(1 - d), telemetry.FaultUnsplit * f.confidence, why}
 	}
 	if f.death.senderHeard || f.death.senderCounts || f.w == byRTCP || f.w == byHeader {
-		return blame{"network", quality.FaultUnsplit * f.confidence, fmt.Sprintf("%s sent and %s received nothing", at.who(d), at.who(1-d))}
+		return blame{"network", telemetry.FaultUnsplit * f.confidence, fmt.Sprintf("%s sent and %s received nothing", at.who(d), at.who(1-d))}
 	}
 	return blame{}
 }
@@ -409,13 +409,13 @@ func (v *verdictOf) blameJitter() blame {
 					before, after = after, before
 				}
 				if before <= 0.3*after && v.c.away(d) {
-					return blame{v.c.side(1 - d), quality.FaultSplit, fmt.Sprintf("the jitter was %.1f ms at the capture point and %.1f ms where %s heard it", before, after, v.end(1-d))}
+					return blame{v.c.side(1 - d), telemetry.FaultSplit, fmt.Sprintf("the jitter was %.1f ms at the capture point and %.1f ms where %s heard it", before, after, v.end(1-d))}
 				}
 				if before >= 0.7*after && v.c.away(1-d) {
-					return blame{v.c.side(d), quality.FaultSplit, fmt.Sprintf("the jitter was %.1f ms at the capture point already, of %.1f ms where %s heard it", before, after, v.end(1-d))}
+					return blame{v.c.side(d), telemetry.FaultSplit, fmt.Sprintf("the jitter was %.1f ms at the capture point already, of %.1f ms where %s heard it", before, after, v.end(1-d))}
 				}
 			}
-			return blame{"network", quality.FaultUnsplit, "the packets came at uneven times"}
+			return blame{"network", telemetry.FaultUnsplit, "the packets came at uneven times"}
 		}
 	}
 	return blame{}
@@ -425,7 +425,7 @@ func (v *verdictOf) blameJitter() blame {
 // capture point must lie between the network and a party, not beside it, to tell
 // that party's part from the rest.
 func (v *verdictOf) blamePart(d int, format, rest string, of func(stretch) float64, unsplit string) blame {
-	network := blame{"network", quality.FaultUnsplit, unsplit}
+	network := blame{"network", telemetry.FaultUnsplit, unsplit}
 	way := v.stretches()
 	if len(way) < 2 {
 		return network
@@ -442,12 +442,12 @@ func (v *verdictOf) blamePart(d int, format, rest string, of func(stretch) float
 		}
 	}
 	s := way[most]
-	if !(sum > 0) || of(s) < quality.FaultShare*sum {
+	if !(sum > 0) || of(s) < telemetry.FaultShare*sum {
 		return network
 	}
-	confidence := quality.FaultSplit
+	confidence := telemetry.FaultSplit
 	if s.source == splitByServer {
-		confidence = quality.FaultMeasured
+		confidence = telemetry.FaultMeasured
 	}
 	why := fmt.Sprintf(format, of(s), s.place(), fmt.Sprintf(rest, sum-of(s)))
 	if s.toward < 0 || s.source == splitByCapture && !v.c.away(1-s.toward) {

@@ -46,7 +46,7 @@ func (h *handler) judgeHeaders(d int) {
 	switch sent := float64(x.headerSent); {
 	case sent < float64(h.rules.OneWay.MinPacketsSent):
 	case x.headerReceived == 0:
-		h.dead(d, byHeader, death{sinceUs: x.clearUs, untilUs: untilUs, confidence: quality.ConfidenceHeaders, kind: deadNeverReceived, packets: x.headerSent})
+		h.dead(d, byHeader, death{sinceUs: x.clearUs, untilUs: untilUs, confidence: telemetry.ConfidenceHeaders, kind: deadNeverReceived, packets: x.headerSent})
 	case float64(x.headerReceived) >= 0.9*sent:
 		h.alive(d, byHeader, x.clearUs)
 	}

@@ -28,7 +28,7 @@ func (v *verdictOf) whole() (find [2]finding) {
 		if f.heard {
 			f.alive = true
 			if f.dead && f.at != v && !f.death.contra {
-				f.confidence *= quality.Contradicted
+				f.confidence *= telemetry.Contradicted
 				f.death.contra, f.death.contraBy = true, byReceiver
 			}
 		}

@@ -428,7 +428,7 @@ func (h *handler) unacknowledged(l *leg, sent float64) {
 	if h.at()-since < wait || !steady || !h.open(p, since) {
 		return
 	}
-	h.dead(p, byRemote, death{sinceUs: since, untilUs: h.at(), confidence: quality.ConfidenceRemote,
+	h.dead(p, byRemote, death{sinceUs: since, untilUs: h.at(), confidence: telemetry.ConfidenceRemote,
 		kind: deadNeverReceived, packets: uint64(l.sentSinceRIN)})
 }
 
@@ -605,12 +605,12 @@ func (h *handler) watch(l *leg, packets float64, known bool, sent float64, prevU
 		l.judged = false
 		l.senderSpoke, l.senderSent, l.reportCount = 0, 0, 0
 	}
-	e := death{sinceUs: l.zeroSinceUs, untilUs: h.at(), confidence: quality.ConfidenceReceiver, kind: deadNeverReceived, noInbound: !known}
+	e := death{sinceUs: l.zeroSinceUs, untilUs: h.at(), confidence: telemetry.ConfidenceReceiver, kind: deadNeverReceived, noInbound: !known}
 	if x.life[byReceiver].count > 0 {
 		e.kind = deadStopped
 	}
 	if !known {
-		e.confidence = quality.ConfidenceNoStream
+		e.confidence = telemetry.ConfidenceNoStream
 	}
 	if other != nil {
 		e.packets = l.senderSays(other, rules)
@@ -627,12 +627,12 @@ func (h *handler) watch(l *leg, packets float64, known bool, sent float64, prevU
 		}
 		return
 	case agrees && l.senderSpoke > 0:
-		e.confidence, e.senderHeard = quality.ConfidenceBothSides, true
+		e.confidence, e.senderHeard = telemetry.ConfidenceBothSides, true
 	}
 	if !(agrees && l.senderSent > 0) && l.iceUs <= e.sinceUs {
 		// No sign of life of ICE from within the run: the connection died with the
 		// audio, or the other end has hung up and nobody told.
-		e.confidence, e.noConnection, least = quality.ConfidenceNoStream, true, iceAliveUs
+		e.confidence, e.noConnection, least = telemetry.ConfidenceNoStream, true, iceAliveUs
 	}
 	e.senderCounts = l.judged
 	if h.open(d, e.sinceUs) && h.at()-max(e.sinceUs, x.clearUs) >= least {

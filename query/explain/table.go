@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/earshot/earshot/processors/quality"
 	"github.com/earshot/earshot/query"
+	"github.com/earshot/earshot/telemetry"
 )
 
 // way is how one kind of witness measures a quantity.
@@ -155,12 +155,12 @@ var (
 
 // confidenceFormula says where confidences of one-way audio come from.
 var confidenceFormula = fmt.Sprintf("The confidence of the strongest witness of that direction: the sender's microphone has sound and the receiver gets no packets %g; RTCP shows it %g, and of a time that had ended after one report that shows it %g; the receiver's getStats show it %g; the sender counts packets and none passes the capture point %g; the phones' own counts %g; only the sender's getStats show it %g; the receiver has no stream %g; nothing at all comes from the sender %g. A witness who contradicts multiplies it by %g. None dead and both seen alive: %g.",
-	quality.ConfidenceBothSides, quality.ConfidenceReports, quality.ConfidenceGap, quality.ConfidenceReceiver, quality.ConfidenceMonitor, quality.ConfidenceHeaders, quality.ConfidenceRemote,
-	quality.ConfidenceNoStream, quality.ConfidenceSilent, quality.Contradicted, quality.ConfidenceAlive)
+	telemetry.ConfidenceBothSides, telemetry.ConfidenceReports, telemetry.ConfidenceGap, telemetry.ConfidenceReceiver, telemetry.ConfidenceMonitor, telemetry.ConfidenceHeaders, telemetry.ConfidenceRemote,
+	telemetry.ConfidenceNoStream, telemetry.ConfidenceSilent, telemetry.Contradicted, telemetry.ConfidenceAlive)
 
 // faultFormula says where the confidence of the side at fault comes from.
 var faultFormula = fmt.Sprintf("%g where servers split the way, the parts were measured and one has %g %% or more of the loss or the delay; %g where a capture point splits the way so; %g where both ends are sound and the way was not split. Of one-way audio: %g or %g times the confidence that the direction was dead; where nothing at all came from a party, that confidence.",
-	quality.FaultMeasured, 100*quality.FaultShare, quality.FaultSplit, quality.FaultUnsplit, quality.FaultSplit, quality.FaultUnsplit)
+	telemetry.FaultMeasured, 100*telemetry.FaultShare, telemetry.FaultSplit, telemetry.FaultUnsplit, telemetry.FaultSplit, telemetry.FaultUnsplit)
 
 // table explains the numbers of a call. Keys are paths in its JSON with [] for
 // the places of a list.
@@ -465,7 +465,7 @@ func modelStandard(model string) string {
 		return "the phone's own"
 	}
 	const ofCodecs = "; ITU-T G.113"
-	if model == quality.ModelG107 {
+	if model == "G.107" {
 		return "ITU-T G.107 (7-1), (7-29), Annex B" + ofCodecs
 	}
 	return "ITU-T " + model + ", Annex A; the delay by ITU-T G.107 §7.4" + ofCodecs

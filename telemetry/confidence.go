@@ -1,4 +1,4 @@
-package quality
+package telemetry
 
 // Confidence (0–1) of each kind of evidence that a direction is dead. Verdicts are
 // made with it, and explanations of them quote it.
