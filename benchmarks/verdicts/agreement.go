@@ -20,7 +20,7 @@ type Agreement struct {
 
 // healedS is how long an outage may be that reports five seconds apart and
 // without RTP miss, for it heals between them or takes them with it.
-const healedS = 20
+const healedS = missedFromS
 
 // comparison is one call by two ways.
 type comparison struct {
