@@ -100,6 +100,11 @@ func ServeClickHouse(ctx context.Context, args ClickHouseArgs, stdin io.Reader) 
 		return err
 	}
 	defer unlock()
+	if n, err := recoverTokens(dir); err != nil {
+		return err
+	} else if n > 0 {
+		fmt.Fprintf(os.Stderr, "ClickHouse was killed between the token of an insert and its rows: %d tokens are forgotten\n", n)
+	}
 	// In interactive mode a listener that fails ends nothing: the engine would sit there, reachable by nobody.
 	for _, port := range []int{args.TCPPort, args.HTTPPort} {
 		if port == 0 {

@@ -6,5 +6,6 @@
 // them: their standard input is a pipe that only the parent holds open.
 //
 // A crash of either engine must lose nothing that was acknowledged, so the child is started again on the same
-// port and its clients carry on. See recovery.go for what the Kafka log needs after a crash.
+// port and its clients carry on. See kafka_recovery.go and
+// clickhouse_recovery.go for what their files need after a crash.
 package engines
