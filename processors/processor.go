@@ -244,6 +244,10 @@ func (p *Processor) open() (*kgo.GroupTransactSession, error) {
 		kgo.TransactionalID(id),
 		kgo.TransactionTimeout(p.cfg.TransactionTime),
 		kgo.SessionTimeout(p.cfg.SessionTimeout),
+		// Joining waits for no transaction here, so who is silent for a session
+		// is not waited for in a rebalance either: the default, a minute, would
+		// be one without verdicts for all.
+		kgo.RebalanceTimeout(p.cfg.SessionTimeout),
 		kgo.HeartbeatInterval(min(p.cfg.SessionTimeout/3, 3*time.Second)),
 		kgo.ConsumeTopics(topics...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),

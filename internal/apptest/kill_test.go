@@ -195,12 +195,28 @@ func (f *fleet) rows() map[string][]string {
 	}
 
 	// ReplacingMergeTree would hide an outcome that was made twice; Kafka does not.
+	committedOutcomes(f.t, run, func(_ *kgo.Record, o *telemetry.Outcome) {
+		if o.GetIngest() != nil {
+			return // what came while: no processor makes it of telemetry
+		}
+		o.Seq, o.ReceivedUs = 0, 0
+		raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(o)
+		require.NoError(f.t, err)
+		out["outcomes"] = append(out["outcomes"], hex.EncodeToString(raw))
+	})
+	slices.Sort(out["outcomes"])
+	return out
+}
+
+// committedOutcomes reads all outcomes as a reader of committed records gets them.
+func committedOutcomes(t *testing.T, run engines.Run, take func(*kgo.Record, *telemetry.Outcome)) {
+	t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(run.Engines.Kafka.Addr), kgo.ConsumeTopics(telemetry.TopicOutcomes),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
-	require.NoError(f.t, err)
+	require.NoError(t, err)
 	defer client.Close()
 	for quiet := 0; quiet < 3; {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		fetches := client.PollFetches(ctx)
 		cancel()
 		if fetches.NumRecords() == 0 {
@@ -210,18 +226,10 @@ func (f *fleet) rows() map[string][]string {
 		quiet = 0
 		fetches.EachRecord(func(r *kgo.Record) {
 			var o telemetry.Outcome
-			require.NoError(f.t, proto.Unmarshal(r.Value, &o))
-			if o.GetIngest() != nil {
-				return // what came while: no processor makes it of telemetry
-			}
-			o.Seq, o.ReceivedUs = 0, 0
-			raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(&o)
-			require.NoError(f.t, err)
-			out["outcomes"] = append(out["outcomes"], hex.EncodeToString(raw))
+			require.NoError(t, o.UnmarshalVT(r.Value))
+			take(r, &o)
 		})
 	}
-	slices.Sort(out["outcomes"])
-	return out
 }
 
 // Whatever is killed with SIGKILL during a bulk import, whenever: after it was
