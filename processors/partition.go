@@ -332,6 +332,8 @@ func bodyName(o *telemetry.Outcome) string {
 		return "registration"
 	case *telemetry.Outcome_Rating:
 		return "rating"
+	case *telemetry.Outcome_Moment:
+		return "moment"
 	}
 	return "none"
 }

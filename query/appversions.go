@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// appVersionDays is how long an app that does not register counts as in use
-// after its last call.
-const appVersionDays = 90
+// callDays is how many days a device or app that does not register counts as in
+// use after its last call.
+const callDays = 90
 
-// appsInUse makes the two statements that know apps: the newest row of every
+// appsOfUsers makes the two statements that know apps: the newest row of every
 // binding, and the newest call of every device. Both give user, app, version.
-func (c Company) appsInUse(where func(user, app, version string) string, limit int, with func(*params)) []*statement {
+func (c Company) appsOfUsers(where func(user, app, version string) string, limit int, with func(*params)) []*statement {
 	p := newParams()
 	with(p)
-	p.integer("since", c.store.now().Add(-appVersionDays*24*time.Hour).UnixMicro())
+	p.integer("since", c.store.now().Add(-callDays*24*time.Hour).UnixMicro())
 	tail := fmt.Sprintf("LIMIT %d", limit)
 	bindings := c.from("registrations", p).newest().get("DISTINCT user_id, app, app_version").
 		and("user_id != ''", "app_version != ''", where("user_id", "app", "app_version")).with(tail)
@@ -36,7 +36,7 @@ func (c Company) AppVersions(ctx context.Context, users []string) (map[string][]
 		return out, nil
 	}
 	ofUsers := func(user, _, _ string) string { return user + " IN {users:Array(String)}" }
-	for _, s := range c.appsInUse(ofUsers, 10*MaxLimit, func(p *params) { p.texts("users", users) }) {
+	for _, s := range c.appsOfUsers(ofUsers, 10*MaxLimit, func(p *params) { p.texts("users", users) }) {
 		err := c.rows(ctx, s, func(scan func(...any) error) error {
 			var user, app, version string
 			if err := scan(&user, &app, &version); err != nil {
@@ -67,7 +67,7 @@ func (c Company) UsersOfApp(ctx context.Context, version string) ([]string, erro
 	is := func(_, app, column string) string {
 		return "(" + column + " = {version:String} OR concat(" + app + ", ' ', " + column + ") = {version:String})"
 	}
-	for _, s := range c.appsInUse(is, MaxLimit, func(p *params) { p.text("version", version) }) {
+	for _, s := range c.appsOfUsers(is, MaxLimit, func(p *params) { p.text("version", version) }) {
 		err := c.rows(ctx, s, func(scan func(...any) error) error {
 			var user, app, v string
 			if err := scan(&user, &app, &v); err != nil {

@@ -76,7 +76,7 @@ const (
 	unregistered  = "unregistered"
 	neverSeen     = "never_registered"
 	byPush        = "push"
-	pushEndpoints = `endpoint = 'mobile' OR platform IN ('iOS', 'iPadOS', 'Android')`
+	pushEndpoints = `endpoint = 'mobile' OR platform IN ` + pushPlatforms
 )
 
 var healthStates = []string{healthy, flapping, failing, lapsed, unregistered, neverSeen, byPush}

@@ -135,6 +135,7 @@ func TestAnotherCompanyIsNeverSeen(t *testing.T) {
 		{Company: "other", CallId: "c1", AtUs: us(time.Hour), Body: &telemetry.Outcome_Message{Message: &telemetry.SIPMessage{Method: "INVITE"}}},
 		{Company: "other", CallId: "c1", Body: &telemetry.Outcome_Rejection{Rejection: &telemetry.Rejection{Id: "r", AtUs: us(time.Hour), Reason: "spam", Agent: &telemetry.Identity{UserId: "u1"}}}},
 		{Company: "other", CallId: "c1", Body: &telemetry.Outcome_Rating{Rating: &telemetry.Rating{Id: "s", AtUs: us(time.Hour), Rating: 1, Rater: &telemetry.Identity{UserId: "u1"}}}},
+		eventOutcome("other", "c1", "e", "connected", time.Hour, nil),
 		{Company: "other", Body: &telemetry.Outcome_Registration{Registration: &telemetry.RegistrationChange{Aor: "sip:u1@example.net", DeviceId: "d1", AtUs: us(time.Minute), ExpiresUs: us(-time.Hour), Registered: true, Change: "registered", Identity: &telemetry.Identity{UserId: "u1"}}}},
 	}
 	store := stored(t, outcomes)
@@ -161,7 +162,11 @@ func TestAnotherCompanyIsNeverSeen(t *testing.T) {
 			count("samples "+id, len(samples.Items), err)
 			messages, err := c.Messages(ctx, id, query.Page{})
 			count("messages "+id, len(messages.Items), err)
+			events, err := c.CallEvents(ctx, id, query.Page{})
+			count("events "+id, len(events.Items), err)
 		}
+		events, err := c.Events(ctx, query.EventFilter{User: "u1"}, query.Page{})
+		count("events", len(events.Items), err)
 		rejections, err := c.Rejections(ctx, query.RejectionFilter{}, query.Page{})
 		count("rejections", len(rejections.Items), err)
 		trend, err := c.RejectionTrend(ctx, window)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 )
 
 // lapseGraceUs is how long after its expiry a binding still counts as
@@ -181,58 +180,4 @@ sip_status, ifNull(toUnixTimestamp64Micro(expires_at), 0), registered, flapping,
 		return nil
 	})
 	return out, err
-}
-
-// Devices lists what a user registered or called with, the last used first.
-func (c Company) Devices(ctx context.Context, user string) ([]Device, error) {
-	out := []Device{}
-	registrations, err := c.Registrations(ctx, RegistrationFilter{User: user}, Page{Limit: MaxLimit})
-	if err != nil {
-		return nil, err
-	}
-	known := map[string]bool{}
-	for _, r := range registrations.Items {
-		registered := r.Registered
-		known[r.DeviceID] = true
-		out = append(out, Device{
-			ID: r.DeviceID, UserID: user, AOR: r.AOR, Platform: r.Platform, Endpoint: r.Endpoint, App: r.App, AppVersion: r.AppVersion,
-			UserAgent: r.UserAgent, UpdatedAt: r.UpdatedAt, Registered: &registered, State: r.State, RegisteredAt: r.RegisteredAt, ExpiresAt: r.ExpiresAt,
-			Contact: r.Contact, Source: r.Source, Health: r.Health,
-		})
-	}
-	// Browsers and apps that never register by SIP show up in calls.
-	p := newParams()
-	p.text("user", user)
-	s := c.from("calls", p).newest().
-		get(`target_device_id, argMax(target_platform, started_at), argMax(target_endpoint, started_at),
-argMax(target_app_version, started_at), toUnixTimestamp64Micro(max(started_at))`).
-		and("target_user_id = {user:String}", "target_device_id != ''").
-		with("GROUP BY target_device_id")
-	err = c.rows(ctx, s, func(scan func(...any) error) error {
-		d := Device{UserID: user}
-		var at int64
-		if err := scan(&d.ID, &d.Platform, &d.Endpoint, &d.AppVersion, &at); err != nil {
-			return err
-		}
-		d.UpdatedAt = micros(at)
-		d.Health = neverRegistered(d)
-		if !known[d.ID] {
-			out = append(out, d)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	slices.SortStableFunc(out, func(a, b Device) int { return b.UpdatedAt.Compare(a.UpdatedAt.Time) })
-	return out, nil
-}
-
-// neverRegistered is the health of a device that is known from calls only.
-func neverRegistered(d Device) *Health {
-	r := &Registration{health: neverSeen}
-	if d.Endpoint == "mobile" || slices.Contains([]string{"iOS", "iPadOS", "Android"}, d.Platform) {
-		r.health = byPush
-	}
-	return (&facts{}).health(r, time.Time{})
 }

@@ -123,26 +123,6 @@ func newestFirst[T any](ctx context.Context, c Company, s *statement, page Page,
 // maxSeries is how many lines a trend has; the rest is one more, "other".
 const maxSeries = 100
 
-// Names of reasons, as a supervisor says them.
-var reasonNames = map[string]string{
-	"reserved_to_another_call":     "Reserved to another call",
-	"no_available_endpoints":       "No available endpoints",
-	"manually_declined":            "Manually declined",
-	"assigned_to_another_operator": "Assigned to another operator",
-	"after_hours":                  "After hours",
-	"spam":                         "Spam",
-	"on_a_call":                    "On a call",
-	"do_not_disturb":               "Do not disturb",
-	"ringing_in_progress":          "Ringing in progress",
-	"no_answer":                    "No answer",
-	"caller_abandoned":             "Caller abandoned",
-	"unreachable":                  "Unreachable",
-	"forbidden":                    "Forbidden",
-	"media_rejected":               "Media rejected",
-	"server_error":                 "Server error",
-	"unknown":                      "Unknown",
-}
-
 // RejectionTrend counts refused legs by group and bucket; empty buckets are 0.
 func (c Company) RejectionTrend(ctx context.Context, f TrendFilter) (RejectionTrend, error) {
 	if f.GroupBy == "" {
@@ -182,7 +162,8 @@ func (c Company) RejectionTrend(ctx context.Context, f TrendFilter) (RejectionTr
 		line := series[key]
 		if line == nil {
 			if f.GroupBy == "reason" {
-				name = reasonNames[key]
+				reason, _ := RejectionReasonByID(key)
+				name = reason.Title
 			}
 			if name == "" {
 				name = key
@@ -222,5 +203,35 @@ func (c Company) RejectionTrend(ctx context.Context, f TrendFilter) (RejectionTr
 		}
 		out.Series = append(out.Series[:maxSeries], other)
 	}
-	return out, nil
+	if f.GroupBy == "agent" {
+		err = c.addAnswered(ctx, &out)
+	}
+	return out, err
+}
+
+// addAnswered says of each agent how many calls were answered in the range, and
+// which share of those offered was refused.
+func (c Company) addAnswered(ctx context.Context, t *RejectionTrend) error {
+	keys := make([]string, len(t.Series))
+	for i := range t.Series {
+		keys[i] = t.Series[i].Key
+	}
+	p := newParams()
+	p.texts("agents", keys)
+	s := c.from("call_event_times", p).get("agent_user_id, uniqExactIf(call_id, type = 'connected')").
+		and("type IN ('connected', 'rejected')", "agent_user_id != ''", "agent_user_id IN {agents:Array(String)}").with("GROUP BY agent_user_id")
+	timeRange(s, "at", t.From, t.To)
+	return c.rows(ctx, s, func(scan func(...any) error) error {
+		var agent string
+		var answered uint64
+		if err := scan(&agent, &answered); err != nil {
+			return err
+		}
+		if i := slices.Index(keys, agent); i >= 0 {
+			line := &t.Series[i]
+			share := float64(line.Total) / float64(line.Total+answered)
+			line.Answered, line.RejectedShare = &answered, &share
+		}
+		return nil
+	})
 }

@@ -416,26 +416,6 @@ type RegistrationChange struct {
 	Timeline   string  `json:"timeline"` // empty: live traffic
 }
 
-// Device is what a user registers or calls with.
-type Device struct {
-	ID           string  `json:"id"`
-	UserID       string  `json:"user_id"`
-	AOR          string  `json:"aor"`
-	Platform     string  `json:"platform"`
-	Endpoint     string  `json:"endpoint"`
-	App          string  `json:"app"`
-	AppVersion   string  `json:"app_version"`
-	UserAgent    string  `json:"user_agent"`
-	UpdatedAt    Time    `json:"updated_at"`
-	Registered   *bool   `json:"registered"` // null: it was seen in calls but never registered by SIP
-	State        string  `json:"state"`      // registered, unregistered, lapsed, failed; empty where registered is null
-	RegisteredAt Time    `json:"registered_at"`
-	ExpiresAt    Time    `json:"expires_at"`
-	Contact      string  `json:"contact"`
-	Source       string  `json:"source"`
-	Health       *Health `json:"health"`
-}
-
 // Rejection is one refused leg of a call.
 type Rejection struct {
 	ID         string `json:"id"`
@@ -477,6 +457,10 @@ type TrendSeries struct {
 	Name   string       `json:"name"`
 	Total  uint64       `json:"total"`
 	Points []TrendPoint `json:"points"`
+	// By agent only, where it is a user: how many calls were answered in the same time,
+	// and the share of those offered that was refused, 0–1.
+	Answered      *uint64  `json:"answered,omitempty"`
+	RejectedShare *float64 `json:"rejected_share,omitempty"`
 }
 
 // TrendPoint is a bucket, named by its begin.

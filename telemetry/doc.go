@@ -3,4 +3,4 @@
 // it imports none of them.
 package telemetry
 
-//go:generate protoc --go_out=.. --go_opt=module=github.com/earshot/earshot --go-vtproto_out=.. --go-vtproto_opt=module=github.com/earshot/earshot,features=marshal+unmarshal+size -I .. telemetry/telemetry.proto
+//go:generate protoc --go_out=.. --go_opt=module=github.com/earshot/earshot --go-vtproto_out=.. --go-vtproto_opt=module=github.com/earshot/earshot,features=marshal+unmarshal+size -I .. telemetry/telemetry.proto telemetry/directory.proto

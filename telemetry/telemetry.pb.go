@@ -160,6 +160,7 @@ type Record struct {
 	//	*Record_Event
 	//	*Record_Vq
 	//	*Record_Link
+	//	*Record_RegistrationEnd
 	//	*Record_Tick
 	//	*Record_End
 	Body          isRecord_Body `protobuf_oneof:"body"`
@@ -316,6 +317,15 @@ func (x *Record) GetLink() *CallLink {
 	return nil
 }
 
+func (x *Record) GetRegistrationEnd() *RegistrationEnd {
+	if x != nil {
+		if x, ok := x.Body.(*Record_RegistrationEnd); ok {
+			return x.RegistrationEnd
+		}
+	}
+	return nil
+}
+
 func (x *Record) GetTick() *Tick {
 	if x != nil {
 		if x, ok := x.Body.(*Record_Tick); ok {
@@ -366,6 +376,10 @@ type Record_Link struct {
 	Link *CallLink `protobuf:"bytes,16,opt,name=link,proto3,oneof"`
 }
 
+type Record_RegistrationEnd struct {
+	RegistrationEnd *RegistrationEnd `protobuf:"bytes,18,opt,name=registration_end,json=registrationEnd,proto3,oneof"`
+}
+
 type Record_Tick struct {
 	Tick *Tick `protobuf:"bytes,20,opt,name=tick,proto3,oneof"`
 }
@@ -387,6 +401,8 @@ func (*Record_Event) isRecord_Body() {}
 func (*Record_Vq) isRecord_Body() {}
 
 func (*Record_Link) isRecord_Body() {}
+
+func (*Record_RegistrationEnd) isRecord_Body() {}
 
 func (*Record_Tick) isRecord_Body() {}
 
@@ -584,6 +600,68 @@ func (x *CallLink) GetLinkConfidence() float64 {
 	return 0
 }
 
+// RegistrationEnd says that Earshot's own registrar gave up a binding that its
+// phone still wants: no SIP message tells of that.
+type RegistrationEnd struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Aor           string                 `protobuf:"bytes,1,opt,name=aor,proto3" json:"aor,omitempty"`                           // user@host
+	DeviceId      string                 `protobuf:"bytes,2,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"` // as in RegistrationChange
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`                     // revoked: its device was deleted in the portal
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RegistrationEnd) Reset() {
+	*x = RegistrationEnd{}
+	mi := &file_telemetry_telemetry_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegistrationEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegistrationEnd) ProtoMessage() {}
+
+func (x *RegistrationEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_telemetry_telemetry_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegistrationEnd.ProtoReflect.Descriptor instead.
+func (*RegistrationEnd) Descriptor() ([]byte, []int) {
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RegistrationEnd) GetAor() string {
+	if x != nil {
+		return x.Aor
+	}
+	return ""
+}
+
+func (x *RegistrationEnd) GetDeviceId() string {
+	if x != nil {
+		return x.DeviceId
+	}
+	return ""
+}
+
+func (x *RegistrationEnd) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Tick moves event time on the live timeline when traffic does not. One goes
 // to every partition of the telemetry and registrations topics each second.
 type Tick struct {
@@ -594,7 +672,7 @@ type Tick struct {
 
 func (x *Tick) Reset() {
 	*x = Tick{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[5]
+	mi := &file_telemetry_telemetry_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -606,7 +684,7 @@ func (x *Tick) String() string {
 func (*Tick) ProtoMessage() {}
 
 func (x *Tick) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[5]
+	mi := &file_telemetry_telemetry_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -619,7 +697,7 @@ func (x *Tick) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tick.ProtoReflect.Descriptor instead.
 func (*Tick) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{5}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{6}
 }
 
 // TimelineEnd closes a timeline of its own: what is still open on it ends.
@@ -632,7 +710,7 @@ type TimelineEnd struct {
 
 func (x *TimelineEnd) Reset() {
 	*x = TimelineEnd{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[6]
+	mi := &file_telemetry_telemetry_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -644,7 +722,7 @@ func (x *TimelineEnd) String() string {
 func (*TimelineEnd) ProtoMessage() {}
 
 func (x *TimelineEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[6]
+	mi := &file_telemetry_telemetry_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -657,7 +735,7 @@ func (x *TimelineEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimelineEnd.ProtoReflect.Descriptor instead.
 func (*TimelineEnd) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{6}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{7}
 }
 
 // Identity is who a number or address belonged to when it was seen.
@@ -677,7 +755,7 @@ type Identity struct {
 
 func (x *Identity) Reset() {
 	*x = Identity{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[7]
+	mi := &file_telemetry_telemetry_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -689,7 +767,7 @@ func (x *Identity) String() string {
 func (*Identity) ProtoMessage() {}
 
 func (x *Identity) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[7]
+	mi := &file_telemetry_telemetry_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -702,7 +780,7 @@ func (x *Identity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Identity.ProtoReflect.Descriptor instead.
 func (*Identity) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{7}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Identity) GetUserId() string {
@@ -794,7 +872,7 @@ type SIPMessage struct {
 
 func (x *SIPMessage) Reset() {
 	*x = SIPMessage{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[8]
+	mi := &file_telemetry_telemetry_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -806,7 +884,7 @@ func (x *SIPMessage) String() string {
 func (*SIPMessage) ProtoMessage() {}
 
 func (x *SIPMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[8]
+	mi := &file_telemetry_telemetry_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -819,7 +897,7 @@ func (x *SIPMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SIPMessage.ProtoReflect.Descriptor instead.
 func (*SIPMessage) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{8}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SIPMessage) GetSrc() string {
@@ -1043,7 +1121,7 @@ type RTPStat struct {
 
 func (x *RTPStat) Reset() {
 	*x = RTPStat{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[9]
+	mi := &file_telemetry_telemetry_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1055,7 +1133,7 @@ func (x *RTPStat) String() string {
 func (*RTPStat) ProtoMessage() {}
 
 func (x *RTPStat) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[9]
+	mi := &file_telemetry_telemetry_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1068,7 +1146,7 @@ func (x *RTPStat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RTPStat.ProtoReflect.Descriptor instead.
 func (*RTPStat) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{9}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RTPStat) GetHeader() string {
@@ -1224,7 +1302,7 @@ type NameAddr struct {
 
 func (x *NameAddr) Reset() {
 	*x = NameAddr{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[10]
+	mi := &file_telemetry_telemetry_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1236,7 +1314,7 @@ func (x *NameAddr) String() string {
 func (*NameAddr) ProtoMessage() {}
 
 func (x *NameAddr) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[10]
+	mi := &file_telemetry_telemetry_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1249,7 +1327,7 @@ func (x *NameAddr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NameAddr.ProtoReflect.Descriptor instead.
 func (*NameAddr) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{10}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *NameAddr) GetDisplay() string {
@@ -1299,7 +1377,7 @@ type Contact struct {
 
 func (x *Contact) Reset() {
 	*x = Contact{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[11]
+	mi := &file_telemetry_telemetry_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1311,7 +1389,7 @@ func (x *Contact) String() string {
 func (*Contact) ProtoMessage() {}
 
 func (x *Contact) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[11]
+	mi := &file_telemetry_telemetry_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1324,7 +1402,7 @@ func (x *Contact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contact.ProtoReflect.Descriptor instead.
 func (*Contact) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{11}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Contact) GetUri() string {
@@ -1366,7 +1444,7 @@ type SDP struct {
 
 func (x *SDP) Reset() {
 	*x = SDP{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[12]
+	mi := &file_telemetry_telemetry_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1378,7 +1456,7 @@ func (x *SDP) String() string {
 func (*SDP) ProtoMessage() {}
 
 func (x *SDP) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[12]
+	mi := &file_telemetry_telemetry_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1391,7 +1469,7 @@ func (x *SDP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SDP.ProtoReflect.Descriptor instead.
 func (*SDP) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{12}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SDP) GetOrigin() string {
@@ -1428,7 +1506,7 @@ type Media struct {
 
 func (x *Media) Reset() {
 	*x = Media{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[13]
+	mi := &file_telemetry_telemetry_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1440,7 +1518,7 @@ func (x *Media) String() string {
 func (*Media) ProtoMessage() {}
 
 func (x *Media) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[13]
+	mi := &file_telemetry_telemetry_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1453,7 +1531,7 @@ func (x *Media) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Media.ProtoReflect.Descriptor instead.
 func (*Media) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{13}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Media) GetKind() string {
@@ -1552,7 +1630,7 @@ type Codec struct {
 
 func (x *Codec) Reset() {
 	*x = Codec{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[14]
+	mi := &file_telemetry_telemetry_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1564,7 +1642,7 @@ func (x *Codec) String() string {
 func (*Codec) ProtoMessage() {}
 
 func (x *Codec) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[14]
+	mi := &file_telemetry_telemetry_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1577,7 +1655,7 @@ func (x *Codec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Codec.ProtoReflect.Descriptor instead.
 func (*Codec) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{14}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Codec) GetPayloadType() uint32 {
@@ -1646,7 +1724,7 @@ type RTCPPacket struct {
 
 func (x *RTCPPacket) Reset() {
 	*x = RTCPPacket{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[15]
+	mi := &file_telemetry_telemetry_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1658,7 +1736,7 @@ func (x *RTCPPacket) String() string {
 func (*RTCPPacket) ProtoMessage() {}
 
 func (x *RTCPPacket) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[15]
+	mi := &file_telemetry_telemetry_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1671,7 +1749,7 @@ func (x *RTCPPacket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RTCPPacket.ProtoReflect.Descriptor instead.
 func (*RTCPPacket) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{15}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RTCPPacket) GetSrc() string {
@@ -1806,7 +1884,7 @@ type SenderReport struct {
 
 func (x *SenderReport) Reset() {
 	*x = SenderReport{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[16]
+	mi := &file_telemetry_telemetry_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1818,7 +1896,7 @@ func (x *SenderReport) String() string {
 func (*SenderReport) ProtoMessage() {}
 
 func (x *SenderReport) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[16]
+	mi := &file_telemetry_telemetry_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1831,7 +1909,7 @@ func (x *SenderReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SenderReport.ProtoReflect.Descriptor instead.
 func (*SenderReport) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{16}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SenderReport) GetSsrc() uint32 {
@@ -1885,7 +1963,7 @@ type ReceptionReport struct {
 
 func (x *ReceptionReport) Reset() {
 	*x = ReceptionReport{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[17]
+	mi := &file_telemetry_telemetry_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1897,7 +1975,7 @@ func (x *ReceptionReport) String() string {
 func (*ReceptionReport) ProtoMessage() {}
 
 func (x *ReceptionReport) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[17]
+	mi := &file_telemetry_telemetry_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1910,7 +1988,7 @@ func (x *ReceptionReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceptionReport.ProtoReflect.Descriptor instead.
 func (*ReceptionReport) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{17}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReceptionReport) GetReporterSsrc() uint32 {
@@ -1981,7 +2059,7 @@ type DLRR struct {
 
 func (x *DLRR) Reset() {
 	*x = DLRR{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[18]
+	mi := &file_telemetry_telemetry_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1993,7 +2071,7 @@ func (x *DLRR) String() string {
 func (*DLRR) ProtoMessage() {}
 
 func (x *DLRR) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[18]
+	mi := &file_telemetry_telemetry_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2006,7 +2084,7 @@ func (x *DLRR) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DLRR.ProtoReflect.Descriptor instead.
 func (*DLRR) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{18}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DLRR) GetSsrc() uint32 {
@@ -2047,7 +2125,7 @@ type ReceiverReferenceTime struct {
 
 func (x *ReceiverReferenceTime) Reset() {
 	*x = ReceiverReferenceTime{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[19]
+	mi := &file_telemetry_telemetry_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2059,7 +2137,7 @@ func (x *ReceiverReferenceTime) String() string {
 func (*ReceiverReferenceTime) ProtoMessage() {}
 
 func (x *ReceiverReferenceTime) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[19]
+	mi := &file_telemetry_telemetry_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2072,7 +2150,7 @@ func (x *ReceiverReferenceTime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiverReferenceTime.ProtoReflect.Descriptor instead.
 func (*ReceiverReferenceTime) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{19}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ReceiverReferenceTime) GetReporterSsrc() uint32 {
@@ -2119,7 +2197,7 @@ type VoIPMetrics struct {
 
 func (x *VoIPMetrics) Reset() {
 	*x = VoIPMetrics{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[20]
+	mi := &file_telemetry_telemetry_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2131,7 +2209,7 @@ func (x *VoIPMetrics) String() string {
 func (*VoIPMetrics) ProtoMessage() {}
 
 func (x *VoIPMetrics) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[20]
+	mi := &file_telemetry_telemetry_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2144,7 +2222,7 @@ func (x *VoIPMetrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoIPMetrics.ProtoReflect.Descriptor instead.
 func (*VoIPMetrics) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{20}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *VoIPMetrics) GetReporterSsrc() uint32 {
@@ -2324,7 +2402,7 @@ type StatisticsSummary struct {
 
 func (x *StatisticsSummary) Reset() {
 	*x = StatisticsSummary{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[21]
+	mi := &file_telemetry_telemetry_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2336,7 +2414,7 @@ func (x *StatisticsSummary) String() string {
 func (*StatisticsSummary) ProtoMessage() {}
 
 func (x *StatisticsSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[21]
+	mi := &file_telemetry_telemetry_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2349,7 +2427,7 @@ func (x *StatisticsSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsSummary.ProtoReflect.Descriptor instead.
 func (*StatisticsSummary) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{21}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StatisticsSummary) GetReporterSsrc() uint32 {
@@ -2502,7 +2580,7 @@ type XRMetrics struct {
 
 func (x *XRMetrics) Reset() {
 	*x = XRMetrics{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[22]
+	mi := &file_telemetry_telemetry_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2514,7 +2592,7 @@ func (x *XRMetrics) String() string {
 func (*XRMetrics) ProtoMessage() {}
 
 func (x *XRMetrics) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[22]
+	mi := &file_telemetry_telemetry_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2527,7 +2605,7 @@ func (x *XRMetrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use XRMetrics.ProtoReflect.Descriptor instead.
 func (*XRMetrics) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{22}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *XRMetrics) GetReporterSsrc() uint32 {
@@ -2814,7 +2892,7 @@ type RTPInterval struct {
 
 func (x *RTPInterval) Reset() {
 	*x = RTPInterval{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[23]
+	mi := &file_telemetry_telemetry_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2826,7 +2904,7 @@ func (x *RTPInterval) String() string {
 func (*RTPInterval) ProtoMessage() {}
 
 func (x *RTPInterval) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[23]
+	mi := &file_telemetry_telemetry_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2839,7 +2917,7 @@ func (x *RTPInterval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RTPInterval.ProtoReflect.Descriptor instead.
 func (*RTPInterval) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{23}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RTPInterval) GetSrc() string {
@@ -2971,7 +3049,7 @@ type WebRTCSample struct {
 
 func (x *WebRTCSample) Reset() {
 	*x = WebRTCSample{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[24]
+	mi := &file_telemetry_telemetry_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2983,7 +3061,7 @@ func (x *WebRTCSample) String() string {
 func (*WebRTCSample) ProtoMessage() {}
 
 func (x *WebRTCSample) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[24]
+	mi := &file_telemetry_telemetry_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2996,7 +3074,7 @@ func (x *WebRTCSample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebRTCSample.ProtoReflect.Descriptor instead.
 func (*WebRTCSample) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{24}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WebRTCSample) GetCallId() string {
@@ -3161,7 +3239,7 @@ type InboundRTP struct {
 
 func (x *InboundRTP) Reset() {
 	*x = InboundRTP{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[25]
+	mi := &file_telemetry_telemetry_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3173,7 +3251,7 @@ func (x *InboundRTP) String() string {
 func (*InboundRTP) ProtoMessage() {}
 
 func (x *InboundRTP) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[25]
+	mi := &file_telemetry_telemetry_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3186,7 +3264,7 @@ func (x *InboundRTP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InboundRTP.ProtoReflect.Descriptor instead.
 func (*InboundRTP) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{25}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *InboundRTP) GetId() string {
@@ -3344,7 +3422,7 @@ type OutboundRTP struct {
 
 func (x *OutboundRTP) Reset() {
 	*x = OutboundRTP{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[26]
+	mi := &file_telemetry_telemetry_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3356,7 +3434,7 @@ func (x *OutboundRTP) String() string {
 func (*OutboundRTP) ProtoMessage() {}
 
 func (x *OutboundRTP) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[26]
+	mi := &file_telemetry_telemetry_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3369,7 +3447,7 @@ func (x *OutboundRTP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutboundRTP.ProtoReflect.Descriptor instead.
 func (*OutboundRTP) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{26}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *OutboundRTP) GetId() string {
@@ -3437,7 +3515,7 @@ type RemoteInboundRTP struct {
 
 func (x *RemoteInboundRTP) Reset() {
 	*x = RemoteInboundRTP{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[27]
+	mi := &file_telemetry_telemetry_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3449,7 +3527,7 @@ func (x *RemoteInboundRTP) String() string {
 func (*RemoteInboundRTP) ProtoMessage() {}
 
 func (x *RemoteInboundRTP) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[27]
+	mi := &file_telemetry_telemetry_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3462,7 +3540,7 @@ func (x *RemoteInboundRTP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoteInboundRTP.ProtoReflect.Descriptor instead.
 func (*RemoteInboundRTP) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{27}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RemoteInboundRTP) GetId() string {
@@ -3533,7 +3611,7 @@ type RemoteOutboundRTP struct {
 
 func (x *RemoteOutboundRTP) Reset() {
 	*x = RemoteOutboundRTP{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[28]
+	mi := &file_telemetry_telemetry_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3545,7 +3623,7 @@ func (x *RemoteOutboundRTP) String() string {
 func (*RemoteOutboundRTP) ProtoMessage() {}
 
 func (x *RemoteOutboundRTP) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[28]
+	mi := &file_telemetry_telemetry_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3558,7 +3636,7 @@ func (x *RemoteOutboundRTP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoteOutboundRTP.ProtoReflect.Descriptor instead.
 func (*RemoteOutboundRTP) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{28}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RemoteOutboundRTP) GetId() string {
@@ -3601,7 +3679,7 @@ type MediaSource struct {
 
 func (x *MediaSource) Reset() {
 	*x = MediaSource{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[29]
+	mi := &file_telemetry_telemetry_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3613,7 +3691,7 @@ func (x *MediaSource) String() string {
 func (*MediaSource) ProtoMessage() {}
 
 func (x *MediaSource) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[29]
+	mi := &file_telemetry_telemetry_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3626,7 +3704,7 @@ func (x *MediaSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MediaSource.ProtoReflect.Descriptor instead.
 func (*MediaSource) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{29}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *MediaSource) GetId() string {
@@ -3673,7 +3751,7 @@ type CandidatePair struct {
 
 func (x *CandidatePair) Reset() {
 	*x = CandidatePair{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[30]
+	mi := &file_telemetry_telemetry_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3685,7 +3763,7 @@ func (x *CandidatePair) String() string {
 func (*CandidatePair) ProtoMessage() {}
 
 func (x *CandidatePair) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[30]
+	mi := &file_telemetry_telemetry_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3698,7 +3776,7 @@ func (x *CandidatePair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CandidatePair.ProtoReflect.Descriptor instead.
 func (*CandidatePair) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{30}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CandidatePair) GetId() string {
@@ -3783,7 +3861,7 @@ type CallEvent struct {
 
 func (x *CallEvent) Reset() {
 	*x = CallEvent{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[31]
+	mi := &file_telemetry_telemetry_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3795,7 +3873,7 @@ func (x *CallEvent) String() string {
 func (*CallEvent) ProtoMessage() {}
 
 func (x *CallEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[31]
+	mi := &file_telemetry_telemetry_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3808,7 +3886,7 @@ func (x *CallEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallEvent.ProtoReflect.Descriptor instead.
 func (*CallEvent) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{31}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CallEvent) GetId() string {
@@ -3942,7 +4020,7 @@ type VQReport struct {
 
 func (x *VQReport) Reset() {
 	*x = VQReport{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[32]
+	mi := &file_telemetry_telemetry_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3954,7 +4032,7 @@ func (x *VQReport) String() string {
 func (*VQReport) ProtoMessage() {}
 
 func (x *VQReport) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[32]
+	mi := &file_telemetry_telemetry_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3967,7 +4045,7 @@ func (x *VQReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VQReport.ProtoReflect.Descriptor instead.
 func (*VQReport) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{32}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *VQReport) GetReport() string {
@@ -4069,7 +4147,7 @@ type VQMetrics struct {
 
 func (x *VQMetrics) Reset() {
 	*x = VQMetrics{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[33]
+	mi := &file_telemetry_telemetry_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4081,7 +4159,7 @@ func (x *VQMetrics) String() string {
 func (*VQMetrics) ProtoMessage() {}
 
 func (x *VQMetrics) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[33]
+	mi := &file_telemetry_telemetry_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4094,7 +4172,7 @@ func (x *VQMetrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VQMetrics.ProtoReflect.Descriptor instead.
 func (*VQMetrics) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{33}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *VQMetrics) GetStartUs() int64 {
@@ -4255,6 +4333,7 @@ type Outcome struct {
 	//	*Outcome_Registration
 	//	*Outcome_Rating
 	//	*Outcome_Ingest
+	//	*Outcome_Moment
 	Body          isOutcome_Body `protobuf_oneof:"body"`
 	AtUs          int64          `protobuf:"varint,20,opt,name=at_us,json=atUs,proto3" json:"at_us,omitempty"` // of message, call and ingest
 	Source        *Source        `protobuf:"bytes,21,opt,name=source,proto3" json:"source,omitempty"`          // of message
@@ -4264,7 +4343,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[34]
+	mi := &file_telemetry_telemetry_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4276,7 +4355,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[34]
+	mi := &file_telemetry_telemetry_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4289,7 +4368,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{34}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Outcome) GetCompany() string {
@@ -4397,6 +4476,15 @@ func (x *Outcome) GetIngest() *IngestReport {
 	return nil
 }
 
+func (x *Outcome) GetMoment() *CallMoment {
+	if x != nil {
+		if x, ok := x.Body.(*Outcome_Moment); ok {
+			return x.Moment
+		}
+	}
+	return nil
+}
+
 func (x *Outcome) GetAtUs() int64 {
 	if x != nil {
 		return x.AtUs
@@ -4443,6 +4531,10 @@ type Outcome_Ingest struct {
 	Ingest *IngestReport `protobuf:"bytes,16,opt,name=ingest,proto3,oneof"`
 }
 
+type Outcome_Moment struct {
+	Moment *CallMoment `protobuf:"bytes,17,opt,name=moment,proto3,oneof"`
+}
+
 func (*Outcome_Sample) isOutcome_Body() {}
 
 func (*Outcome_Call) isOutcome_Body() {}
@@ -4456,6 +4548,8 @@ func (*Outcome_Registration) isOutcome_Body() {}
 func (*Outcome_Rating) isOutcome_Body() {}
 
 func (*Outcome_Ingest) isOutcome_Body() {}
+
+func (*Outcome_Moment) isOutcome_Body() {}
 
 // IngestReport is what one ingester received from one agent in an interval that
 // ends at the at_us of its outcome, and what became of it. It is the only outcome
@@ -4474,7 +4568,7 @@ type IngestReport struct {
 
 func (x *IngestReport) Reset() {
 	*x = IngestReport{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[35]
+	mi := &file_telemetry_telemetry_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4486,7 +4580,7 @@ func (x *IngestReport) String() string {
 func (*IngestReport) ProtoMessage() {}
 
 func (x *IngestReport) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[35]
+	mi := &file_telemetry_telemetry_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4499,7 +4593,7 @@ func (x *IngestReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IngestReport.ProtoReflect.Descriptor instead.
 func (*IngestReport) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{35}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *IngestReport) GetInstance() string {
@@ -4541,7 +4635,7 @@ type IngestCount struct {
 
 func (x *IngestCount) Reset() {
 	*x = IngestCount{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[36]
+	mi := &file_telemetry_telemetry_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4553,7 +4647,7 @@ func (x *IngestCount) String() string {
 func (*IngestCount) ProtoMessage() {}
 
 func (x *IngestCount) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[36]
+	mi := &file_telemetry_telemetry_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4566,7 +4660,7 @@ func (x *IngestCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IngestCount.ProtoReflect.Descriptor instead.
 func (*IngestCount) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{36}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *IngestCount) GetOutcome() string {
@@ -4619,7 +4713,7 @@ type Sample struct {
 
 func (x *Sample) Reset() {
 	*x = Sample{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[37]
+	mi := &file_telemetry_telemetry_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4631,7 +4725,7 @@ func (x *Sample) String() string {
 func (*Sample) ProtoMessage() {}
 
 func (x *Sample) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[37]
+	mi := &file_telemetry_telemetry_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4644,7 +4738,7 @@ func (x *Sample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sample.ProtoReflect.Descriptor instead.
 func (*Sample) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{37}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Sample) GetAtUs() int64 {
@@ -4809,7 +4903,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[38]
+	mi := &file_telemetry_telemetry_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4821,7 +4915,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[38]
+	mi := &file_telemetry_telemetry_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4834,7 +4928,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{38}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Call) GetState() string {
@@ -4940,7 +5034,7 @@ type LinkedCall struct {
 
 func (x *LinkedCall) Reset() {
 	*x = LinkedCall{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[39]
+	mi := &file_telemetry_telemetry_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4952,7 +5046,7 @@ func (x *LinkedCall) String() string {
 func (*LinkedCall) ProtoMessage() {}
 
 func (x *LinkedCall) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[39]
+	mi := &file_telemetry_telemetry_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4965,7 +5059,7 @@ func (x *LinkedCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkedCall.ProtoReflect.Descriptor instead.
 func (*LinkedCall) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{39}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *LinkedCall) GetCallId() string {
@@ -5001,7 +5095,7 @@ type Party struct {
 
 func (x *Party) Reset() {
 	*x = Party{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[40]
+	mi := &file_telemetry_telemetry_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5013,7 +5107,7 @@ func (x *Party) String() string {
 func (*Party) ProtoMessage() {}
 
 func (x *Party) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[40]
+	mi := &file_telemetry_telemetry_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5026,7 +5120,7 @@ func (x *Party) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Party.ProtoReflect.Descriptor instead.
 func (*Party) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{40}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Party) GetIdentity() *Identity {
@@ -5068,7 +5162,7 @@ type CallEnd struct {
 
 func (x *CallEnd) Reset() {
 	*x = CallEnd{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[41]
+	mi := &file_telemetry_telemetry_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5080,7 +5174,7 @@ func (x *CallEnd) String() string {
 func (*CallEnd) ProtoMessage() {}
 
 func (x *CallEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[41]
+	mi := &file_telemetry_telemetry_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5093,7 +5187,7 @@ func (x *CallEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallEnd.ProtoReflect.Descriptor instead.
 func (*CallEnd) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{41}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CallEnd) GetBy() string {
@@ -5139,7 +5233,7 @@ type Leg struct {
 
 func (x *Leg) Reset() {
 	*x = Leg{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[42]
+	mi := &file_telemetry_telemetry_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5151,7 +5245,7 @@ func (x *Leg) String() string {
 func (*Leg) ProtoMessage() {}
 
 func (x *Leg) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[42]
+	mi := &file_telemetry_telemetry_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5164,7 +5258,7 @@ func (x *Leg) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leg.ProtoReflect.Descriptor instead.
 func (*Leg) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{42}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Leg) GetId() string {
@@ -5289,7 +5383,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[43]
+	mi := &file_telemetry_telemetry_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5301,7 +5395,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[43]
+	mi := &file_telemetry_telemetry_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5314,7 +5408,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{43}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Verdict) GetOverall() string {
@@ -5463,7 +5557,7 @@ type Thresholds struct {
 
 func (x *Thresholds) Reset() {
 	*x = Thresholds{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[44]
+	mi := &file_telemetry_telemetry_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5475,7 +5569,7 @@ func (x *Thresholds) String() string {
 func (*Thresholds) ProtoMessage() {}
 
 func (x *Thresholds) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[44]
+	mi := &file_telemetry_telemetry_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5488,7 +5582,7 @@ func (x *Thresholds) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Thresholds.ProtoReflect.Descriptor instead.
 func (*Thresholds) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{44}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Thresholds) GetDelayGoodMs() float64 {
@@ -5652,7 +5746,7 @@ type PathSegment struct {
 
 func (x *PathSegment) Reset() {
 	*x = PathSegment{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[45]
+	mi := &file_telemetry_telemetry_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5664,7 +5758,7 @@ func (x *PathSegment) String() string {
 func (*PathSegment) ProtoMessage() {}
 
 func (x *PathSegment) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[45]
+	mi := &file_telemetry_telemetry_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5677,7 +5771,7 @@ func (x *PathSegment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathSegment.ProtoReflect.Descriptor instead.
 func (*PathSegment) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{45}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *PathSegment) GetFrom() string {
@@ -5755,7 +5849,7 @@ type Distribution struct {
 
 func (x *Distribution) Reset() {
 	*x = Distribution{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[46]
+	mi := &file_telemetry_telemetry_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5767,7 +5861,7 @@ func (x *Distribution) String() string {
 func (*Distribution) ProtoMessage() {}
 
 func (x *Distribution) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[46]
+	mi := &file_telemetry_telemetry_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5780,7 +5874,7 @@ func (x *Distribution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Distribution.ProtoReflect.Descriptor instead.
 func (*Distribution) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{46}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Distribution) GetMin() float64 {
@@ -5822,7 +5916,7 @@ type Delay struct {
 
 func (x *Delay) Reset() {
 	*x = Delay{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[47]
+	mi := &file_telemetry_telemetry_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5834,7 +5928,7 @@ func (x *Delay) String() string {
 func (*Delay) ProtoMessage() {}
 
 func (x *Delay) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[47]
+	mi := &file_telemetry_telemetry_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5847,7 +5941,7 @@ func (x *Delay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delay.ProtoReflect.Descriptor instead.
 func (*Delay) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{47}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Delay) GetBand() string {
@@ -5887,7 +5981,7 @@ type Jitter struct {
 
 func (x *Jitter) Reset() {
 	*x = Jitter{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[48]
+	mi := &file_telemetry_telemetry_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5899,7 +5993,7 @@ func (x *Jitter) String() string {
 func (*Jitter) ProtoMessage() {}
 
 func (x *Jitter) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[48]
+	mi := &file_telemetry_telemetry_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5912,7 +6006,7 @@ func (x *Jitter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Jitter.ProtoReflect.Descriptor instead.
 func (*Jitter) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{48}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Jitter) GetBand() string {
@@ -5985,7 +6079,7 @@ type Loss struct {
 
 func (x *Loss) Reset() {
 	*x = Loss{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[49]
+	mi := &file_telemetry_telemetry_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5997,7 +6091,7 @@ func (x *Loss) String() string {
 func (*Loss) ProtoMessage() {}
 
 func (x *Loss) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[49]
+	mi := &file_telemetry_telemetry_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6010,7 +6104,7 @@ func (x *Loss) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Loss.ProtoReflect.Descriptor instead.
 func (*Loss) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{49}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Loss) GetBand() string {
@@ -6071,7 +6165,7 @@ type OneWayAudio struct {
 
 func (x *OneWayAudio) Reset() {
 	*x = OneWayAudio{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[50]
+	mi := &file_telemetry_telemetry_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6083,7 +6177,7 @@ func (x *OneWayAudio) String() string {
 func (*OneWayAudio) ProtoMessage() {}
 
 func (x *OneWayAudio) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[50]
+	mi := &file_telemetry_telemetry_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6096,7 +6190,7 @@ func (x *OneWayAudio) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OneWayAudio.ProtoReflect.Descriptor instead.
 func (*OneWayAudio) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{50}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *OneWayAudio) GetState() string {
@@ -6169,7 +6263,7 @@ type DeadSpan struct {
 
 func (x *DeadSpan) Reset() {
 	*x = DeadSpan{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[51]
+	mi := &file_telemetry_telemetry_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6181,7 +6275,7 @@ func (x *DeadSpan) String() string {
 func (*DeadSpan) ProtoMessage() {}
 
 func (x *DeadSpan) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[51]
+	mi := &file_telemetry_telemetry_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6194,7 +6288,7 @@ func (x *DeadSpan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadSpan.ProtoReflect.Descriptor instead.
 func (*DeadSpan) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{51}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *DeadSpan) GetDirection() string {
@@ -6247,7 +6341,7 @@ type MOS struct {
 
 func (x *MOS) Reset() {
 	*x = MOS{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[52]
+	mi := &file_telemetry_telemetry_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6259,7 +6353,7 @@ func (x *MOS) String() string {
 func (*MOS) ProtoMessage() {}
 
 func (x *MOS) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[52]
+	mi := &file_telemetry_telemetry_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6272,7 +6366,7 @@ func (x *MOS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MOS.ProtoReflect.Descriptor instead.
 func (*MOS) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{52}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *MOS) GetMin() float64 {
@@ -6341,7 +6435,7 @@ type Evidence struct {
 
 func (x *Evidence) Reset() {
 	*x = Evidence{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[53]
+	mi := &file_telemetry_telemetry_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6353,7 +6447,7 @@ func (x *Evidence) String() string {
 func (*Evidence) ProtoMessage() {}
 
 func (x *Evidence) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[53]
+	mi := &file_telemetry_telemetry_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6366,7 +6460,7 @@ func (x *Evidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Evidence.ProtoReflect.Descriptor instead.
 func (*Evidence) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{53}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Evidence) GetKind() string {
@@ -6443,7 +6537,7 @@ type VerdictSource struct {
 
 func (x *VerdictSource) Reset() {
 	*x = VerdictSource{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[54]
+	mi := &file_telemetry_telemetry_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6455,7 +6549,7 @@ func (x *VerdictSource) String() string {
 func (*VerdictSource) ProtoMessage() {}
 
 func (x *VerdictSource) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[54]
+	mi := &file_telemetry_telemetry_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6468,7 +6562,7 @@ func (x *VerdictSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerdictSource.ProtoReflect.Descriptor instead.
 func (*VerdictSource) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{54}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *VerdictSource) GetKind() string {
@@ -6512,7 +6606,7 @@ type Rejection struct {
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[55]
+	mi := &file_telemetry_telemetry_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6524,7 +6618,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[55]
+	mi := &file_telemetry_telemetry_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6537,7 +6631,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{55}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Rejection) GetId() string {
@@ -6630,7 +6724,7 @@ type Rating struct {
 
 func (x *Rating) Reset() {
 	*x = Rating{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[56]
+	mi := &file_telemetry_telemetry_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6642,7 +6736,7 @@ func (x *Rating) String() string {
 func (*Rating) ProtoMessage() {}
 
 func (x *Rating) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[56]
+	mi := &file_telemetry_telemetry_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6655,7 +6749,7 @@ func (x *Rating) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rating.ProtoReflect.Descriptor instead.
 func (*Rating) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{56}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Rating) GetId() string {
@@ -6693,6 +6787,259 @@ func (x *Rating) GetText() string {
 	return ""
 }
 
+// CallMoment is one event in the life of a call, as the portal lists it and as
+// subscribers are told of it: the platform's own events and what signalling shows,
+// the same moment told by both being one. (CallEvent is what a platform posts.)
+//
+// The same moment always has the same id. It comes again with a higher seq only
+// where more is known of a refusal that was told before: the newest counts.
+type CallMoment struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`     // deterministic, 24 hex digits
+	Type  string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"` // started, ringing, connected, held, resumed, muted, unmuted,
+	// transferred, ended, rejected, rated, recording_changed, verdict
+	AtUs    int64     `protobuf:"varint,3,opt,name=at_us,json=atUs,proto3" json:"at_us,omitempty"` // when it happened; of a verdict, when it was made
+	Target  *Identity `protobuf:"bytes,4,opt,name=target,proto3" json:"target,omitempty"`          // the parties as they are known by then; absent where nobody is
+	Contact *Identity `protobuf:"bytes,5,opt,name=contact,proto3" json:"contact,omitempty"`
+	// Whom it is about: who answered, held, muted, transferred, hung up, refused or
+	// rated. Absent where that is not known, or where it is the system.
+	Agent  *Identity `protobuf:"bytes,6,opt,name=agent,proto3" json:"agent,omitempty"`
+	Side   string    `protobuf:"bytes,7,opt,name=side,proto3" json:"side,omitempty"`     // target, contact or system; of what agent did; empty where not known
+	Reason string    `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"` // of rejected its reason id, of ended what was told as the reason
+	Text   string    `protobuf:"bytes,9,opt,name=text,proto3" json:"text,omitempty"`     // the platform's own words, or what a rater wrote
+	// Who told of it first: event (the platform), sip, webrtc, rtcp, or earshot where it
+	// follows from something else, as a verdict does, or the end from long silence.
+	Source           string         `protobuf:"bytes,10,opt,name=source,proto3" json:"source,omitempty"`
+	Direction        string         `protobuf:"bytes,11,opt,name=direction,proto3" json:"direction,omitempty"`                                              // of the call: inbound, outbound, internal
+	LegId            string         `protobuf:"bytes,12,opt,name=leg_id,json=legId,proto3" json:"leg_id,omitempty"`                                         // of rejected
+	SipStatus        uint32         `protobuf:"varint,13,opt,name=sip_status,json=sipStatus,proto3" json:"sip_status,omitempty"`                            // of rejected and ended; 0 where none is known
+	RecordingEnabled *bool          `protobuf:"varint,14,opt,name=recording_enabled,json=recordingEnabled,proto3,oneof" json:"recording_enabled,omitempty"` // of recording_changed
+	Rating           uint32         `protobuf:"varint,15,opt,name=rating,proto3" json:"rating,omitempty"`                                                   // of rated, 1-5
+	Verdict          *MomentVerdict `protobuf:"bytes,16,opt,name=verdict,proto3" json:"verdict,omitempty"`                                                  // of verdict
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *CallMoment) Reset() {
+	*x = CallMoment{}
+	mi := &file_telemetry_telemetry_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallMoment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallMoment) ProtoMessage() {}
+
+func (x *CallMoment) ProtoReflect() protoreflect.Message {
+	mi := &file_telemetry_telemetry_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallMoment.ProtoReflect.Descriptor instead.
+func (*CallMoment) Descriptor() ([]byte, []int) {
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *CallMoment) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CallMoment) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *CallMoment) GetAtUs() int64 {
+	if x != nil {
+		return x.AtUs
+	}
+	return 0
+}
+
+func (x *CallMoment) GetTarget() *Identity {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *CallMoment) GetContact() *Identity {
+	if x != nil {
+		return x.Contact
+	}
+	return nil
+}
+
+func (x *CallMoment) GetAgent() *Identity {
+	if x != nil {
+		return x.Agent
+	}
+	return nil
+}
+
+func (x *CallMoment) GetSide() string {
+	if x != nil {
+		return x.Side
+	}
+	return ""
+}
+
+func (x *CallMoment) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *CallMoment) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *CallMoment) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *CallMoment) GetDirection() string {
+	if x != nil {
+		return x.Direction
+	}
+	return ""
+}
+
+func (x *CallMoment) GetLegId() string {
+	if x != nil {
+		return x.LegId
+	}
+	return ""
+}
+
+func (x *CallMoment) GetSipStatus() uint32 {
+	if x != nil {
+		return x.SipStatus
+	}
+	return 0
+}
+
+func (x *CallMoment) GetRecordingEnabled() bool {
+	if x != nil && x.RecordingEnabled != nil {
+		return *x.RecordingEnabled
+	}
+	return false
+}
+
+func (x *CallMoment) GetRating() uint32 {
+	if x != nil {
+		return x.Rating
+	}
+	return 0
+}
+
+func (x *CallMoment) GetVerdict() *MomentVerdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return nil
+}
+
+// MomentVerdict is what a verdict says in short. There is one for the final
+// version of a call, and one for each later version.
+type MomentVerdict struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Version         uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	Overall         string                 `protobuf:"bytes,2,opt,name=overall,proto3" json:"overall,omitempty"`                                          // good, acceptable, bad, unacceptable, unknown
+	OneWayState     string                 `protobuf:"bytes,3,opt,name=one_way_state,json=oneWayState,proto3" json:"one_way_state,omitempty"`             // none, suspected, confirmed, unknown
+	OneWayDirection string                 `protobuf:"bytes,4,opt,name=one_way_direction,json=oneWayDirection,proto3" json:"one_way_direction,omitempty"` // target_to_contact, contact_to_target, both
+	FaultSide       string                 `protobuf:"bytes,5,opt,name=fault_side,json=faultSide,proto3" json:"fault_side,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *MomentVerdict) Reset() {
+	*x = MomentVerdict{}
+	mi := &file_telemetry_telemetry_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MomentVerdict) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MomentVerdict) ProtoMessage() {}
+
+func (x *MomentVerdict) ProtoReflect() protoreflect.Message {
+	mi := &file_telemetry_telemetry_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MomentVerdict.ProtoReflect.Descriptor instead.
+func (*MomentVerdict) Descriptor() ([]byte, []int) {
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *MomentVerdict) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *MomentVerdict) GetOverall() string {
+	if x != nil {
+		return x.Overall
+	}
+	return ""
+}
+
+func (x *MomentVerdict) GetOneWayState() string {
+	if x != nil {
+		return x.OneWayState
+	}
+	return ""
+}
+
+func (x *MomentVerdict) GetOneWayDirection() string {
+	if x != nil {
+		return x.OneWayDirection
+	}
+	return ""
+}
+
+func (x *MomentVerdict) GetFaultSide() string {
+	if x != nil {
+		return x.FaultSide
+	}
+	return ""
+}
+
 // RegistrationChange is one step in the life of one binding (RFC 3261 §10).
 type RegistrationChange struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -6723,8 +7070,9 @@ type RegistrationChange struct {
 	Ordinal      uint32    `protobuf:"varint,23,opt,name=ordinal,proto3" json:"ordinal,omitempty"` // distinguishes changes caused by the same record
 	// Why, in a word. lapsed: silence (no REGISTER came), refused, no_answer (those
 	// that came failed); unregistered: device, all_contacts, not_listed, not_bound
-	// (there was nothing to end); replaced: other_contact; rejected: status,
-	// no_answer, not_listed; auth_failed: credentials.
+	// (there was nothing to end), revoked (its device was deleted in the portal);
+	// replaced: other_contact; rejected: status, no_answer, not_listed; auth_failed:
+	// credentials.
 	Reason         string `protobuf:"bytes,24,opt,name=reason,proto3" json:"reason,omitempty"`
 	FailingSinceUs int64  `protobuf:"varint,25,opt,name=failing_since_us,json=failingSinceUs,proto3" json:"failing_since_us,omitempty"` // the first of the refusals of credentials that go on; 0: none
 	unknownFields  protoimpl.UnknownFields
@@ -6733,7 +7081,7 @@ type RegistrationChange struct {
 
 func (x *RegistrationChange) Reset() {
 	*x = RegistrationChange{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[57]
+	mi := &file_telemetry_telemetry_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6745,7 +7093,7 @@ func (x *RegistrationChange) String() string {
 func (*RegistrationChange) ProtoMessage() {}
 
 func (x *RegistrationChange) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[57]
+	mi := &file_telemetry_telemetry_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6758,7 +7106,7 @@ func (x *RegistrationChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistrationChange.ProtoReflect.Descriptor instead.
 func (*RegistrationChange) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{57}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *RegistrationChange) GetAor() string {
@@ -6951,7 +7299,7 @@ type CheckpointEntry struct {
 
 func (x *CheckpointEntry) Reset() {
 	*x = CheckpointEntry{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[58]
+	mi := &file_telemetry_telemetry_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6963,7 +7311,7 @@ func (x *CheckpointEntry) String() string {
 func (*CheckpointEntry) ProtoMessage() {}
 
 func (x *CheckpointEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[58]
+	mi := &file_telemetry_telemetry_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6976,7 +7324,7 @@ func (x *CheckpointEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointEntry.ProtoReflect.Descriptor instead.
 func (*CheckpointEntry) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{58}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *CheckpointEntry) GetState() []byte {
@@ -7032,7 +7380,7 @@ type Binding struct {
 
 func (x *Binding) Reset() {
 	*x = Binding{}
-	mi := &file_telemetry_telemetry_proto_msgTypes[59]
+	mi := &file_telemetry_telemetry_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7044,7 +7392,7 @@ func (x *Binding) String() string {
 func (*Binding) ProtoMessage() {}
 
 func (x *Binding) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_telemetry_proto_msgTypes[59]
+	mi := &file_telemetry_telemetry_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7057,7 +7405,7 @@ func (x *Binding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binding.ProtoReflect.Descriptor instead.
 func (*Binding) Descriptor() ([]byte, []int) {
-	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{59}
+	return file_telemetry_telemetry_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Binding) GetCompany() string {
@@ -7143,7 +7491,7 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\n" +
 	"\x19telemetry/telemetry.proto\x12\x14earshot.telemetry.v1\"!\n" +
 	"\x05Batch\x12\x18\n" +
-	"\arecords\x18\x01 \x03(\fR\arecords\"\xf5\x05\n" +
+	"\arecords\x18\x01 \x03(\fR\arecords\"\xc9\x06\n" +
 	"\x06Record\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\fR\aeventId\x12\x18\n" +
 	"\acompany\x18\x02 \x01(\tR\acompany\x12\x19\n" +
@@ -7160,7 +7508,8 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\x06webrtc\x18\r \x01(\v2\".earshot.telemetry.v1.WebRTCSampleH\x00R\x06webrtc\x127\n" +
 	"\x05event\x18\x0e \x01(\v2\x1f.earshot.telemetry.v1.CallEventH\x00R\x05event\x120\n" +
 	"\x02vq\x18\x0f \x01(\v2\x1e.earshot.telemetry.v1.VQReportH\x00R\x02vq\x124\n" +
-	"\x04link\x18\x10 \x01(\v2\x1e.earshot.telemetry.v1.CallLinkH\x00R\x04link\x120\n" +
+	"\x04link\x18\x10 \x01(\v2\x1e.earshot.telemetry.v1.CallLinkH\x00R\x04link\x12R\n" +
+	"\x10registration_end\x18\x12 \x01(\v2%.earshot.telemetry.v1.RegistrationEndH\x00R\x0fregistrationEnd\x120\n" +
 	"\x04tick\x18\x14 \x01(\v2\x1a.earshot.telemetry.v1.TickH\x00R\x04tick\x125\n" +
 	"\x03end\x18\x15 \x01(\v2!.earshot.telemetry.v1.TimelineEndH\x00R\x03endB\x06\n" +
 	"\x04body\",\n" +
@@ -7182,7 +7531,11 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\bcall_key\x18\x01 \x01(\tR\acallKey\x12\x1e\n" +
 	"\vsip_call_id\x18\x02 \x01(\tR\tsipCallId\x12\x1b\n" +
 	"\tlinked_by\x18\x03 \x01(\tR\blinkedBy\x12'\n" +
-	"\x0flink_confidence\x18\x04 \x01(\x01R\x0elinkConfidence\"\x06\n" +
+	"\x0flink_confidence\x18\x04 \x01(\x01R\x0elinkConfidence\"X\n" +
+	"\x0fRegistrationEnd\x12\x10\n" +
+	"\x03aor\x18\x01 \x01(\tR\x03aor\x12\x1b\n" +
+	"\tdevice_id\x18\x02 \x01(\tR\bdeviceId\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x06\n" +
 	"\x04Tick\"\r\n" +
 	"\vTimelineEnd\"\xda\x01\n" +
 	"\bIdentity\x12\x17\n" +
@@ -7660,7 +8013,7 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\x0e_jb_nominal_msB\x14\n" +
 	"\x12_burst_duration_msB\x13\n" +
 	"\x11_gap_loss_percentB\x12\n" +
-	"\x10_gap_duration_ms\"\x8d\x05\n" +
+	"\x10_gap_duration_ms\"\xc9\x05\n" +
 	"\aOutcome\x12\x18\n" +
 	"\acompany\x18\x01 \x01(\tR\acompany\x12\x17\n" +
 	"\acall_id\x18\x02 \x01(\tR\x06callId\x12\x1a\n" +
@@ -7675,7 +8028,8 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\amessage\x18\r \x01(\v2 .earshot.telemetry.v1.SIPMessageH\x00R\amessage\x12N\n" +
 	"\fregistration\x18\x0e \x01(\v2(.earshot.telemetry.v1.RegistrationChangeH\x00R\fregistration\x126\n" +
 	"\x06rating\x18\x0f \x01(\v2\x1c.earshot.telemetry.v1.RatingH\x00R\x06rating\x12<\n" +
-	"\x06ingest\x18\x10 \x01(\v2\".earshot.telemetry.v1.IngestReportH\x00R\x06ingest\x12\x13\n" +
+	"\x06ingest\x18\x10 \x01(\v2\".earshot.telemetry.v1.IngestReportH\x00R\x06ingest\x12:\n" +
+	"\x06moment\x18\x11 \x01(\v2 .earshot.telemetry.v1.CallMomentH\x00R\x06moment\x12\x13\n" +
 	"\x05at_us\x18\x14 \x01(\x03R\x04atUs\x124\n" +
 	"\x06source\x18\x15 \x01(\v2\x1c.earshot.telemetry.v1.SourceR\x06sourceB\x06\n" +
 	"\x04body\"\x97\x01\n" +
@@ -7948,7 +8302,35 @@ const file_telemetry_telemetry_proto_rawDesc = "" +
 	"\x05at_us\x18\x02 \x01(\x03R\x04atUs\x124\n" +
 	"\x05rater\x18\x03 \x01(\v2\x1e.earshot.telemetry.v1.IdentityR\x05rater\x12\x16\n" +
 	"\x06rating\x18\x04 \x01(\rR\x06rating\x12\x12\n" +
-	"\x04text\x18\x05 \x01(\tR\x04text\"\xdc\x05\n" +
+	"\x04text\x18\x05 \x01(\tR\x04text\"\xb8\x04\n" +
+	"\n" +
+	"CallMoment\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x13\n" +
+	"\x05at_us\x18\x03 \x01(\x03R\x04atUs\x126\n" +
+	"\x06target\x18\x04 \x01(\v2\x1e.earshot.telemetry.v1.IdentityR\x06target\x128\n" +
+	"\acontact\x18\x05 \x01(\v2\x1e.earshot.telemetry.v1.IdentityR\acontact\x124\n" +
+	"\x05agent\x18\x06 \x01(\v2\x1e.earshot.telemetry.v1.IdentityR\x05agent\x12\x12\n" +
+	"\x04side\x18\a \x01(\tR\x04side\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\x12\x12\n" +
+	"\x04text\x18\t \x01(\tR\x04text\x12\x16\n" +
+	"\x06source\x18\n" +
+	" \x01(\tR\x06source\x12\x1c\n" +
+	"\tdirection\x18\v \x01(\tR\tdirection\x12\x15\n" +
+	"\x06leg_id\x18\f \x01(\tR\x05legId\x12\x1d\n" +
+	"\n" +
+	"sip_status\x18\r \x01(\rR\tsipStatus\x120\n" +
+	"\x11recording_enabled\x18\x0e \x01(\bH\x00R\x10recordingEnabled\x88\x01\x01\x12\x16\n" +
+	"\x06rating\x18\x0f \x01(\rR\x06rating\x12=\n" +
+	"\averdict\x18\x10 \x01(\v2#.earshot.telemetry.v1.MomentVerdictR\averdictB\x14\n" +
+	"\x12_recording_enabled\"\xb2\x01\n" +
+	"\rMomentVerdict\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
+	"\aoverall\x18\x02 \x01(\tR\aoverall\x12\"\n" +
+	"\rone_way_state\x18\x03 \x01(\tR\voneWayState\x12*\n" +
+	"\x11one_way_direction\x18\x04 \x01(\tR\x0foneWayDirection\x12\x1d\n" +
+	"\n" +
+	"fault_side\x18\x05 \x01(\tR\tfaultSide\"\xdc\x05\n" +
 	"\x12RegistrationChange\x12\x10\n" +
 	"\x03aor\x18\x01 \x01(\tR\x03aor\x12\x1b\n" +
 	"\tdevice_id\x18\x02 \x01(\tR\bdeviceId\x12\x13\n" +
@@ -8017,7 +8399,7 @@ func file_telemetry_telemetry_proto_rawDescGZIP() []byte {
 }
 
 var file_telemetry_telemetry_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_telemetry_telemetry_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
+var file_telemetry_telemetry_proto_msgTypes = make([]protoimpl.MessageInfo, 66)
 var file_telemetry_telemetry_proto_goTypes = []any{
 	(Source_Kind)(0),              // 0: earshot.telemetry.v1.Source.Kind
 	(*Batch)(nil),                 // 1: earshot.telemetry.v1.Batch
@@ -8025,151 +8407,160 @@ var file_telemetry_telemetry_proto_goTypes = []any{
 	(*Timeline)(nil),              // 3: earshot.telemetry.v1.Timeline
 	(*Source)(nil),                // 4: earshot.telemetry.v1.Source
 	(*CallLink)(nil),              // 5: earshot.telemetry.v1.CallLink
-	(*Tick)(nil),                  // 6: earshot.telemetry.v1.Tick
-	(*TimelineEnd)(nil),           // 7: earshot.telemetry.v1.TimelineEnd
-	(*Identity)(nil),              // 8: earshot.telemetry.v1.Identity
-	(*SIPMessage)(nil),            // 9: earshot.telemetry.v1.SIPMessage
-	(*RTPStat)(nil),               // 10: earshot.telemetry.v1.RTPStat
-	(*NameAddr)(nil),              // 11: earshot.telemetry.v1.NameAddr
-	(*Contact)(nil),               // 12: earshot.telemetry.v1.Contact
-	(*SDP)(nil),                   // 13: earshot.telemetry.v1.SDP
-	(*Media)(nil),                 // 14: earshot.telemetry.v1.Media
-	(*Codec)(nil),                 // 15: earshot.telemetry.v1.Codec
-	(*RTCPPacket)(nil),            // 16: earshot.telemetry.v1.RTCPPacket
-	(*SenderReport)(nil),          // 17: earshot.telemetry.v1.SenderReport
-	(*ReceptionReport)(nil),       // 18: earshot.telemetry.v1.ReceptionReport
-	(*DLRR)(nil),                  // 19: earshot.telemetry.v1.DLRR
-	(*ReceiverReferenceTime)(nil), // 20: earshot.telemetry.v1.ReceiverReferenceTime
-	(*VoIPMetrics)(nil),           // 21: earshot.telemetry.v1.VoIPMetrics
-	(*StatisticsSummary)(nil),     // 22: earshot.telemetry.v1.StatisticsSummary
-	(*XRMetrics)(nil),             // 23: earshot.telemetry.v1.XRMetrics
-	(*RTPInterval)(nil),           // 24: earshot.telemetry.v1.RTPInterval
-	(*WebRTCSample)(nil),          // 25: earshot.telemetry.v1.WebRTCSample
-	(*InboundRTP)(nil),            // 26: earshot.telemetry.v1.InboundRTP
-	(*OutboundRTP)(nil),           // 27: earshot.telemetry.v1.OutboundRTP
-	(*RemoteInboundRTP)(nil),      // 28: earshot.telemetry.v1.RemoteInboundRTP
-	(*RemoteOutboundRTP)(nil),     // 29: earshot.telemetry.v1.RemoteOutboundRTP
-	(*MediaSource)(nil),           // 30: earshot.telemetry.v1.MediaSource
-	(*CandidatePair)(nil),         // 31: earshot.telemetry.v1.CandidatePair
-	(*CallEvent)(nil),             // 32: earshot.telemetry.v1.CallEvent
-	(*VQReport)(nil),              // 33: earshot.telemetry.v1.VQReport
-	(*VQMetrics)(nil),             // 34: earshot.telemetry.v1.VQMetrics
-	(*Outcome)(nil),               // 35: earshot.telemetry.v1.Outcome
-	(*IngestReport)(nil),          // 36: earshot.telemetry.v1.IngestReport
-	(*IngestCount)(nil),           // 37: earshot.telemetry.v1.IngestCount
-	(*Sample)(nil),                // 38: earshot.telemetry.v1.Sample
-	(*Call)(nil),                  // 39: earshot.telemetry.v1.Call
-	(*LinkedCall)(nil),            // 40: earshot.telemetry.v1.LinkedCall
-	(*Party)(nil),                 // 41: earshot.telemetry.v1.Party
-	(*CallEnd)(nil),               // 42: earshot.telemetry.v1.CallEnd
-	(*Leg)(nil),                   // 43: earshot.telemetry.v1.Leg
-	(*Verdict)(nil),               // 44: earshot.telemetry.v1.Verdict
-	(*Thresholds)(nil),            // 45: earshot.telemetry.v1.Thresholds
-	(*PathSegment)(nil),           // 46: earshot.telemetry.v1.PathSegment
-	(*Distribution)(nil),          // 47: earshot.telemetry.v1.Distribution
-	(*Delay)(nil),                 // 48: earshot.telemetry.v1.Delay
-	(*Jitter)(nil),                // 49: earshot.telemetry.v1.Jitter
-	(*Loss)(nil),                  // 50: earshot.telemetry.v1.Loss
-	(*OneWayAudio)(nil),           // 51: earshot.telemetry.v1.OneWayAudio
-	(*DeadSpan)(nil),              // 52: earshot.telemetry.v1.DeadSpan
-	(*MOS)(nil),                   // 53: earshot.telemetry.v1.MOS
-	(*Evidence)(nil),              // 54: earshot.telemetry.v1.Evidence
-	(*VerdictSource)(nil),         // 55: earshot.telemetry.v1.VerdictSource
-	(*Rejection)(nil),             // 56: earshot.telemetry.v1.Rejection
-	(*Rating)(nil),                // 57: earshot.telemetry.v1.Rating
-	(*RegistrationChange)(nil),    // 58: earshot.telemetry.v1.RegistrationChange
-	(*CheckpointEntry)(nil),       // 59: earshot.telemetry.v1.CheckpointEntry
-	(*Binding)(nil),               // 60: earshot.telemetry.v1.Binding
-	nil,                           // 61: earshot.telemetry.v1.Delay.ShareEntry
-	nil,                           // 62: earshot.telemetry.v1.MOS.InputsEntry
-	nil,                           // 63: earshot.telemetry.v1.Evidence.ValuesEntry
+	(*RegistrationEnd)(nil),       // 6: earshot.telemetry.v1.RegistrationEnd
+	(*Tick)(nil),                  // 7: earshot.telemetry.v1.Tick
+	(*TimelineEnd)(nil),           // 8: earshot.telemetry.v1.TimelineEnd
+	(*Identity)(nil),              // 9: earshot.telemetry.v1.Identity
+	(*SIPMessage)(nil),            // 10: earshot.telemetry.v1.SIPMessage
+	(*RTPStat)(nil),               // 11: earshot.telemetry.v1.RTPStat
+	(*NameAddr)(nil),              // 12: earshot.telemetry.v1.NameAddr
+	(*Contact)(nil),               // 13: earshot.telemetry.v1.Contact
+	(*SDP)(nil),                   // 14: earshot.telemetry.v1.SDP
+	(*Media)(nil),                 // 15: earshot.telemetry.v1.Media
+	(*Codec)(nil),                 // 16: earshot.telemetry.v1.Codec
+	(*RTCPPacket)(nil),            // 17: earshot.telemetry.v1.RTCPPacket
+	(*SenderReport)(nil),          // 18: earshot.telemetry.v1.SenderReport
+	(*ReceptionReport)(nil),       // 19: earshot.telemetry.v1.ReceptionReport
+	(*DLRR)(nil),                  // 20: earshot.telemetry.v1.DLRR
+	(*ReceiverReferenceTime)(nil), // 21: earshot.telemetry.v1.ReceiverReferenceTime
+	(*VoIPMetrics)(nil),           // 22: earshot.telemetry.v1.VoIPMetrics
+	(*StatisticsSummary)(nil),     // 23: earshot.telemetry.v1.StatisticsSummary
+	(*XRMetrics)(nil),             // 24: earshot.telemetry.v1.XRMetrics
+	(*RTPInterval)(nil),           // 25: earshot.telemetry.v1.RTPInterval
+	(*WebRTCSample)(nil),          // 26: earshot.telemetry.v1.WebRTCSample
+	(*InboundRTP)(nil),            // 27: earshot.telemetry.v1.InboundRTP
+	(*OutboundRTP)(nil),           // 28: earshot.telemetry.v1.OutboundRTP
+	(*RemoteInboundRTP)(nil),      // 29: earshot.telemetry.v1.RemoteInboundRTP
+	(*RemoteOutboundRTP)(nil),     // 30: earshot.telemetry.v1.RemoteOutboundRTP
+	(*MediaSource)(nil),           // 31: earshot.telemetry.v1.MediaSource
+	(*CandidatePair)(nil),         // 32: earshot.telemetry.v1.CandidatePair
+	(*CallEvent)(nil),             // 33: earshot.telemetry.v1.CallEvent
+	(*VQReport)(nil),              // 34: earshot.telemetry.v1.VQReport
+	(*VQMetrics)(nil),             // 35: earshot.telemetry.v1.VQMetrics
+	(*Outcome)(nil),               // 36: earshot.telemetry.v1.Outcome
+	(*IngestReport)(nil),          // 37: earshot.telemetry.v1.IngestReport
+	(*IngestCount)(nil),           // 38: earshot.telemetry.v1.IngestCount
+	(*Sample)(nil),                // 39: earshot.telemetry.v1.Sample
+	(*Call)(nil),                  // 40: earshot.telemetry.v1.Call
+	(*LinkedCall)(nil),            // 41: earshot.telemetry.v1.LinkedCall
+	(*Party)(nil),                 // 42: earshot.telemetry.v1.Party
+	(*CallEnd)(nil),               // 43: earshot.telemetry.v1.CallEnd
+	(*Leg)(nil),                   // 44: earshot.telemetry.v1.Leg
+	(*Verdict)(nil),               // 45: earshot.telemetry.v1.Verdict
+	(*Thresholds)(nil),            // 46: earshot.telemetry.v1.Thresholds
+	(*PathSegment)(nil),           // 47: earshot.telemetry.v1.PathSegment
+	(*Distribution)(nil),          // 48: earshot.telemetry.v1.Distribution
+	(*Delay)(nil),                 // 49: earshot.telemetry.v1.Delay
+	(*Jitter)(nil),                // 50: earshot.telemetry.v1.Jitter
+	(*Loss)(nil),                  // 51: earshot.telemetry.v1.Loss
+	(*OneWayAudio)(nil),           // 52: earshot.telemetry.v1.OneWayAudio
+	(*DeadSpan)(nil),              // 53: earshot.telemetry.v1.DeadSpan
+	(*MOS)(nil),                   // 54: earshot.telemetry.v1.MOS
+	(*Evidence)(nil),              // 55: earshot.telemetry.v1.Evidence
+	(*VerdictSource)(nil),         // 56: earshot.telemetry.v1.VerdictSource
+	(*Rejection)(nil),             // 57: earshot.telemetry.v1.Rejection
+	(*Rating)(nil),                // 58: earshot.telemetry.v1.Rating
+	(*CallMoment)(nil),            // 59: earshot.telemetry.v1.CallMoment
+	(*MomentVerdict)(nil),         // 60: earshot.telemetry.v1.MomentVerdict
+	(*RegistrationChange)(nil),    // 61: earshot.telemetry.v1.RegistrationChange
+	(*CheckpointEntry)(nil),       // 62: earshot.telemetry.v1.CheckpointEntry
+	(*Binding)(nil),               // 63: earshot.telemetry.v1.Binding
+	nil,                           // 64: earshot.telemetry.v1.Delay.ShareEntry
+	nil,                           // 65: earshot.telemetry.v1.MOS.InputsEntry
+	nil,                           // 66: earshot.telemetry.v1.Evidence.ValuesEntry
 }
 var file_telemetry_telemetry_proto_depIdxs = []int32{
 	3,  // 0: earshot.telemetry.v1.Record.timeline:type_name -> earshot.telemetry.v1.Timeline
 	4,  // 1: earshot.telemetry.v1.Record.source:type_name -> earshot.telemetry.v1.Source
-	9,  // 2: earshot.telemetry.v1.Record.sip:type_name -> earshot.telemetry.v1.SIPMessage
-	16, // 3: earshot.telemetry.v1.Record.rtcp:type_name -> earshot.telemetry.v1.RTCPPacket
-	24, // 4: earshot.telemetry.v1.Record.rtp:type_name -> earshot.telemetry.v1.RTPInterval
-	25, // 5: earshot.telemetry.v1.Record.webrtc:type_name -> earshot.telemetry.v1.WebRTCSample
-	32, // 6: earshot.telemetry.v1.Record.event:type_name -> earshot.telemetry.v1.CallEvent
-	33, // 7: earshot.telemetry.v1.Record.vq:type_name -> earshot.telemetry.v1.VQReport
+	10, // 2: earshot.telemetry.v1.Record.sip:type_name -> earshot.telemetry.v1.SIPMessage
+	17, // 3: earshot.telemetry.v1.Record.rtcp:type_name -> earshot.telemetry.v1.RTCPPacket
+	25, // 4: earshot.telemetry.v1.Record.rtp:type_name -> earshot.telemetry.v1.RTPInterval
+	26, // 5: earshot.telemetry.v1.Record.webrtc:type_name -> earshot.telemetry.v1.WebRTCSample
+	33, // 6: earshot.telemetry.v1.Record.event:type_name -> earshot.telemetry.v1.CallEvent
+	34, // 7: earshot.telemetry.v1.Record.vq:type_name -> earshot.telemetry.v1.VQReport
 	5,  // 8: earshot.telemetry.v1.Record.link:type_name -> earshot.telemetry.v1.CallLink
-	6,  // 9: earshot.telemetry.v1.Record.tick:type_name -> earshot.telemetry.v1.Tick
-	7,  // 10: earshot.telemetry.v1.Record.end:type_name -> earshot.telemetry.v1.TimelineEnd
-	0,  // 11: earshot.telemetry.v1.Source.kind:type_name -> earshot.telemetry.v1.Source.Kind
-	11, // 12: earshot.telemetry.v1.SIPMessage.from:type_name -> earshot.telemetry.v1.NameAddr
-	11, // 13: earshot.telemetry.v1.SIPMessage.to:type_name -> earshot.telemetry.v1.NameAddr
-	12, // 14: earshot.telemetry.v1.SIPMessage.contacts:type_name -> earshot.telemetry.v1.Contact
-	13, // 15: earshot.telemetry.v1.SIPMessage.sdp:type_name -> earshot.telemetry.v1.SDP
-	8,  // 16: earshot.telemetry.v1.SIPMessage.caller:type_name -> earshot.telemetry.v1.Identity
-	8,  // 17: earshot.telemetry.v1.SIPMessage.callee:type_name -> earshot.telemetry.v1.Identity
-	10, // 18: earshot.telemetry.v1.SIPMessage.rtp_stats:type_name -> earshot.telemetry.v1.RTPStat
-	14, // 19: earshot.telemetry.v1.SDP.media:type_name -> earshot.telemetry.v1.Media
-	15, // 20: earshot.telemetry.v1.Media.codecs:type_name -> earshot.telemetry.v1.Codec
-	17, // 21: earshot.telemetry.v1.RTCPPacket.sender_reports:type_name -> earshot.telemetry.v1.SenderReport
-	18, // 22: earshot.telemetry.v1.RTCPPacket.reports:type_name -> earshot.telemetry.v1.ReceptionReport
-	21, // 23: earshot.telemetry.v1.RTCPPacket.voip_metrics:type_name -> earshot.telemetry.v1.VoIPMetrics
-	19, // 24: earshot.telemetry.v1.RTCPPacket.dlrrs:type_name -> earshot.telemetry.v1.DLRR
-	20, // 25: earshot.telemetry.v1.RTCPPacket.rrtrs:type_name -> earshot.telemetry.v1.ReceiverReferenceTime
-	22, // 26: earshot.telemetry.v1.RTCPPacket.statistics:type_name -> earshot.telemetry.v1.StatisticsSummary
-	23, // 27: earshot.telemetry.v1.RTCPPacket.metrics:type_name -> earshot.telemetry.v1.XRMetrics
-	8,  // 28: earshot.telemetry.v1.WebRTCSample.identity:type_name -> earshot.telemetry.v1.Identity
-	26, // 29: earshot.telemetry.v1.WebRTCSample.inbound:type_name -> earshot.telemetry.v1.InboundRTP
-	27, // 30: earshot.telemetry.v1.WebRTCSample.outbound:type_name -> earshot.telemetry.v1.OutboundRTP
-	28, // 31: earshot.telemetry.v1.WebRTCSample.remote_inbound:type_name -> earshot.telemetry.v1.RemoteInboundRTP
-	29, // 32: earshot.telemetry.v1.WebRTCSample.remote_outbound:type_name -> earshot.telemetry.v1.RemoteOutboundRTP
-	30, // 33: earshot.telemetry.v1.WebRTCSample.media_sources:type_name -> earshot.telemetry.v1.MediaSource
-	31, // 34: earshot.telemetry.v1.WebRTCSample.pair:type_name -> earshot.telemetry.v1.CandidatePair
-	8,  // 35: earshot.telemetry.v1.WebRTCSample.from:type_name -> earshot.telemetry.v1.Identity
-	8,  // 36: earshot.telemetry.v1.WebRTCSample.to:type_name -> earshot.telemetry.v1.Identity
-	8,  // 37: earshot.telemetry.v1.CallEvent.from:type_name -> earshot.telemetry.v1.Identity
-	8,  // 38: earshot.telemetry.v1.CallEvent.to:type_name -> earshot.telemetry.v1.Identity
-	8,  // 39: earshot.telemetry.v1.CallEvent.subject:type_name -> earshot.telemetry.v1.Identity
-	34, // 40: earshot.telemetry.v1.VQReport.local:type_name -> earshot.telemetry.v1.VQMetrics
-	34, // 41: earshot.telemetry.v1.VQReport.remote:type_name -> earshot.telemetry.v1.VQMetrics
-	8,  // 42: earshot.telemetry.v1.VQReport.identity:type_name -> earshot.telemetry.v1.Identity
-	38, // 43: earshot.telemetry.v1.Outcome.sample:type_name -> earshot.telemetry.v1.Sample
-	39, // 44: earshot.telemetry.v1.Outcome.call:type_name -> earshot.telemetry.v1.Call
-	56, // 45: earshot.telemetry.v1.Outcome.rejection:type_name -> earshot.telemetry.v1.Rejection
-	9,  // 46: earshot.telemetry.v1.Outcome.message:type_name -> earshot.telemetry.v1.SIPMessage
-	58, // 47: earshot.telemetry.v1.Outcome.registration:type_name -> earshot.telemetry.v1.RegistrationChange
-	57, // 48: earshot.telemetry.v1.Outcome.rating:type_name -> earshot.telemetry.v1.Rating
-	36, // 49: earshot.telemetry.v1.Outcome.ingest:type_name -> earshot.telemetry.v1.IngestReport
-	4,  // 50: earshot.telemetry.v1.Outcome.source:type_name -> earshot.telemetry.v1.Source
-	37, // 51: earshot.telemetry.v1.IngestReport.counts:type_name -> earshot.telemetry.v1.IngestCount
-	41, // 52: earshot.telemetry.v1.Call.target:type_name -> earshot.telemetry.v1.Party
-	41, // 53: earshot.telemetry.v1.Call.contact:type_name -> earshot.telemetry.v1.Party
-	42, // 54: earshot.telemetry.v1.Call.end:type_name -> earshot.telemetry.v1.CallEnd
-	43, // 55: earshot.telemetry.v1.Call.legs:type_name -> earshot.telemetry.v1.Leg
-	44, // 56: earshot.telemetry.v1.Call.verdict:type_name -> earshot.telemetry.v1.Verdict
-	40, // 57: earshot.telemetry.v1.Call.linked_calls:type_name -> earshot.telemetry.v1.LinkedCall
-	8,  // 58: earshot.telemetry.v1.Party.identity:type_name -> earshot.telemetry.v1.Identity
-	48, // 59: earshot.telemetry.v1.Verdict.delay:type_name -> earshot.telemetry.v1.Delay
-	49, // 60: earshot.telemetry.v1.Verdict.jitter:type_name -> earshot.telemetry.v1.Jitter
-	50, // 61: earshot.telemetry.v1.Verdict.loss:type_name -> earshot.telemetry.v1.Loss
-	51, // 62: earshot.telemetry.v1.Verdict.one_way_audio:type_name -> earshot.telemetry.v1.OneWayAudio
-	53, // 63: earshot.telemetry.v1.Verdict.mos:type_name -> earshot.telemetry.v1.MOS
-	54, // 64: earshot.telemetry.v1.Verdict.evidence:type_name -> earshot.telemetry.v1.Evidence
-	55, // 65: earshot.telemetry.v1.Verdict.sources:type_name -> earshot.telemetry.v1.VerdictSource
-	46, // 66: earshot.telemetry.v1.Verdict.segments:type_name -> earshot.telemetry.v1.PathSegment
-	45, // 67: earshot.telemetry.v1.Verdict.thresholds:type_name -> earshot.telemetry.v1.Thresholds
-	47, // 68: earshot.telemetry.v1.PathSegment.rtt_ms:type_name -> earshot.telemetry.v1.Distribution
-	47, // 69: earshot.telemetry.v1.Delay.rtt_ms:type_name -> earshot.telemetry.v1.Distribution
-	61, // 70: earshot.telemetry.v1.Delay.share:type_name -> earshot.telemetry.v1.Delay.ShareEntry
-	47, // 71: earshot.telemetry.v1.Jitter.jitter_ms:type_name -> earshot.telemetry.v1.Distribution
-	47, // 72: earshot.telemetry.v1.Jitter.target_to_contact_ms:type_name -> earshot.telemetry.v1.Distribution
-	47, // 73: earshot.telemetry.v1.Jitter.contact_to_target_ms:type_name -> earshot.telemetry.v1.Distribution
-	52, // 74: earshot.telemetry.v1.OneWayAudio.spans:type_name -> earshot.telemetry.v1.DeadSpan
-	62, // 75: earshot.telemetry.v1.MOS.inputs:type_name -> earshot.telemetry.v1.MOS.InputsEntry
-	63, // 76: earshot.telemetry.v1.Evidence.values:type_name -> earshot.telemetry.v1.Evidence.ValuesEntry
-	8,  // 77: earshot.telemetry.v1.Rejection.agent:type_name -> earshot.telemetry.v1.Identity
-	8,  // 78: earshot.telemetry.v1.Rating.rater:type_name -> earshot.telemetry.v1.Identity
-	8,  // 79: earshot.telemetry.v1.RegistrationChange.identity:type_name -> earshot.telemetry.v1.Identity
-	80, // [80:80] is the sub-list for method output_type
-	80, // [80:80] is the sub-list for method input_type
-	80, // [80:80] is the sub-list for extension type_name
-	80, // [80:80] is the sub-list for extension extendee
-	0,  // [0:80] is the sub-list for field type_name
+	6,  // 9: earshot.telemetry.v1.Record.registration_end:type_name -> earshot.telemetry.v1.RegistrationEnd
+	7,  // 10: earshot.telemetry.v1.Record.tick:type_name -> earshot.telemetry.v1.Tick
+	8,  // 11: earshot.telemetry.v1.Record.end:type_name -> earshot.telemetry.v1.TimelineEnd
+	0,  // 12: earshot.telemetry.v1.Source.kind:type_name -> earshot.telemetry.v1.Source.Kind
+	12, // 13: earshot.telemetry.v1.SIPMessage.from:type_name -> earshot.telemetry.v1.NameAddr
+	12, // 14: earshot.telemetry.v1.SIPMessage.to:type_name -> earshot.telemetry.v1.NameAddr
+	13, // 15: earshot.telemetry.v1.SIPMessage.contacts:type_name -> earshot.telemetry.v1.Contact
+	14, // 16: earshot.telemetry.v1.SIPMessage.sdp:type_name -> earshot.telemetry.v1.SDP
+	9,  // 17: earshot.telemetry.v1.SIPMessage.caller:type_name -> earshot.telemetry.v1.Identity
+	9,  // 18: earshot.telemetry.v1.SIPMessage.callee:type_name -> earshot.telemetry.v1.Identity
+	11, // 19: earshot.telemetry.v1.SIPMessage.rtp_stats:type_name -> earshot.telemetry.v1.RTPStat
+	15, // 20: earshot.telemetry.v1.SDP.media:type_name -> earshot.telemetry.v1.Media
+	16, // 21: earshot.telemetry.v1.Media.codecs:type_name -> earshot.telemetry.v1.Codec
+	18, // 22: earshot.telemetry.v1.RTCPPacket.sender_reports:type_name -> earshot.telemetry.v1.SenderReport
+	19, // 23: earshot.telemetry.v1.RTCPPacket.reports:type_name -> earshot.telemetry.v1.ReceptionReport
+	22, // 24: earshot.telemetry.v1.RTCPPacket.voip_metrics:type_name -> earshot.telemetry.v1.VoIPMetrics
+	20, // 25: earshot.telemetry.v1.RTCPPacket.dlrrs:type_name -> earshot.telemetry.v1.DLRR
+	21, // 26: earshot.telemetry.v1.RTCPPacket.rrtrs:type_name -> earshot.telemetry.v1.ReceiverReferenceTime
+	23, // 27: earshot.telemetry.v1.RTCPPacket.statistics:type_name -> earshot.telemetry.v1.StatisticsSummary
+	24, // 28: earshot.telemetry.v1.RTCPPacket.metrics:type_name -> earshot.telemetry.v1.XRMetrics
+	9,  // 29: earshot.telemetry.v1.WebRTCSample.identity:type_name -> earshot.telemetry.v1.Identity
+	27, // 30: earshot.telemetry.v1.WebRTCSample.inbound:type_name -> earshot.telemetry.v1.InboundRTP
+	28, // 31: earshot.telemetry.v1.WebRTCSample.outbound:type_name -> earshot.telemetry.v1.OutboundRTP
+	29, // 32: earshot.telemetry.v1.WebRTCSample.remote_inbound:type_name -> earshot.telemetry.v1.RemoteInboundRTP
+	30, // 33: earshot.telemetry.v1.WebRTCSample.remote_outbound:type_name -> earshot.telemetry.v1.RemoteOutboundRTP
+	31, // 34: earshot.telemetry.v1.WebRTCSample.media_sources:type_name -> earshot.telemetry.v1.MediaSource
+	32, // 35: earshot.telemetry.v1.WebRTCSample.pair:type_name -> earshot.telemetry.v1.CandidatePair
+	9,  // 36: earshot.telemetry.v1.WebRTCSample.from:type_name -> earshot.telemetry.v1.Identity
+	9,  // 37: earshot.telemetry.v1.WebRTCSample.to:type_name -> earshot.telemetry.v1.Identity
+	9,  // 38: earshot.telemetry.v1.CallEvent.from:type_name -> earshot.telemetry.v1.Identity
+	9,  // 39: earshot.telemetry.v1.CallEvent.to:type_name -> earshot.telemetry.v1.Identity
+	9,  // 40: earshot.telemetry.v1.CallEvent.subject:type_name -> earshot.telemetry.v1.Identity
+	35, // 41: earshot.telemetry.v1.VQReport.local:type_name -> earshot.telemetry.v1.VQMetrics
+	35, // 42: earshot.telemetry.v1.VQReport.remote:type_name -> earshot.telemetry.v1.VQMetrics
+	9,  // 43: earshot.telemetry.v1.VQReport.identity:type_name -> earshot.telemetry.v1.Identity
+	39, // 44: earshot.telemetry.v1.Outcome.sample:type_name -> earshot.telemetry.v1.Sample
+	40, // 45: earshot.telemetry.v1.Outcome.call:type_name -> earshot.telemetry.v1.Call
+	57, // 46: earshot.telemetry.v1.Outcome.rejection:type_name -> earshot.telemetry.v1.Rejection
+	10, // 47: earshot.telemetry.v1.Outcome.message:type_name -> earshot.telemetry.v1.SIPMessage
+	61, // 48: earshot.telemetry.v1.Outcome.registration:type_name -> earshot.telemetry.v1.RegistrationChange
+	58, // 49: earshot.telemetry.v1.Outcome.rating:type_name -> earshot.telemetry.v1.Rating
+	37, // 50: earshot.telemetry.v1.Outcome.ingest:type_name -> earshot.telemetry.v1.IngestReport
+	59, // 51: earshot.telemetry.v1.Outcome.moment:type_name -> earshot.telemetry.v1.CallMoment
+	4,  // 52: earshot.telemetry.v1.Outcome.source:type_name -> earshot.telemetry.v1.Source
+	38, // 53: earshot.telemetry.v1.IngestReport.counts:type_name -> earshot.telemetry.v1.IngestCount
+	42, // 54: earshot.telemetry.v1.Call.target:type_name -> earshot.telemetry.v1.Party
+	42, // 55: earshot.telemetry.v1.Call.contact:type_name -> earshot.telemetry.v1.Party
+	43, // 56: earshot.telemetry.v1.Call.end:type_name -> earshot.telemetry.v1.CallEnd
+	44, // 57: earshot.telemetry.v1.Call.legs:type_name -> earshot.telemetry.v1.Leg
+	45, // 58: earshot.telemetry.v1.Call.verdict:type_name -> earshot.telemetry.v1.Verdict
+	41, // 59: earshot.telemetry.v1.Call.linked_calls:type_name -> earshot.telemetry.v1.LinkedCall
+	9,  // 60: earshot.telemetry.v1.Party.identity:type_name -> earshot.telemetry.v1.Identity
+	49, // 61: earshot.telemetry.v1.Verdict.delay:type_name -> earshot.telemetry.v1.Delay
+	50, // 62: earshot.telemetry.v1.Verdict.jitter:type_name -> earshot.telemetry.v1.Jitter
+	51, // 63: earshot.telemetry.v1.Verdict.loss:type_name -> earshot.telemetry.v1.Loss
+	52, // 64: earshot.telemetry.v1.Verdict.one_way_audio:type_name -> earshot.telemetry.v1.OneWayAudio
+	54, // 65: earshot.telemetry.v1.Verdict.mos:type_name -> earshot.telemetry.v1.MOS
+	55, // 66: earshot.telemetry.v1.Verdict.evidence:type_name -> earshot.telemetry.v1.Evidence
+	56, // 67: earshot.telemetry.v1.Verdict.sources:type_name -> earshot.telemetry.v1.VerdictSource
+	47, // 68: earshot.telemetry.v1.Verdict.segments:type_name -> earshot.telemetry.v1.PathSegment
+	46, // 69: earshot.telemetry.v1.Verdict.thresholds:type_name -> earshot.telemetry.v1.Thresholds
+	48, // 70: earshot.telemetry.v1.PathSegment.rtt_ms:type_name -> earshot.telemetry.v1.Distribution
+	48, // 71: earshot.telemetry.v1.Delay.rtt_ms:type_name -> earshot.telemetry.v1.Distribution
+	64, // 72: earshot.telemetry.v1.Delay.share:type_name -> earshot.telemetry.v1.Delay.ShareEntry
+	48, // 73: earshot.telemetry.v1.Jitter.jitter_ms:type_name -> earshot.telemetry.v1.Distribution
+	48, // 74: earshot.telemetry.v1.Jitter.target_to_contact_ms:type_name -> earshot.telemetry.v1.Distribution
+	48, // 75: earshot.telemetry.v1.Jitter.contact_to_target_ms:type_name -> earshot.telemetry.v1.Distribution
+	53, // 76: earshot.telemetry.v1.OneWayAudio.spans:type_name -> earshot.telemetry.v1.DeadSpan
+	65, // 77: earshot.telemetry.v1.MOS.inputs:type_name -> earshot.telemetry.v1.MOS.InputsEntry
+	66, // 78: earshot.telemetry.v1.Evidence.values:type_name -> earshot.telemetry.v1.Evidence.ValuesEntry
+	9,  // 79: earshot.telemetry.v1.Rejection.agent:type_name -> earshot.telemetry.v1.Identity
+	9,  // 80: earshot.telemetry.v1.Rating.rater:type_name -> earshot.telemetry.v1.Identity
+	9,  // 81: earshot.telemetry.v1.CallMoment.target:type_name -> earshot.telemetry.v1.Identity
+	9,  // 82: earshot.telemetry.v1.CallMoment.contact:type_name -> earshot.telemetry.v1.Identity
+	9,  // 83: earshot.telemetry.v1.CallMoment.agent:type_name -> earshot.telemetry.v1.Identity
+	60, // 84: earshot.telemetry.v1.CallMoment.verdict:type_name -> earshot.telemetry.v1.MomentVerdict
+	9,  // 85: earshot.telemetry.v1.RegistrationChange.identity:type_name -> earshot.telemetry.v1.Identity
+	86, // [86:86] is the sub-list for method output_type
+	86, // [86:86] is the sub-list for method input_type
+	86, // [86:86] is the sub-list for extension type_name
+	86, // [86:86] is the sub-list for extension extendee
+	0,  // [0:86] is the sub-list for field type_name
 }
 
 func init() { file_telemetry_telemetry_proto_init() }
@@ -8185,18 +8576,19 @@ func file_telemetry_telemetry_proto_init() {
 		(*Record_Event)(nil),
 		(*Record_Vq)(nil),
 		(*Record_Link)(nil),
+		(*Record_RegistrationEnd)(nil),
 		(*Record_Tick)(nil),
 		(*Record_End)(nil),
 	}
-	file_telemetry_telemetry_proto_msgTypes[9].OneofWrappers = []any{}
-	file_telemetry_telemetry_proto_msgTypes[25].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[10].OneofWrappers = []any{}
 	file_telemetry_telemetry_proto_msgTypes[26].OneofWrappers = []any{}
 	file_telemetry_telemetry_proto_msgTypes[27].OneofWrappers = []any{}
 	file_telemetry_telemetry_proto_msgTypes[28].OneofWrappers = []any{}
 	file_telemetry_telemetry_proto_msgTypes[29].OneofWrappers = []any{}
 	file_telemetry_telemetry_proto_msgTypes[30].OneofWrappers = []any{}
-	file_telemetry_telemetry_proto_msgTypes[33].OneofWrappers = []any{}
-	file_telemetry_telemetry_proto_msgTypes[34].OneofWrappers = []any{
+	file_telemetry_telemetry_proto_msgTypes[31].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[34].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[35].OneofWrappers = []any{
 		(*Outcome_Sample)(nil),
 		(*Outcome_Call)(nil),
 		(*Outcome_Rejection)(nil),
@@ -8204,18 +8596,20 @@ func file_telemetry_telemetry_proto_init() {
 		(*Outcome_Registration)(nil),
 		(*Outcome_Rating)(nil),
 		(*Outcome_Ingest)(nil),
+		(*Outcome_Moment)(nil),
 	}
-	file_telemetry_telemetry_proto_msgTypes[37].OneofWrappers = []any{}
-	file_telemetry_telemetry_proto_msgTypes[45].OneofWrappers = []any{}
-	file_telemetry_telemetry_proto_msgTypes[48].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[38].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[46].OneofWrappers = []any{}
 	file_telemetry_telemetry_proto_msgTypes[49].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[50].OneofWrappers = []any{}
+	file_telemetry_telemetry_proto_msgTypes[58].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_telemetry_telemetry_proto_rawDesc), len(file_telemetry_telemetry_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   63,
+			NumMessages:   66,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

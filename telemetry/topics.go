@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/zeebo/xxh3"
@@ -18,6 +19,7 @@ const (
 	TopicOutcomes      = "earshot.outcomes.v1"      // Outcome, key as its input
 	TopicCheckpoints   = "earshot.checkpoints.v1"   // CheckpointEntry, compacted
 	TopicBindings      = "earshot.bindings.v2"      // Batch of Binding, by ingester; kept for a day
+	TopicDirectory     = "earshot.directory.v1"     // DirectoryRecord, by DirectoryKey; one partition, compacted
 	TopicDeadLetter    = "earshot.deadletter.v1"    // the raw input, reason in headers
 )
 
@@ -30,6 +32,18 @@ func Key(company, subject string) []byte {
 	k = append(k, company...)
 	k = append(k, 0)
 	return append(k, subject...)
+}
+
+// DirectoryKey is the key of what is told of an object of the directory.
+func DirectoryKey(company, kind, id string) []byte {
+	return append(append(Key(company, kind), 0), id...)
+}
+
+// ParseDirectoryKey takes a DirectoryKey apart.
+func ParseDirectoryKey(key []byte) (company, kind, id string, ok bool) {
+	company, rest, one := strings.Cut(string(key), "\x00")
+	kind, id, two := strings.Cut(rest, "\x00")
+	return company, kind, id, one && two
 }
 
 var safeID = regexp.MustCompile(`^[A-Za-z0-9._~@:+\-]{1,200}$`)

@@ -100,6 +100,9 @@ func (h *handler) begin(m *telemetry.SIPMessage) *handler {
 	}
 	c.dialogs = append(c.dialogs, d)
 	d.ordinal = uint8(len(c.dialogs))
+	if m.Status == 0 && c.connectedUs != 0 && replaces(m.Raw) {
+		h.tellTransfer(-1)
+	}
 	return h.of(d)
 }
 
@@ -109,7 +112,7 @@ func (c *call) yieldTo(d *call) {
 	*c = call{
 		id: old.id, phase: old.phase, receivedUs: old.receivedUs, lastUs: old.lastUs, phaseUs: old.phaseUs,
 		versionUs: old.versionUs, version: old.version, changed: true, description: old.description, startedUs: old.startedUs,
-		hasSIP: old.hasSIP, sipCallIDs: append([]string{d.sipCallID}, old.sipCallIDs...), rejected: old.rejected, linked: old.linked,
+		hasSIP: old.hasSIP, moments: old.moments, sipCallIDs: append([]string{d.sipCallID}, old.sipCallIDs...), rejected: old.rejected, linked: old.linked,
 		sipCallID: d.sipCallID, dialogs: []*call{d},
 		pending: old.pending, pendingUs: old.pendingUs,
 		publicID: old.publicID,
@@ -120,7 +123,7 @@ func (c *call) yieldTo(d *call) {
 	}
 	*d = old
 	d.version, d.versionUs, d.sipCallIDs, d.rejected, d.linked, d.pending = 0, 0, nil, nil, nil, nil
-	d.publicID = ""
+	d.publicID, d.moments = "", moments{}
 	d.ordinal, d.linkedBy, d.linkConfidence = 1, linkedBy, confidence
 	if c.phase == phaseEnded { // the other dialog is, the call has just begun
 		c.phase = phaseLive

@@ -23,10 +23,8 @@ func (h *handler) event(e *telemetry.CallEvent) {
 		return
 	}
 	switch e.Type {
-	case "rated":
-		h.rating(e) // may come days later, and opens no call
-		return
-	case "recording_changed":
+	case "rated", "recording_changed":
+		h.aside(e)
 		return
 	case "linked": // which ingest has seen to; the Call-ID finds the call from now on
 		c.known(e.SipCallId)
@@ -60,9 +58,7 @@ func (h *handler) event(e *telemetry.CallEvent) {
 			c.startedUs = h.at()
 		}
 	case "ringing":
-		if c.ringingUs == 0 {
-			c.ringingUs = h.at()
-		}
+		h.ringing()
 	case "connected":
 		h.connect(h.at())
 	case "held", "resumed":
@@ -70,12 +66,16 @@ func (h *handler) event(e *telemetry.CallEvent) {
 			c.party[q].heldByApp = e.Type == "held"
 		}
 		h.block()
+		h.tellHold(p, e.Type == "held")
 	case "muted", "unmuted":
 		if p >= 0 {
 			h.mute(p, e.Type == "muted")
+		} else {
+			h.again(&telemetry.CallMoment{Type: e.Type}, p, e.Id)
 		}
 	case "transferred":
 		h.transfer()
+		h.tellTransfer(p)
 	case "ended":
 		by := e.Side
 		if by == "" {
@@ -122,10 +122,18 @@ func (h *handler) eventParty(e *telemetry.CallEvent) int {
 	return -1
 }
 
-func (h *handler) rating(e *telemetry.CallEvent) {
-	if e == nil || e.Type != "rated" || e.Rating < 1 || e.Rating > 5 {
-		return
+// aside treats what is told of a call beside its course: it may come days later,
+// and opens no call.
+func (h *handler) aside(e *telemetry.CallEvent) {
+	switch {
+	case e.GetType() == "rated" && e.Rating >= 1 && e.Rating <= 5:
+		h.rating(e)
+	case e.GetType() == "recording_changed":
+		h.tellRecording(e)
 	}
+}
+
+func (h *handler) rating(e *telemetry.CallEvent) {
 	id := e.Id
 	if id == "" {
 		id = shortID(h.c.id.key, "rating", e.Subject.GetUserId(), e.Text)
@@ -133,6 +141,7 @@ func (h *handler) rating(e *telemetry.CallEvent) {
 	h.outcome(&telemetry.Outcome{Body: &telemetry.Outcome_Rating{Rating: &telemetry.Rating{
 		Id: id, AtUs: h.at(), Rater: e.Subject, Rating: e.Rating, Text: e.Text,
 	}}})
+	h.tellRating(e, id)
 }
 
 func shortID(parts ...string) string {
@@ -187,7 +196,7 @@ func (h *handler) rejection(leg string, byEvent bool, r *telemetry.Rejection) {
 		if byEvent {
 			merged.Reason, merged.Source, merged.Text = r.Reason, r.Source, r.Text
 			if r.Agent.GetUserId() != "" || merged.Agent == nil {
-				merged.Agent = r.Agent
+				merged.Agent = c.placed(r.Agent)
 			}
 			same.byEvent = true
 		} else {
@@ -198,16 +207,48 @@ func (h *handler) rejection(leg string, byEvent bool, r *telemetry.Rejection) {
 		}
 		same.out = merged
 		h.emitRejection(merged)
+		if byEvent {
+			h.tellRefusal(same) // for the first time, or with more known
+		}
 		return
 	}
+	r.Agent = c.placed(r.Agent)
 	r.Id = shortID(c.id.company, c.id.timeline, c.id.key, leg)
 	r.FromNumber = c.number(int(c.callerParty))
 	r.ToNumber = c.number(1 - int(c.callerParty))
 	if len(c.rejected) == maxRejected {
+		if c.rejected[0].tellUs != 0 {
+			h.tellRefusal(&c.rejected[0])
+		}
 		c.rejected = append(c.rejected[:0], c.rejected[1:]...)
 	}
-	c.rejected = append(c.rejected, rejection{leg: leg, byEvent: byEvent, out: r})
+	c.rejected = append(c.rejected, rejection{leg: leg, byEvent: byEvent, tellUs: r.AtUs + refusalUs, out: r})
 	h.emitRejection(r)
+	if h.rec == nil || byEvent && c.moments.once&onceStarted != 0 {
+		h.tellRefusal(&c.rejected[len(c.rejected)-1])
+	}
+}
+
+// placed says of an agent in whose office, department or contact centre the call
+// was refused, where that is only known of the number that was called.
+func (c *call) placed(agent *telemetry.Identity) *telemetry.Identity {
+	called := c.party[1-c.callerParty].identity
+	if called.GetOfficeId() == "" && called.GetDepartmentId() == "" && called.GetContactCenterId() == "" {
+		return agent
+	}
+	if agent = cloneIdentity(agent); agent == nil {
+		agent = &telemetry.Identity{}
+	}
+	if agent.DepartmentId == "" && agent.ContactCenterId == "" {
+		agent.DepartmentId = called.DepartmentId
+	}
+	if agent.ContactCenterId == "" {
+		agent.ContactCenterId = called.ContactCenterId
+	}
+	if agent.OfficeId == "" {
+		agent.OfficeId = called.OfficeId
+	}
+	return agent
 }
 
 // sameAgent says whether two sources speak of the same refusal: of the same user

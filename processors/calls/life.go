@@ -49,17 +49,18 @@ func (h *handler) apply() {
 	case *telemetry.Record_Link:
 		h.link(b.Link)
 	}
+	h.tell(c.lastUs)
 }
 
 // straggler treats what comes for a call that is over and forgotten: a message
-// still belongs on its ladder and a rating still counts, the rest would open
-// the call anew with a fraction of what was known.
+// still belongs on its ladder, a rating and a change of recording still count, the
+// rest would open the call anew with a fraction of what was known.
 func (h *handler) straggler() {
 	switch b := h.rec.Body.(type) {
 	case *telemetry.Record_Sip:
 		h.message(b.Sip)
 	case *telemetry.Record_Event:
-		h.rating(b.Event)
+		h.aside(b.Event)
 	}
 }
 
@@ -99,6 +100,9 @@ func (h *handler) end(atUs int64, by string, status uint32, reason string) {
 	c.changed, h.root.changed = true, true
 	if c.phase == phaseLive {
 		h.silentAtEnd(atUs, silentMediaUs)
+		if c == h.root {
+			c.moments.endBy = h.teller()
+		}
 		c.phase, c.phaseUs = phaseEnded, max(atUs, c.lastUs)
 		c.endedUs, c.endBy, c.endStatus, c.endReason = atUs, by, status, reason
 		return
@@ -130,6 +134,7 @@ func (h *handler) revive() {
 // advance does what is due; true where the call can be forgotten.
 func (h *handler) advance(nowUs int64) bool {
 	c := h.c
+	h.tellRejected(nowUs)
 	switch c.phase {
 	case phaseNone:
 		return true
@@ -139,13 +144,19 @@ func (h *handler) advance(nowUs int64) bool {
 		}
 		if nowUs >= c.lastUs+c.idleUs() {
 			h.silenceEnds(nowUs)
+			h.tell(nowUs)
 			return false
 		}
+		h.tell(nowUs)
 		if c.changed && nowUs >= max(c.versionUs+provisionalUs, c.startedUs) {
 			h.version(nowUs, false)
 		}
 	case phaseEnded:
-		h.finalise(nowUs)
+		if nowUs >= c.phaseUs+graceUs {
+			h.finalise(nowUs)
+		} else {
+			h.tell(nowUs)
+		}
 	case phaseFinal:
 		if c.changed {
 			h.version(nowUs, true)
@@ -173,6 +184,7 @@ func (h *handler) silenceEnds(nowUs int64) {
 	h.silentAtEnd(c.lastUs, silentLeftUs)
 	c.phase, c.phaseUs = phaseEnded, nowUs
 	c.endedUs, c.endBy, c.endReason = c.lastUs, "system", reason
+	c.moments.endBy = tellerEarshot
 	c.changed = true
 }
 
@@ -183,6 +195,8 @@ func (h *handler) finalise(nowUs int64) {
 	}
 	h.refuseSilent()
 	c.phase, c.phaseUs = phaseFinal, nowUs
+	h.tellRejected(math.MaxInt64)
+	h.tell(nowUs)
 	h.version(nowUs, true)
 }
 
@@ -197,6 +211,7 @@ func (h *handler) close(atUs int64) {
 		}
 		h.silentAtEnd(c.lastUs, silentLeftUs)
 		c.phase, c.endedUs, c.endBy = phaseEnded, c.lastUs, "system"
+		c.moments.endBy = tellerEarshot
 		c.endReason = "the capture ends here"
 		if !c.hasSIP && !c.hasEvents {
 			c.endReason = "reports stopped"

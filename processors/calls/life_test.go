@@ -257,7 +257,7 @@ func TestForgetting(t *testing.T) {
 		}
 	}
 	advance(100)
-	if len(out) != 1 || out[0].GetRating().GetRating() != 2 || out[0].GetRating().GetRater().GetUserId() != "alice" {
+	if len(out) != 2 || out[1].GetMoment().GetRating() != 2 || out[0].GetRating().GetRating() != 2 || out[0].GetRating().GetRater().GetUserId() != "alice" {
 		t.Errorf("after the call was over: %v", out)
 	}
 	advance(700)
@@ -363,7 +363,7 @@ func TestRatingAlone(t *testing.T) {
 	s.event(0, "rated", func(e *telemetry.CallEvent) { e.Rating = 5 })
 	s.event(1, "rated", func(e *telemetry.CallEvent) { e.Rating = 9 })
 	out := s.run(100)
-	if len(out) != 1 || out[0].GetRating().GetRating() != 5 {
+	if len(out) != 2 || out[1].GetMoment().GetRating() != 5 || out[0].GetRating().GetRating() != 5 {
 		t.Errorf("outcomes %v", out)
 	}
 }

@@ -329,6 +329,19 @@ func (e *entry) schedule(due int64) {
 
 // nextDue is the event time at which the call wants to be looked at.
 func (c *call) nextDue() int64 {
+	due := c.phaseDue()
+	if c.moments.startUs != 0 {
+		due = min(due, c.moments.startUs)
+	}
+	for i := range c.rejected {
+		if at := c.rejected[i].tellUs; at != 0 {
+			due = min(due, at)
+		}
+	}
+	return due
+}
+
+func (c *call) phaseDue() int64 {
 	switch c.phase {
 	case phaseNone:
 		return c.lastUs + idleStrayUs

@@ -57,6 +57,7 @@ func (h *handler) sip(m *telemetry.SIPMessage) {
 		h.end(h.at(), c.side(from), 200, reason)
 	case m.Status == 0 && m.Method == "REFER":
 		h.transfer()
+		h.tellTransfer(from)
 	case m.Method == "INVITE":
 		h.inviteResponse(m, from)
 	}
@@ -77,7 +78,8 @@ func contains(list []string, s string) bool {
 // identify learns who calls whom from the first request of the dialog.
 func (h *handler) identify(m *telemetry.SIPMessage) {
 	c := h.c
-	if c.inviteTag == "" {
+	opening := c.inviteTag == ""
+	if opening {
 		// Getting statistics before signalling, the first leg was taken for the
 		// target; if the target turns out to be the callee, the caller is the other.
 		calleeOnly := m.Callee.GetUserId() != "" && m.Caller.GetUserId() == ""
@@ -101,7 +103,11 @@ func (h *handler) identify(m *telemetry.SIPMessage) {
 			addr     *telemetry.NameAddr
 		}{{caller, m.Caller, m.From}, {callee, m.Callee, m.To}} {
 			p := &c.party[side.party]
-			merge(&p.identity, side.identity)
+			// A number that is transferred during the call still was whose it was
+			// when the call began: later messages say whose it is by now.
+			if opening {
+				merge(&p.identity, side.identity)
+			}
 			if side.addr != nil && p.identity.GetNumber() == "" && side.addr.User != "" {
 				merge(&p.identity, &telemetry.Identity{Number: side.addr.User, Name: side.addr.Display})
 			}
@@ -213,9 +219,9 @@ func (h *handler) inviteResponse(m *telemetry.SIPMessage, from int) {
 	case m.Status < 200:
 		if m.Status == 180 {
 			t.rang = true
-			if c.ringingUs == 0 {
-				c.ringingUs = h.at()
-			}
+		}
+		if m.Status == 180 || m.Status == 183 {
+			h.ringing()
 		}
 	case m.Status < 300:
 		t.status = m.Status
@@ -464,6 +470,9 @@ func (h *handler) sdp(from int, m *telemetry.SIPMessage) {
 		}
 	}
 	h.block()
+	if p == &c.party[from] && m.Status == 0 && m.To.GetTag() != "" {
+		h.tellHoldOf(from, p)
+	}
 	if len(c.pending) > 0 && len(c.addresses) > 0 {
 		h.release()
 	}

@@ -67,6 +67,7 @@ type call struct {
 
 	hasSIP, hasStats, hasEvents, hasMedia bool
 	sipCallIDs                            []string
+	moments                               moments
 	target                                uint8 // party that is the target
 	targetFixed                           bool  // an outcome has said so
 	callerParty                           uint8
@@ -143,6 +144,7 @@ type invite struct {
 type rejection struct {
 	leg     string
 	byEvent bool
+	tellUs  int64 // when its moment is due; 0: it was emitted
 	out     *telemetry.Rejection
 }
 
@@ -505,7 +507,7 @@ func newLeg() leg {
 
 // --- the walk over the fields ---
 
-const stateVersion = 11
+const stateVersion = 12
 
 func (c *call) code(x *coder) {
 	v := uint8(stateVersion)
@@ -545,6 +547,7 @@ func (c *call) code(x *coder) {
 	x.flag(&c.hasEvents)
 	x.flag(&c.hasMedia)
 	x.strs(&c.sipCallIDs)
+	c.moments.code(x)
 	x.u8(&c.target)
 	x.flag(&c.targetFixed)
 	x.u8(&c.callerParty)
@@ -578,6 +581,7 @@ func (c *call) code(x *coder) {
 	list(x, &c.rejected, func(r *rejection) {
 		x.str(&r.leg)
 		x.flag(&r.byEvent)
+		x.time(&r.tellUs)
 		message(x, &r.out)
 		if r.out == nil {
 			x.fail()

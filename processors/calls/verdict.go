@@ -28,7 +28,7 @@ func (h *handler) version(nowUs int64, final bool) {
 	}
 	out := &telemetry.Call{
 		State:       "live",
-		Direction:   c.direction,
+		Direction:   c.directionOut(),
 		Target:      c.partyOut(int(c.target)),
 		Contact:     c.partyOut(1 - int(c.target)),
 		StartedUs:   c.startedUs,
@@ -39,12 +39,6 @@ func (h *handler) version(nowUs int64, final bool) {
 		SipCallIds:  append([]string(nil), c.sipCallIDs...),
 		LinkedCalls: cloneLinked(c.linked),
 	}
-	if out.Direction == "" {
-		out.Direction = "outbound"
-		if c.callerParty != c.target {
-			out.Direction = "inbound"
-		}
-	}
 	if c.phase >= phaseEnded {
 		out.State = "ended"
 		out.End = &telemetry.CallEnd{By: c.endBy, SipStatus: c.endStatus, Reason: c.endReason}
@@ -53,6 +47,20 @@ func (h *handler) version(nowUs int64, final bool) {
 	out.Verdict.Final, out.Verdict.Version, out.Verdict.ComputedUs = final, c.version, nowUs
 	out.Verdict.Rules, out.Verdict.Thresholds = h.rules.Version, thresholds(h.rules)
 	h.outcome(&telemetry.Outcome{AtUs: nowUs, Body: &telemetry.Outcome_Call{Call: out}})
+	if final {
+		h.tellVerdict(out.Verdict)
+	}
+}
+
+// directionOut is the direction of the call, a guess where neither party is known.
+func (c *call) directionOut() string {
+	switch {
+	case c.direction != "":
+		return c.direction
+	case c.callerParty != c.target:
+		return "inbound"
+	}
+	return "outbound"
 }
 
 func (c *call) describe(direction string) string {

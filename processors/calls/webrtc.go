@@ -766,6 +766,9 @@ func (h *handler) watchSilence(l *leg, other *leg, prevUs int64) {
 
 // mute takes a party's microphone off or on, as its app says.
 func (h *handler) mute(p int, muted bool) {
+	if !h.tellMute(p, muted) {
+		return
+	}
 	party := &h.c.party[p]
 	party.muted = muted
 	if muted {

@@ -14,6 +14,7 @@ import (
 // replaced by its restored copy again and again says the same as one that is not.
 func FuzzMachine(f *testing.F) {
 	f.Add([]byte{0x00, 0x11, 0x80, 0x21, 0xff, 0x42, 0x13, 0x07})
+	f.Add([]byte{0x00, 0x40, 0x85, 0x03, 0x40, 0x85, 0x10, 0xfe, 0x00, 0x10, 0xfe, 0x01})
 	f.Add([]byte{0x01, 0x00, 0x05, 0x41, 0x00, 0x05, 0xc0, 0x60, 0x00, 0x02, 0x01, 0x07})
 	f.Fuzz(func(t *testing.T, script []byte) {
 		if len(script) > 600 {
@@ -78,6 +79,10 @@ func run(t *testing.T, script []byte, restore bool) []string {
 			m.Advance("", nowUs, emit)
 		}
 		r := &telemetry.Record{Company: "acme", AtUs: nowUs, ReceivedUs: nowUs, Body: &telemetry.Record_Sip{Sip: s}}
+		if a == 0xfe {
+			end := &telemetry.RegistrationEnd{Aor: s.To.User + "@h", DeviceId: telemetry.DeviceID(s.To.User+"@h", "", "", uris[int(b)%len(uris)]), Reason: "revoked"}
+			r.Body = &telemetry.Record_RegistrationEnd{RegistrationEnd: end}
+		}
 		if err := m.Apply(r, emit); err != nil {
 			t.Fatal(err)
 		}

@@ -6,8 +6,6 @@ package registrations
 import (
 	"bytes"
 	"container/heap"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -67,6 +65,7 @@ const (
 	reasonAllContacts  = "all_contacts"
 	reasonNotListed    = "not_listed"
 	reasonNotBound     = "not_bound"
+	reasonRevoked      = "revoked"
 	reasonOtherContact = "other_contact"
 	reasonStatus       = "status"
 	reasonCredentials  = "credentials"
@@ -205,18 +204,19 @@ func (m *Machine) timeline(id string) *timeline {
 	return t
 }
 
-// Apply takes a REGISTER request or a response to one.
+// Apply takes a REGISTER request or a response to one, or the end of a binding
+// that no message tells of.
 func (m *Machine) Apply(r *telemetry.Record, emit processors.Emit) error {
+	if end := r.GetRegistrationEnd(); end != nil {
+		return m.end(r, end, emit)
+	}
 	s := r.GetSip()
 	if s == nil || s.Method != "REGISTER" {
 		return ErrNotRegister
 	}
 	aor := addressOfRecord(s)
-	if aor == "" {
-		return ErrNoAOR
-	}
-	if r.AtUs <= 0 || r.AtUs > maxPlausibleUs {
-		return fmt.Errorf("%w: %d", ErrTime, r.AtUs)
+	if err := check(r, aor); err != nil {
+		return err
 	}
 	if s.Status > 0 && s.Status < 200 {
 		return nil // provisional
@@ -229,11 +229,47 @@ func (m *Machine) Apply(r *telemetry.Record, emit processors.Emit) error {
 			Bindings: map[string]*binding{}, Attempts: map[string]*attempt{}, Losses: map[string]*losses{}, Refusals: map[string]refusals{}}
 		t.accounts[key] = a
 	}
-	m.dirty[key] = struct{}{}
+	m.change(t, a, r, emit, func(e *emitter) { a.take(r.AtUs, s, e) })
+	return nil
+}
+
+func check(r *telemetry.Record, aor string) error {
+	if aor == "" {
+		return ErrNoAOR
+	}
+	if r.AtUs <= 0 || r.AtUs > maxPlausibleUs {
+		return fmt.Errorf("%w: %d", ErrTime, r.AtUs)
+	}
+	return nil
+}
+
+// change lets a record change an account.
+func (m *Machine) change(t *timeline, a *account, r *telemetry.Record, emit processors.Emit, by func(*emitter)) {
+	m.dirty[a.key] = struct{}{}
 	a.ReceivedUs = max(a.ReceivedUs, r.ReceivedUs)
-	e := &emitter{a: a, receivedUs: r.ReceivedUs, emit: emit}
-	a.take(r.AtUs, s, e)
+	by(&emitter{a: a, receivedUs: r.ReceivedUs, emit: emit})
 	t.schedule(a)
+}
+
+// end takes the end of a binding that the registrar itself gave up. Of one that
+// is not known there is nothing to end.
+func (m *Machine) end(r *telemetry.Record, end *telemetry.RegistrationEnd, emit processors.Emit) error {
+	if err := check(r, end.Aor); err != nil {
+		return err
+	}
+	id := r.GetTimeline().GetId()
+	t := m.timelines[id]
+	if t == nil || t.accounts[stateKey(r.Company, id, end.Aor)] == nil {
+		return nil
+	}
+	a := t.accounts[stateKey(r.Company, id, end.Aor)]
+	m.change(t, a, r, emit, func(e *emitter) {
+		a.lapse(r.AtUs, e)
+		if b := a.Bindings[end.DeviceId]; b != nil {
+			text := "The registrar ended it: the device was deleted in the portal and has to register anew; it was registered since " + moment(b.RegisteredUs) + "."
+			a.unbind(r.AtUs, b, Unregistered, reasonRevoked, text, b.device, e)
+		}
+	})
 	return nil
 }
 
@@ -376,7 +412,7 @@ func moment(us int64) string { return telemetry.Time(us).Format("2006-01-02 15:0
 func (a *account) refused(atUs int64, req, resp *message, e *emitter) {
 	d := a.deviceOf(req)
 	if d.ID == "" {
-		d.ID = hash(a.AOR, req.Source)
+		d.ID = telemetry.HashID(a.AOR, req.Source)
 	}
 	r, known := a.Refusals[d.ID]
 	if !known || atUs-r.LastUs >= flapWindowUs {
@@ -413,7 +449,7 @@ func (a *account) failed(atUs int64, kind, reason, text string, req *message, e 
 		if kind == Challenged {
 			return // nobody known is asked, nothing is known by it
 		}
-		d.ID = hash(a.AOR, req.Source)
+		d.ID = telemetry.HashID(a.AOR, req.Source)
 	}
 	if b := a.Bindings[d.ID]; b != nil {
 		d.Contact = b.Contact
@@ -987,39 +1023,12 @@ func (e *emitter) change(atUs int64, kind, reason, text string, d device) {
 	})
 }
 
-// deviceID is AOR, instance and reg-id (RFC 5626), else AOR and contact.
 func deviceID(aor string, c contact) string {
-	if c.Instance != "" {
-		return hash(aor, c.Instance, c.RegID)
-	}
-	return hash(aor, contactCore(c.URI))
+	return telemetry.DeviceID(aor, c.Instance, c.RegID, c.URI)
 }
 
-func hash(parts ...string) string {
-	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
-	return hex.EncodeToString(sum[:8])
-}
-
-func sameContact(a, b string) bool { return a == b || contactCore(a) == contactCore(b) }
-
-// contactCore is a contact URI without scheme, parameters and default port, the
-// host in lower case: registrars repeat a contact, but not always letter by letter.
-func contactCore(uri string) string {
-	uri = strings.Trim(strings.TrimSpace(uri), "<>")
-	port := ":5060"
-	if rest, ok := strings.CutPrefix(uri, "sips:"); ok {
-		uri, port = rest, ":5061"
-	} else {
-		uri = strings.TrimPrefix(uri, "sip:")
-	}
-	user, host := "", uri
-	if i := strings.LastIndexByte(uri, '@'); i >= 0 {
-		user, host = uri[:i+1], uri[i+1:]
-	}
-	if i := strings.IndexAny(host, ";?"); i >= 0 {
-		host = host[:i]
-	}
-	return user + strings.TrimSuffix(strings.ToLower(host), port)
+func sameContact(a, b string) bool {
+	return a == b || telemetry.ContactCore(a) == telemetry.ContactCore(b)
 }
 
 func sorted[V any](m map[string]V) []string {

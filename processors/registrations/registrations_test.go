@@ -456,6 +456,47 @@ func TestPoison(t *testing.T) {
 	}
 }
 
+// The registrar ends a binding of a device that was deleted, and of no other.
+func TestRevoked(t *testing.T) {
+	p := newPhone(t)
+	p.register(0, 1, one, 600)
+	p.register(1, 1, two, 600) // of another dialog
+	end := func(at float64, aor, device string) {
+		t.Helper()
+		us := t0*secondUs + int64(at*float64(secondUs))
+		r := &telemetry.Record{Company: "acme", AtUs: us, ReceivedUs: us, Body: &telemetry.Record_RegistrationEnd{
+			RegistrationEnd: &telemetry.RegistrationEnd{Aor: aor, DeviceId: device, Reason: "revoked"}}}
+		if err := p.m.Apply(r, p.emit); err != nil {
+			t.Error(err)
+		}
+	}
+	device := p.got[0].DeviceId
+	before := len(p.got)
+	end(20, "alice@example.com", "another")
+	end(20, "bob@example.com", device)
+	if len(p.got) != before {
+		t.Errorf("what is not bound has ended: %v", p.got[before:])
+	}
+	end(30, "alice@example.com", device)
+	end(31, "alice@example.com", device)
+	if len(p.got) != before+1 {
+		t.Fatalf("%d changes, want 1", len(p.got)-before)
+	}
+	c := p.got[before]
+	if c.Change != Unregistered || c.Reason != "revoked" || c.Registered || c.DeviceId != device || c.RegisteredUs != p.got[0].AtUs || c.AtUs != (t0+30)*secondUs ||
+		c.GetIdentity().GetUserId() != "u-alice" || !strings.Contains(c.Text, "has to register anew") {
+		t.Errorf("%v", c)
+	}
+	for _, bad := range []*telemetry.Record{
+		{Company: "acme", AtUs: 0, Body: &telemetry.Record_RegistrationEnd{RegistrationEnd: &telemetry.RegistrationEnd{Aor: "a"}}},
+		{Company: "acme", AtUs: 1, Body: &telemetry.Record_RegistrationEnd{RegistrationEnd: &telemetry.RegistrationEnd{}}},
+	} {
+		if err := p.m.Apply(bad, p.emit); err == nil {
+			t.Errorf("%v was taken", bad)
+		}
+	}
+}
+
 // Nothing is kept of an account once nothing of it is open or remembered.
 func TestForgets(t *testing.T) {
 	p := newPhone(t)

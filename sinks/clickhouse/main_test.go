@@ -204,6 +204,9 @@ func outcomeAt(i int64) (*telemetry.Outcome, []string) {
 		o.Body = &telemetry.Outcome_Ingest{Ingest: &telemetry.IngestReport{Instance: "i", Listener: "hep_udp", Agent: "9", Counts: []*telemetry.IngestCount{
 			{Outcome: "received", Count: 3}, {Outcome: "rejected", Reason: "hep_chunk", Count: 1}}}}
 		return o, []string{"ingest_counts", "ingest_counts"}
+	case 6:
+		o.Body = &telemetry.Outcome_Moment{Moment: &telemetry.CallMoment{Id: fmt.Sprint("m", i), Type: "held", AtUs: now, Agent: &telemetry.Identity{UserId: "u", OfficeId: "hq"}}}
+		return o, []string{"call_events", "call_event_times"}
 	}
 	o.Body = &telemetry.Outcome_Sample{Sample: &telemetry.Sample{AtUs: now, LegId: "a", Side: "target", Source: "rtcp", Direction: "target_to_contact", Ssrc: uint32(i), RttMs: &f}}
 	return o, []string{"samples"}

@@ -43,6 +43,8 @@ type blocks struct {
 	figures       *figuresTable
 	rejections    *rejectionsTable
 	ratings       *ratingsTable
+	events        *eventsTable
+	eventTimes    *eventsTable
 	changes       *registrationsTable
 	registrations *registrationsTable
 	ingest        *ingestTable
@@ -57,6 +59,8 @@ func newBlocks() *blocks {
 		figures:       newFiguresTable(),
 		rejections:    newRejectionsTable(),
 		ratings:       newRatingsTable(),
+		events:        newEventsTable("call_events"),
+		eventTimes:    newEventsTable("call_event_times"),
 		changes:       newRegistrationsTable("registration_changes"),
 		registrations: newRegistrationsTable("registrations"),
 		ingest:        newIngestTable(),
@@ -68,7 +72,7 @@ func newBlocks() *blocks {
 func (b *blocks) tables() []*table {
 	return []*table{
 		b.samples.table, b.messages.table, b.calls.table, b.rejections.table, b.ratings.table,
-		b.callTimes.table, b.figures.table, b.changes.table, b.registrations.table, b.ingest.table,
+		b.events.table, b.callTimes.table, b.figures.table, b.eventTimes.table, b.changes.table, b.registrations.table, b.ingest.table,
 	}
 }
 
@@ -135,6 +139,13 @@ func (b *blocks) addAny(value []byte, writtenUs int64) error {
 		b.rejections.add(o, body.Rejection)
 	case *telemetry.Outcome_Rating:
 		b.ratings.add(o, body.Rating)
+	case *telemetry.Outcome_Moment:
+		encoded, err := gproto.MarshalOptions{Deterministic: true}.Marshal(body.Moment)
+		if err != nil {
+			return &poisonError{"unencodable", fmt.Errorf("cannot encode the event: %w", err)}
+		}
+		b.events.add(o, body.Moment, encoded)
+		b.eventTimes.add(o, body.Moment, encoded)
 	default:
 		return errNoBody
 	}
@@ -620,6 +631,67 @@ func (t *ratingsTable) add(o *telemetry.Outcome, r *telemetry.Rating) {
 	t.name.Append(r.GetRater().GetName())
 	t.rating.Append(uint8(min(r.GetRating(), 255)))
 	t.text.Append(r.GetText())
+	t.versioned.add(o)
+}
+
+// eventsTable is what happened in calls, by call or by time: the same columns
+// under another order.
+type eventsTable struct {
+	*table
+	company, timeline, kind, reason      *lowColumn
+	call, id, agent, body                *proto.ColStr
+	at                                   *microsColumn
+	users, offices, departments, centers *proto.ColArr[string]
+	versioned
+}
+
+func newEventsTable(name string) *eventsTable {
+	t := newTable(name)
+	e := &eventsTable{
+		table:       t,
+		company:     t.low("company"),
+		call:        t.text("call_id"),
+		at:          t.micros("at"),
+		id:          t.text("id"),
+		timeline:    t.low("timeline"),
+		kind:        t.low("type"),
+		reason:      t.low("reason"),
+		agent:       t.text("agent_user_id"),
+		users:       t.texts("user_ids"),
+		offices:     t.texts("office_ids"),
+		departments: t.texts("department_ids"),
+		centers:     t.texts("contact_center_ids"),
+		body:        t.text("body"),
+	}
+	e.declare(t)
+	return e
+}
+
+func (t *eventsTable) add(o *telemetry.Outcome, m *telemetry.CallMoment, body []byte) {
+	t.company.Append(o.Company)
+	t.call.Append(o.CallId)
+	t.at.append(m.GetAtUs())
+	t.id.Append(m.GetId())
+	t.timeline.Append(o.Timeline)
+	t.kind.Append(m.GetType())
+	reason := ""
+	if m.GetType() == "rejected" { // that of an end is whatever somebody wrote
+		reason = m.GetReason()
+	}
+	t.reason.Append(reason)
+	t.agent.Append(m.GetAgent().GetUserId())
+	var users, offices, departments, centers []string
+	for _, who := range []*telemetry.Identity{m.GetTarget(), m.GetContact(), m.GetAgent()} {
+		users = appendNew(users, who.GetUserId())
+		offices = appendNew(offices, who.GetOfficeId())
+		departments = appendNew(departments, who.GetDepartmentId())
+		centers = appendNew(centers, who.GetContactCenterId())
+	}
+	t.users.Append(users)
+	t.offices.Append(offices)
+	t.departments.Append(departments)
+	t.centers.Append(centers)
+	t.body.AppendBytes(body)
 	t.versioned.add(o)
 }
 

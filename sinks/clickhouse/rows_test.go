@@ -65,6 +65,7 @@ func FuzzSampleDecoder(f *testing.F) {
 		{Company: "a", CallId: "b", Body: &telemetry.Outcome_Sample{Sample: &telemetry.Sample{}}},
 		{Company: "a", Body: &telemetry.Outcome_Sample{Sample: &telemetry.Sample{AtUs: -1}}},
 		{Company: "a", CallId: "b", Body: &telemetry.Outcome_Rating{Rating: &telemetry.Rating{Id: "x"}}},
+		{Company: "a", CallId: "b", Body: &telemetry.Outcome_Moment{Moment: &telemetry.CallMoment{Id: "m", Type: "rejected", Reason: "spam", Agent: &telemetry.Identity{UserId: "u"}}}},
 	} {
 		value, err := gproto.Marshal(o)
 		require.NoError(f, err)
