@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -58,7 +59,7 @@ func (d *Directory) CreateDeviceCredential(ctx context.Context, company string, 
 		if c.AOR, err = credentialAOR(u, n.AOR); err != nil {
 			return err
 		}
-		if err := revokeDevice(ctx, tx, company, n.UserID, n.DeviceID, c.CreatedAt); err != nil {
+		if err := revokeDevice(ctx, tx, company, n.UserID, n.DeviceID, c.CreatedAt); err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
 		var inUse int
@@ -77,7 +78,9 @@ func (d *Directory) CreateDeviceCredential(ctx context.Context, company string, 
 		if err != nil {
 			return fmt.Errorf("cannot store credentials: %w", err)
 		}
-		return nil
+		// Never the secret, nor a hash of it.
+		return record(ctx, tx, company, c.CreatedAt, Change{Action: "credential.create", Kind: "credential", ID: c.ID, User: c.UserID,
+			Fields: []FieldChange{{Field: "device", New: c.DeviceID}, {Field: "aor", New: c.AOR}}})
 	})
 	if err != nil {
 		return "", DeviceCredential{}, err
@@ -116,23 +119,30 @@ func ha1(username, realm, secret string) (md5Hex, sha256Hex string) {
 // RevokeDeviceCredential ends the credentials of a device. Its address goes on
 // asking for credentials: who had these must not register without any.
 func (d *Directory) RevokeDeviceCredential(ctx context.Context, company, user, device string) error {
-	return d.write(ctx, func(tx *sql.Tx) error {
-		known, err := exists(ctx, tx, "SELECT 1 FROM device_credentials WHERE company = $1 AND user_id = $2 AND device_id = $3 AND revoked_us = 0", company, user, device)
-		if err != nil {
-			return err
-		}
-		if !known {
-			return ErrNotFound
-		}
-		return revokeDevice(ctx, tx, company, user, device, d.now())
-	})
+	return d.write(ctx, func(tx *sql.Tx) error { return revokeDevice(ctx, tx, company, user, device, d.now()) })
 }
 
 func revokeDevice(ctx context.Context, tx *sql.Tx, company, user, device string, now time.Time) error {
-	_, err := tx.ExecContext(ctx, "UPDATE device_credentials SET revoked_us = $1 WHERE company = $2 AND user_id = $3 AND device_id = $4 AND revoked_us = 0",
-		micros(now), company, user, device)
+	credentials, err := deviceCredentials(ctx, tx, "WHERE company = $1 AND user_id = $2 AND device_id = $3 AND revoked_us = 0", company, user, device)
 	if err != nil {
-		return fmt.Errorf("cannot revoke credentials: %w", err)
+		return err
+	}
+	if len(credentials) == 0 {
+		return ErrNotFound
+	}
+	return revokeCredentials(ctx, tx, credentials, now)
+}
+
+func revokeCredentials(ctx context.Context, tx *sql.Tx, credentials []DeviceCredential, now time.Time) error {
+	for _, c := range credentials {
+		if _, err := tx.ExecContext(ctx, "UPDATE device_credentials SET revoked_us = $1 WHERE id = $2", micros(now), c.ID); err != nil {
+			return fmt.Errorf("cannot revoke credentials: %w", err)
+		}
+		err := record(ctx, tx, c.Company, now, Change{Action: "credential.revoke", Kind: "credential", ID: c.ID, User: c.UserID,
+			Fields: []FieldChange{{Field: "device", Old: c.DeviceID}, {Field: "aor", Old: c.AOR}}})
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -159,53 +169,4 @@ func deviceCredentials(ctx context.Context, q querier, where string, args ...any
 		return nil
 	}, "SELECT id, company, user_id, device_id, aor, username, realm, ha1_md5, ha1_sha256, created_us, revoked_us FROM device_credentials "+where, args...)
 	return out, err
-}
-
-// addCredentials puts into a snapshot what devices register with. Where the
-// address has gone to somebody else, or its user is deleted, none of the old
-// credentials count; that it asks for credentials remains.
-func (s *Snapshot) addCredentials(ctx context.Context, q querier) error {
-	all, err := deviceCredentials(ctx, q, "ORDER BY company, aor, created_us DESC, id")
-	if err != nil {
-		return err
-	}
-	for _, c := range all {
-		h := s.holders(c.Company)
-		have := h.credentials[c.AOR]
-		if owner := s.resolve(c.Company, ResolveAOR, c.AOR); c.RevokedAt.IsZero() && owner != nil && owner.UserId == c.UserID {
-			have = append(have, c)
-		}
-		h.credentials[c.AOR] = have
-	}
-	return nil
-}
-
-// Credentials gives what devices may register an address with, and whether it
-// ever had any: without credentials nobody registers such an address any more.
-func (s *Snapshot) Credentials(company, aor string) (usable []DeviceCredential, protected bool) {
-	h := s.companies[company]
-	if h == nil {
-		return nil, false
-	}
-	aor = NormalizeAOR(aor)
-	names := []string{aor}
-	user, _, hasHost := strings.Cut(aor, "@")
-	if hasHost {
-		names = append(names, user)
-	}
-	// A number has many spellings, and all of them ask for the same credentials.
-	if n := h.number(user); n != nil && n.Number != user {
-		names = append(names, n.Number)
-	}
-	for _, name := range names {
-		c, known := h.credentials[name]
-		usable = append(usable, c...)
-		protected = protected || known
-	}
-	return usable, protected
-}
-
-// Credentials answers from the newest snapshot.
-func (r *Resolver) Credentials(company, aor string) (usable []DeviceCredential, protected bool) {
-	return r.current.Load().Credentials(company, aor)
 }

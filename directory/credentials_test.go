@@ -5,10 +5,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"log/slog"
 	"testing"
 
 	"github.com/earshot/earshot/directory"
+	"github.com/earshot/earshot/directory/feedtest"
 )
 
 func TestDeviceCredentials(t *testing.T) {
@@ -22,15 +22,10 @@ func TestDeviceCredentials(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		r, err := d.Watch(ctx, slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
-		}
+		r := feedtest.Start(t, d)
 		lookup := func(aor string) ([]directory.DeviceCredential, bool) {
 			t.Helper()
-			if err := r.Refresh(ctx); err != nil {
-				t.Fatal(err)
-			}
+			feedtest.Catch(t, d, r)
 			return r.Credentials("default", aor)
 		}
 		if c, protected := lookup("alice@example.com"); len(c) != 0 || protected {

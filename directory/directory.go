@@ -33,7 +33,14 @@ import (
 // Config says where the records are.
 type Config struct {
 	DSN string `koanf:"dsn" doc:"postgres://… for PostgreSQL, or the path of a SQLite file; empty: directory.db in data" secret:"true"`
+	// Changes are kept for ever: they are the history of numbers and the notes of users.
+	AuditRetention int `koanf:"audit_retention" doc:"days that the audit keeps who has read what; 0: for ever"`
+	// All roles must have the same.
+	FeedSecret string `koanf:"feed_secret" doc:"what device credentials are sealed with on their way to ingesters, the same for all roles; empty: directory.secret in data" secret:"true"`
 }
+
+// DefaultConfig is a SQLite file in the data folder.
+func DefaultConfig() Config { return Config{AuditRetention: 400} }
 
 var (
 	// ErrNotFound is returned for a record that is not there, or belongs to
@@ -44,6 +51,9 @@ var (
 	// ErrInvalid is returned for input that can never be stored.
 	ErrInvalid = errors.New("invalid")
 )
+
+// errUnchanged is what a change returns to write where there is nothing to store.
+var errUnchanged = errors.New("nothing has changed")
 
 // FieldError names the field a change failed on. Its text never repeats the
 // value: numbers and addresses must not reach logs by way of errors.
@@ -69,7 +79,10 @@ var migrations embed.FS
 
 // Directory is a store of records. Its methods are safe for concurrent use.
 type Directory struct {
-	db       *sql.DB
+	db *sql.DB
+	// writes is what changes go through. On SQLite it is one connection of its own:
+	// writers wait for each other here, not each on a connection that readers need.
+	writes   *sql.DB
 	postgres bool
 	now      func() time.Time
 	recent   recentKeys
@@ -84,7 +97,7 @@ func Open(ctx context.Context, cfg Config, dataDir string) (*Directory, error) {
 		return nil, err
 	}
 	if err := d.Migrate(ctx); err != nil {
-		d.db.Close()
+		d.Close()
 		return nil, err
 	}
 	return d, nil
@@ -105,6 +118,7 @@ func connect(ctx context.Context, cfg Config, dataDir string) (*Directory, error
 			// The driver's text repeats the DSN with its password.
 			return nil, errors.New("cannot open the directory: directory.dsn is no PostgreSQL URL")
 		}
+		d.writes = d.db
 		d.db.SetMaxOpenConns(16)
 		d.db.SetMaxIdleConns(4)
 		d.db.SetConnMaxIdleTime(5 * time.Minute)
@@ -120,23 +134,28 @@ func connect(ctx context.Context, cfg Config, dataDir string) (*Directory, error
 		}
 		// Immediate transactions: a writer takes its lock at BEGIN, so that what
 		// it reads cannot change before it writes. Plain reads are outside of
-		// transactions and, in WAL, never wait.
+		// transactions and, in WAL, never wait. The longest that a writer waits for
+		// is an import of users.
 		dsn := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: "_txlock=immediate" +
-			"&_pragma=busy_timeout(15000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"}
+			"&_pragma=busy_timeout(60000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"}
 		if d.db, err = sql.Open("sqlite", dsn.String()); err != nil {
 			return nil, fmt.Errorf("cannot open the directory: %w", err)
 		}
 		d.db.SetMaxOpenConns(8)
+		if d.writes, err = sql.Open("sqlite", dsn.String()); err != nil {
+			return nil, fmt.Errorf("cannot open the directory: %w", err)
+		}
+		d.writes.SetMaxOpenConns(1)
 	}
 	if err := d.db.PingContext(ctx); err != nil {
-		d.db.Close()
+		d.Close()
 		return nil, fmt.Errorf("cannot reach the directory: %w", err)
 	}
 	return d, nil
 }
 
 // Close releases the connections.
-func (d *Directory) Close() error { return d.db.Close() }
+func (d *Directory) Close() error { return errors.Join(d.writes.Close(), d.db.Close()) }
 
 // Ping tells whether the database answers.
 func (d *Directory) Ping(ctx context.Context) error {
@@ -178,7 +197,7 @@ func (d *Directory) Migrate(ctx context.Context) error {
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("cannot migrate the directory: %w", err)
 	}
-	return nil
+	return d.indexUsers(ctx)
 }
 
 // Migration is one numbered step of the schema.
@@ -220,7 +239,7 @@ func (d *Directory) Version(ctx context.Context) (int64, error) {
 // reads is what it writes upon. That is what keeps rules over several rows ("a
 // source keeps a number") free of write skew on PostgreSQL at read committed.
 func (d *Directory) write(ctx context.Context, change func(tx *sql.Tx) error) error {
-	tx, err := d.db.BeginTx(ctx, nil)
+	tx, err := d.writes.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("cannot begin a change of the directory: %w", err)
 	}
@@ -228,7 +247,16 @@ func (d *Directory) write(ctx context.Context, change func(tx *sql.Tx) error) er
 	if _, err := tx.ExecContext(ctx, "UPDATE directory_version SET n = n + 1"); err != nil {
 		return fmt.Errorf("cannot begin a change of the directory: %w", err)
 	}
-	if err := change(tx); err != nil {
+	if proxy := actorOf(ctx).Proxy; proxy != "" {
+		// Whoever acts for a user does so in a session that is open at this moment.
+		if _, err := usableProxy(ctx, tx, proxy, d.now()); err != nil {
+			return err
+		}
+	}
+	switch err := change(tx); {
+	case errors.Is(err, errUnchanged):
+		return nil // rolled back: those who follow changes need not look
+	case err != nil:
 		return err
 	}
 	if err := tx.Commit(); err != nil {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -16,6 +14,7 @@ import (
 	"time"
 
 	"github.com/earshot/earshot/directory"
+	"github.com/earshot/earshot/directory/feedtest"
 	"github.com/earshot/earshot/directory/postgrestest"
 )
 
@@ -129,7 +128,7 @@ func TestSeed(t *testing.T) {
 		// A second time it changes nothing, not even what was changed since.
 		name := "Alice Changed"
 		must(d.UpdateUser(t.Context(), "default", "alice", directory.UserChange{Name: &name}))(t)
-		must(d.TransferNumber(t.Context(), "default", "+14155550102", directory.Owner{Kind: "user", ID: "bob"}))(t)
+		must(d.TransferNumber(t.Context(), "default", "+14155550102", directory.Owner{Kind: "user", ID: "bob"}, ""))(t)
 		applySeed(t, d)
 		alice = must(d.User(t.Context(), "default", "alice"))(t)
 		if alice.Name != name || !slices.Equal(alice.Numbers, []string{"+14155550101"}) {
@@ -300,6 +299,7 @@ func TestNumberSearch(t *testing.T) {
 		_, _, err := d.Numbers(t.Context(), "default", directory.NumberFilter{Query: "abc"})
 		wantField(t, err, directory.ErrInvalid, "q")
 		n := must(d.Number(t.Context(), "default", " 14155550120"))(t)
+		n.Since = time.Time{}
 		want := directory.Number{Number: "+14155550120", National: "4155550120", Type: "local", Region: "US", AreaCode: "415", Prefix: "555", Status: "contact_center",
 			Owner: &directory.Owner{Kind: "contact_center", ID: "help", Name: "Help line"}}
 		if !reflect.DeepEqual(n, want) {
@@ -312,17 +312,17 @@ func TestTransfer(t *testing.T) {
 	onBoth(t, func(t *testing.T, d *directory.Directory) {
 		applySeed(t, d)
 		ctx := t.Context()
-		n := must(d.TransferNumber(ctx, "default", "+14155550102", directory.Owner{Kind: "room", ID: "blue"}))(t)
+		n := must(d.TransferNumber(ctx, "default", "+14155550102", directory.Owner{Kind: "room", ID: "blue"}, ""))(t)
 		if n.Status != "room" || *n.Owner != (directory.Owner{Kind: "room", ID: "blue", Name: "Blue room"}) {
 			t.Errorf("transferred: %+v", n)
 		}
-		_, err := d.TransferNumber(ctx, "default", "+14155550101", directory.Owner{Kind: "user", ID: "bob"})
+		_, err := d.TransferNumber(ctx, "default", "+14155550101", directory.Owner{Kind: "user", ID: "bob"}, "")
 		wantField(t, err, directory.ErrConflict, "number")
-		_, err = d.TransferNumber(ctx, "default", "+14155550131", directory.Owner{Kind: "user", ID: "bob"})
+		_, err = d.TransferNumber(ctx, "default", "+14155550131", directory.Owner{Kind: "user", ID: "bob"}, "")
 		wantField(t, err, directory.ErrConflict, "number")
-		_, err = d.TransferNumber(ctx, "default", "+14155550130", directory.Owner{Kind: "user", ID: "eve"})
+		_, err = d.TransferNumber(ctx, "default", "+14155550130", directory.Owner{Kind: "user", ID: "eve"}, "")
 		wantField(t, err, directory.ErrInvalid, "to.id")
-		if _, err = d.TransferNumber(ctx, "other", "+14155550130", directory.Owner{Kind: "user", ID: "alice"}); !errors.Is(err, directory.ErrNotFound) {
+		if _, err = d.TransferNumber(ctx, "other", "+14155550130", directory.Owner{Kind: "user", ID: "alice"}, ""); !errors.Is(err, directory.ErrNotFound) {
 			t.Errorf("another company's number: %v", err)
 		}
 	})
@@ -342,7 +342,7 @@ func TestTransferHasNoWriteSkew(t *testing.T) {
 			var wg sync.WaitGroup
 			for i, n := range numbers {
 				wg.Go(func() {
-					_, errs[i] = d.TransferNumber(ctx, "default", n, directory.Owner{Kind: "user", ID: "sink"})
+					_, errs[i] = d.TransferNumber(ctx, "default", n, directory.Owner{Kind: "user", ID: "sink"}, "")
 				})
 			}
 			wg.Wait()
@@ -485,7 +485,7 @@ func TestOpenRefuses(t *testing.T) {
 func TestResolve(t *testing.T) {
 	onBoth(t, func(t *testing.T, d *directory.Directory) {
 		applySeed(t, d)
-		s := must(d.Snapshot(t.Context()))(t)
+		s := feedtest.Start(t, d)
 		for _, c := range []struct{ company, kind, value, user, number string }{
 			{"default", "number", "+14155550101", "alice", "+14155550101"},
 			{"default", "number", "+14155550102", "alice", "+14155550102"},
@@ -508,35 +508,32 @@ func TestResolve(t *testing.T) {
 			{"other", "user", "bob", "", ""},
 			{"nowhere", "user", "bob", "", ""},
 		} {
-			id := s.Resolve(c.company, c.kind, c.value)
+			id := s.Resolve(c.company, c.kind, c.value, 0)
 			if (id == nil) != (c.user == "") || id.GetUserId() != c.user || id.GetNumber() != c.number {
 				t.Errorf("%s %s %s: got %v", c.company, c.kind, c.value, id)
 			}
 		}
-		if id := s.Resolve("default", "user", "alice"); id.OfficeId != "hq" || id.DepartmentId != "sales" || id.ContactCenterId != "help" || id.Name != "Alice Ámos" {
+		if id := s.Resolve("default", "user", "alice", 0); id.OfficeId != "hq" || id.DepartmentId != "sales" || id.ContactCenterId != "help" || id.Name != "Alice Ámos" {
 			t.Errorf("identity: %v", id)
 		}
-		if id := s.Resolve("default", "number", "+18005550199"); id.GetDepartmentId() != "sales" || id.GetName() != "Sales" || id.GetUserId() != "" {
+		if id := s.Resolve("default", "number", "+18005550199", 0); id.GetDepartmentId() != "sales" || id.GetName() != "Sales" || id.GetUserId() != "" {
 			t.Errorf("a department's number: %v", id)
 		}
-		if id := s.Resolve("other", "number", "+14155550101"); id.GetName() != "Other Alice" {
+		if id := s.Resolve("other", "number", "+14155550101", 0); id.GetName() != "Other Alice" {
 			t.Errorf("the same number elsewhere: %v", id)
 		}
 
 		// What is returned belongs to the caller.
-		s.Resolve("default", "user", "alice").Name = "changed"
-		if s.Resolve("default", "user", "alice").Name != "Alice Ámos" {
-			t.Error("a caller changed the snapshot")
+		s.Resolve("default", "user", "alice", 0).Name = "changed"
+		if s.Resolve("default", "user", "alice", 0).Name != "Alice Ámos" {
+			t.Error("a caller changed what is known")
 		}
 
-		r := must(d.Watch(t.Context(), slog.New(slog.NewTextHandler(io.Discard, nil))))(t)
 		if err := d.DeleteUser(t.Context(), "default", "alice"); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if id := r.Resolve("default", "number", "+14155550101"); id != nil {
+		feedtest.Catch(t, d, s)
+		if id := s.Resolve("default", "number", "+14155550101", 0); id != nil {
 			t.Errorf("after the change: %v", id)
 		}
 	})

@@ -38,7 +38,17 @@ type Principal struct {
 	Company string // empty for operators
 	Name    string
 	KeyID   string
+	// Session names a session without opening it; empty for keys.
+	Session string
 	Expires time.Time // of a session; zero for keys
+}
+
+// Actor is the principal as the journal has it.
+func (p Principal) Actor() Actor {
+	if p.Session != "" {
+		return Actor{Kind: "session", ID: p.Session, Name: p.Name}
+	}
+	return Actor{Kind: "key", ID: p.KeyID, Name: p.Name}
 }
 
 // May tells whether the principal may see the company.
@@ -122,7 +132,9 @@ func (d *Directory) createKey(ctx context.Context, tx *sql.Tx, name, role, compa
 	if err != nil {
 		return "", Key{}, fmt.Errorf("cannot store the key: %w", err)
 	}
-	return plain, k, nil
+	err = record(ctx, tx, company, k.CreatedAt, Change{Action: "key.create", Kind: "key", ID: k.ID,
+		Fields: []FieldChange{{Field: "name", New: name}, {Field: "role", New: role}, {Field: "prefix", New: k.Prefix}}})
+	return plain, k, err
 }
 
 // Keys lists all keys, the revoked ones too, the newest first.
@@ -163,6 +175,7 @@ func (d *Directory) RevokeKey(ctx context.Context, idOrPrefix string) (Key, erro
 		k.CreatedAt, k.UsedAt, k.RevokedAt = fromMicros(created), fromMicros(used), d.now().UTC().Truncate(time.Microsecond)
 		if revoked != 0 {
 			k.RevokedAt = fromMicros(revoked)
+			return errUnchanged
 		}
 		if _, err := tx.ExecContext(ctx, "UPDATE api_key SET revoked_us = $1 WHERE id = $2", micros(k.RevokedAt), k.ID); err != nil {
 			return fmt.Errorf("cannot revoke the key: %w", err)
@@ -170,7 +183,11 @@ func (d *Directory) RevokeKey(ctx context.Context, idOrPrefix string) (Key, erro
 		if _, err := tx.ExecContext(ctx, "DELETE FROM session WHERE key_id = $1", k.ID); err != nil {
 			return fmt.Errorf("cannot end the key's sessions: %w", err)
 		}
-		return nil
+		if err := endProxies(ctx, tx, k.RevokedAt, "s.actor_kind = 'key' AND s.actor_id = $2", k.ID); err != nil {
+			return err
+		}
+		return record(ctx, tx, k.Company, k.RevokedAt, Change{Action: "key.revoke", Kind: "key", ID: k.ID,
+			Fields: []FieldChange{{Field: "name", Old: k.Name}, {Field: "role", Old: k.Role}}})
 	})
 	if err != nil {
 		return Key{}, err
@@ -178,6 +195,9 @@ func (d *Directory) RevokeKey(ctx context.Context, idOrPrefix string) (Key, erro
 	d.recent.forget()
 	return k, nil
 }
+
+// useWait is how long a request waits to note that its key was used.
+const useWait = 100 * time.Millisecond
 
 // AuthenticateKey returns whose key it is. What it found lasts for a second, see
 // keyMemory.
@@ -198,7 +218,12 @@ func (d *Directory) AuthenticateKey(ctx context.Context, plain string) (Principa
 	}
 	// Last use is kept to the minute: a write per request would make every read a write.
 	if now.Sub(fromMicros(used)) > time.Minute {
-		if _, err := d.db.ExecContext(ctx, "UPDATE api_key SET used_us = $1 WHERE id = $2", micros(now), p.KeyID); err != nil {
+		// Nor does a read wait for who writes, such as an import: a later use is noted then.
+		soon, cancel := context.WithTimeout(ctx, useWait)
+		_, err := d.writes.ExecContext(soon, "UPDATE api_key SET used_us = $1 WHERE id = $2", micros(now), p.KeyID)
+		late := soon.Err() != nil
+		cancel()
+		if err != nil && (!late || ctx.Err() != nil) {
 			return Principal{}, fmt.Errorf("cannot note the use of the key: %w", err)
 		}
 	}
@@ -216,7 +241,7 @@ func (d *Directory) CreateSigninToken(ctx context.Context, name, role, company s
 	}
 	plain, hash := secret("")
 	now := d.now()
-	_, err := d.db.ExecContext(ctx, "INSERT INTO signin_token (hash, name, role, company, created_us, expires_us) VALUES ($1, $2, $3, $4, $5, $6)",
+	_, err := d.writes.ExecContext(ctx, "INSERT INTO signin_token (hash, name, role, company, created_us, expires_us) VALUES ($1, $2, $3, $4, $5, $6)",
 		hash, name, role, company, micros(now), micros(now.Add(ttl)))
 	if err != nil {
 		return "", fmt.Errorf("cannot store the sign-in token: %w", err)
@@ -227,7 +252,7 @@ func (d *Directory) CreateSigninToken(ctx context.Context, name, role, company s
 // ConsumeSigninToken exchanges a token for a session of the given length.
 // However many try at once, one gets it.
 func (d *Directory) ConsumeSigninToken(ctx context.Context, token string, ttl time.Duration) (session string, p Principal, err error) {
-	tx, err := d.db.BeginTx(ctx, nil)
+	tx, err := d.writes.BeginTx(ctx, nil)
 	if err != nil {
 		return "", Principal{}, fmt.Errorf("cannot sign in: %w", err)
 	}
@@ -257,7 +282,7 @@ func (d *Directory) ConsumeSigninToken(ctx context.Context, token string, ttl ti
 
 // CreateSession opens a session for a principal who has shown a key.
 func (d *Directory) CreateSession(ctx context.Context, p Principal, ttl time.Duration) (string, error) {
-	return insertSession(ctx, d.db, &p, d.now(), ttl)
+	return insertSession(ctx, d.writes, &p, d.now(), ttl)
 }
 
 type execer interface {
@@ -287,16 +312,27 @@ func (d *Directory) AuthenticateSession(ctx context.Context, session string) (Pr
 	case err != nil:
 		return Principal{}, fmt.Errorf("cannot look up the session: %w", err)
 	}
-	p.Expires = fromMicros(expires)
+	p.Session, p.Expires = sessionName(hashSecret(session)), fromMicros(expires)
 	return p, nil
 }
 
-// EndSession signs out.
+// sessionName is part of the hash: enough to tell sessions apart, of no use for
+// signing in.
+func sessionName(hash string) string { return hash[:16] }
+
+// EndSession signs out, and ends whom the session acted for.
 func (d *Directory) EndSession(ctx context.Context, session string) error {
-	if _, err := d.db.ExecContext(ctx, "DELETE FROM session WHERE hash = $1", hashSecret(session)); err != nil {
+	hash := hashSecret(session)
+	if _, err := d.writes.ExecContext(ctx, "DELETE FROM session WHERE hash = $1", hash); err != nil {
 		return fmt.Errorf("cannot end the session: %w", err)
 	}
-	return nil
+	acts, err := exists(ctx, d.db, "SELECT 1 FROM proxy_session WHERE actor_kind = 'session' AND actor_id = $1 AND ended_us = 0 AND expires_us > $2", sessionName(hash), micros(d.now()))
+	if err != nil || !acts {
+		return err
+	}
+	return d.write(ctx, func(tx *sql.Tx) error {
+		return endProxies(ctx, tx, d.now(), "s.actor_kind = 'session' AND s.actor_id = $2", sessionName(hash))
+	})
 }
 
 // Bootstrap makes a new directory usable: the company "default", and an

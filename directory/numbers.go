@@ -20,6 +20,10 @@ const (
 	StatusPortPending = "port_pending"
 )
 
+// KindPool is where numbers go that no one has: the target of a transfer, not an
+// owner.
+const KindPool = "pool"
+
 // Owner is whom a number is assigned to.
 type Owner struct {
 	Kind string // user, department, office, room or contact_center
@@ -37,6 +41,7 @@ type Number struct {
 	Prefix   string // national digits 4–6
 	Status   string
 	Owner    *Owner
+	Since    time.Time // that status and owner; zero until stored
 }
 
 // ParseNumber reads a number as people write it. Without a + it is read as
@@ -61,23 +66,6 @@ func ParseNumber(value, region string) (Number, error) {
 	return n, nil
 }
 
-// NumberFilter narrows a list of numbers; empty fields do not.
-type NumberFilter struct {
-	// Query is a full number, an area code, a prefix or the end of a number,
-	// in any punctuation.
-	Query  string
-	Type   string
-	Status string
-	Owner  *Owner
-	Page
-}
-
-// searchDigits is the digits of a query that can be about a number.
-func searchDigits(q string) (string, bool) {
-	digits, ok := digitsOf(q)
-	return digits, ok && digits != ""
-}
-
 // digitsOf strips the punctuation that numbers are written with. ok is false
 // where there is anything else in s.
 func digitsOf(s string) (digits string, ok bool) {
@@ -94,69 +82,24 @@ func digitsOf(s string) (digits string, ok bool) {
 	return b.String(), true
 }
 
-const numberColumns = `n.number, n.national, n.type, n.region, n.area_code, n.prefix, n.status, n.owner_kind, n.owner_id,
-	COALESCE((SELECT u.name FROM users u WHERE n.owner_kind = 'user' AND u.company = n.company AND u.id = n.owner_id),
-	         (SELECT p.name FROM place p WHERE p.company = n.company AND p.kind = n.owner_kind AND p.id = n.owner_id), '')`
+// ownerName is SQL for the name of a number's owner.
+const ownerName = `COALESCE((SELECT u.name FROM users u WHERE n.owner_kind = 'user' AND u.company = n.company AND u.id = n.owner_id),
+	(SELECT p.name FROM place p WHERE p.company = n.company AND p.kind = n.owner_kind AND p.id = n.owner_id), '')`
+
+const numberColumns = "n.number, n.national, n.type, n.region, n.area_code, n.prefix, n.status, n.owner_kind, n.owner_id, n.updated_us, " + ownerName
 
 func scanNumber(scan func(...any) error) (Number, error) {
 	var n Number
 	var o Owner
-	if err := scan(&n.Number, &n.National, &n.Type, &n.Region, &n.AreaCode, &n.Prefix, &n.Status, &o.Kind, &o.ID, &o.Name); err != nil {
+	var since int64
+	if err := scan(&n.Number, &n.National, &n.Type, &n.Region, &n.AreaCode, &n.Prefix, &n.Status, &o.Kind, &o.ID, &since, &o.Name); err != nil {
 		return Number{}, err
 	}
+	n.Since = fromMicros(since)
 	if o.Kind != "" {
 		n.Owner = &o
 	}
 	return n, nil
-}
-
-// Numbers lists the numbers of a company in numerical order.
-func (d *Directory) Numbers(ctx context.Context, company string, f NumberFilter) ([]Number, string, error) {
-	query, args := "SELECT "+numberColumns+" FROM number n WHERE n.company = $1", []any{company}
-	arg := func(v any) string {
-		args = append(args, v)
-		return fmt.Sprintf("$%d", len(args))
-	}
-	if f.Type != "" {
-		query += " AND n.type = " + arg(f.Type)
-	}
-	if f.Status != "" {
-		query += " AND n.status = " + arg(f.Status)
-	}
-	if f.Owner != nil {
-		query += " AND n.owner_kind = " + arg(f.Owner.Kind) + " AND n.owner_id = " + arg(f.Owner.ID)
-	}
-	if f.Query != "" {
-		digits, ok := searchDigits(f.Query)
-		if !ok {
-			return nil, "", invalid("q", "must be digits: a number, an area code, a prefix or the end of a number")
-		}
-		if strings.HasPrefix(strings.TrimSpace(f.Query), "+") {
-			query += " AND n.number LIKE " + arg("+"+digits+"%")
-		} else {
-			exact, begins, ends := arg(digits), arg(digits+"%"), arg("%"+digits)
-			query += " AND (n.national LIKE " + begins + " OR n.number LIKE " + arg("+"+digits+"%") + " OR n.prefix = " + exact + " OR n.national LIKE " + ends + ")"
-		}
-	}
-	if f.Cursor != "" {
-		key, err := decodeCursor(f.Cursor, 1)
-		if err != nil {
-			return nil, "", err
-		}
-		query += " AND n.number > " + arg(key[0])
-	}
-	query += " ORDER BY n.number LIMIT " + arg(f.limit()+1)
-	var out []Number
-	err := each(ctx, d.db, func(r *sql.Rows) error {
-		n, err := scanNumber(r.Scan)
-		out = append(out, n)
-		return err
-	}, query, args...)
-	if err != nil {
-		return nil, "", err
-	}
-	out, next := cut(out, f.limit(), func(n Number) []string { return []string{n.Number} })
-	return out, next, nil
 }
 
 // Number returns one number of a company, by any way of writing it.
@@ -170,13 +113,19 @@ func (d *Directory) lookupForm(ctx context.Context, company, value string) strin
 	if err != nil {
 		return ""
 	}
-	// A + is easily lost in a URL, where it can mean a space.
 	value = strings.TrimSpace(value)
-	if n, err := ParseNumber(value, region); err == nil {
-		return n.Number
+	// A + is easily lost in a URL, where it can mean a space. 00 and 011 stand for
+	// it where they are dialled; written down they are also seen elsewhere.
+	forms := []string{value, "+" + value}
+	for _, international := range []string{"00", "011"} {
+		if rest, found := strings.CutPrefix(value, international); found {
+			forms = append(forms, "+"+rest)
+		}
 	}
-	if n, err := ParseNumber("+"+value, region); err == nil {
-		return n.Number
+	for _, form := range forms {
+		if n, err := ParseNumber(form, region); err == nil {
+			return n.Number
+		}
 	}
 	return ""
 }
@@ -196,7 +145,6 @@ func number(ctx context.Context, q querier, company, e164 string) (Number, error
 // status may be port_pending; empty means as the owner says.
 func (d *Directory) CreateNumber(ctx context.Context, company, value, status string, owner *Owner) (Number, error) {
 	var n Number
-	now := d.now()
 	err := d.write(ctx, func(tx *sql.Tx) error {
 		region, err := companyRegion(ctx, tx, company)
 		if err != nil {
@@ -221,7 +169,7 @@ func (d *Directory) CreateNumber(ctx context.Context, company, value, status str
 			}
 			n.Owner = owner
 		}
-		if err := insertNumber(ctx, tx, company, n, now); err != nil {
+		if err := addNumbers(ctx, tx, company, []Number{n}, "", d.now()); err != nil {
 			return err
 		}
 		n, err = number(ctx, tx, company, n.Number)
@@ -249,38 +197,47 @@ func statusFor(status string, owner *Owner) (string, error) {
 	return "", invalid("status", "needs an owner")
 }
 
-// TransferNumber assigns a number to another owner. An owner that would be left
-// without any number keeps it: the answer is then ErrConflict.
-func (d *Directory) TransferNumber(ctx context.Context, company, value string, to Owner) (Number, error) {
+// TransferNumber assigns a number to another owner, or to no one: KindPool
+// without an id. The reason is kept in its history and in the notes of the users
+// concerned.
+//
+// An owner that would be left without any number keeps it: the answer is then
+// ErrConflict. That holds for users, rooms and offices, and for departments and
+// contact centers too: they are lines that people call, and one without a number
+// would be reached by no one while all lists still show it. Only what ends an
+// owner, such as deleting a user, takes its last number.
+func (d *Directory) TransferNumber(ctx context.Context, company, value string, to Owner, reason string) (Number, error) {
+	reason = strings.TrimSpace(reason)
+	if err := checkWritten("reason", reason); err != nil {
+		return Number{}, err
+	}
 	e164 := d.lookupForm(ctx, company, value)
 	var n Number
-	now := d.now()
 	err := d.write(ctx, func(tx *sql.Tx) error {
 		var err error
 		if n, err = number(ctx, tx, company, e164); err != nil {
 			return err
 		}
-		if err := checkOwner(ctx, tx, company, "to", to); err != nil {
+		if err := checkTarget(ctx, tx, company, "to", to); err != nil {
 			return err
 		}
 		if n.Status == StatusPortPending {
 			return conflict("number", "is being ported and cannot be transferred yet")
 		}
+		if n.has(to) {
+			return nil // done already
+		}
 		if n.Owner != nil {
-			if n.Owner.Kind == to.Kind && n.Owner.ID == to.ID {
-				return nil // done already
-			}
-			var left int
-			err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM number WHERE company = $1 AND owner_kind = $2 AND owner_id = $3 AND number <> $4",
-				company, n.Owner.Kind, n.Owner.ID, e164).Scan(&left)
+			last, err := isLast(ctx, tx, company, n)
 			if err != nil {
-				return fmt.Errorf("cannot count the numbers of the source: %w", err)
+				return err
 			}
-			if left == 0 {
-				return conflict("number", "is the only one its "+strings.ReplaceAll(n.Owner.Kind, "_", " ")+" has; assign another first")
+			if last {
+				kind := strings.ReplaceAll(n.Owner.Kind, "_", " ")
+				return conflict("number", "is the only number that its "+kind+" has: assign another number to the "+kind+" first")
 			}
 		}
-		if err := setOwner(ctx, tx, company, e164, to, now); err != nil {
+		if err := moveNumber(ctx, tx, company, n, to, "number.transfer", reason, d.now()); err != nil {
 			return err
 		}
 		n, err = number(ctx, tx, company, e164)
@@ -292,45 +249,54 @@ func (d *Directory) TransferNumber(ctx context.Context, company, value string, t
 	return n, nil
 }
 
+// has says whether o is where n is.
+func (n Number) has(o Owner) bool {
+	if n.Owner == nil {
+		return o.Kind == KindPool && n.Status == StatusAvailable
+	}
+	return n.Owner.Kind == o.Kind && n.Owner.ID == o.ID
+}
+
+// isLast says whether the owner of n has no other number.
+func isLast(ctx context.Context, tx *sql.Tx, company string, n Number) (bool, error) {
+	other, err := exists(ctx, tx, "SELECT 1 FROM number WHERE company = $1 AND owner_kind = $2 AND owner_id = $3 AND number <> $4 LIMIT 1",
+		company, n.Owner.Kind, n.Owner.ID, n.Number)
+	return !other, err
+}
+
+// checkTarget is checkOwner for where numbers may go: to the pool as well.
+func checkTarget(ctx context.Context, tx *sql.Tx, company, field string, to Owner) error {
+	switch {
+	case to.Kind != KindPool && to.ID == "":
+		return invalid(field+".id", "must be given")
+	case to.Kind != KindPool:
+		return checkOwner(ctx, tx, company, field, to)
+	case to.ID != "":
+		return invalid(field+".id", "cannot be given for the pool")
+	}
+	return nil
+}
+
 func checkOwner(ctx context.Context, tx *sql.Tx, company, field string, o Owner) error {
-	var known bool
-	var err error
+	var query string
+	args := []any{company, o.ID}
 	switch o.Kind {
 	case KindUser:
-		known, err = exists(ctx, tx, "SELECT 1 FROM users WHERE company = $1 AND id = $2 AND state <> 'deleted'", company, o.ID)
+		query = "SELECT 1 FROM users WHERE company = $1 AND id = $2 AND state <> 'deleted'"
 	case KindOffice, KindDepartment, KindRoom, KindContactCenter:
-		known, err = exists(ctx, tx, "SELECT 1 FROM place WHERE company = $1 AND kind = $2 AND id = $3", company, o.Kind, o.ID)
+		query, args = "SELECT 1 FROM place WHERE company = $1 AND id = $2 AND kind = $3", append(args, o.Kind)
 	default:
 		return invalid(field+".kind", "must be user, office, department, room or contact_center")
 	}
-	if err != nil {
-		return err
+	known := false
+	if idPattern.MatchString(o.ID) {
+		var err error
+		if known, err = exists(ctx, tx, query, args...); err != nil {
+			return err
+		}
 	}
 	if !known {
 		return invalid(field+".id", "is not a known "+strings.ReplaceAll(o.Kind, "_", " ")+" of the company")
-	}
-	return nil
-}
-
-func setOwner(ctx context.Context, tx *sql.Tx, company, e164 string, o Owner, now time.Time) error {
-	_, err := tx.ExecContext(ctx, "UPDATE number SET status = $1, owner_kind = $1, owner_id = $2, updated_us = $3 WHERE company = $4 AND number = $5",
-		o.Kind, o.ID, micros(now), company, e164)
-	if err != nil {
-		return fmt.Errorf("cannot assign the number: %w", err)
-	}
-	return nil
-}
-
-func insertNumber(ctx context.Context, tx *sql.Tx, company string, n Number, now time.Time) error {
-	var o Owner
-	if n.Owner != nil {
-		o = *n.Owner
-	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO number (company, number, national, type, region, area_code, prefix, status, owner_kind, owner_id, created_us, updated_us)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11) ON CONFLICT (company, number) DO NOTHING`,
-		company, n.Number, n.National, n.Type, n.Region, n.AreaCode, n.Prefix, n.Status, o.Kind, o.ID, micros(now))
-	if err != nil {
-		return fmt.Errorf("cannot store the number: %w", err)
 	}
 	return nil
 }

@@ -2,282 +2,248 @@ package directory
 
 import (
 	"context"
-	"database/sql"
+	"errors"
+	"fmt"
 	"log/slog"
-	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
-	"google.golang.org/protobuf/proto"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/earshot/earshot/internal/bus"
 	"github.com/earshot/earshot/telemetry"
 )
 
-// Kinds of values that Resolve takes.
-const (
-	ResolveNumber = "number" // a telephone number as signalled, in any form
-	ResolveAOR    = "aor"    // a SIP URI or user@host
-	ResolveUser   = "user"   // a user's id or email address
-)
+// Resolver knows who is who from what publishers tell over Kafka, within a
+// second of each change. It needs no database.
+type Resolver struct {
+	*whoIsWho
+	bus     bus.Config
+	secrets *seal
+	log     *slog.Logger
 
-// Snapshot is who everything belonged to at one moment, in memory.
-type Snapshot struct {
-	Version   int64
-	companies map[string]*holders
+	state   sync.Mutex
+	moved   chan struct{} // closed, and another made, when anything below changes
+	mark    *telemetry.DirectoryMark
+	version int64 // of mark
+	last    *telemetry.DirectoryMark
+	read    int64 // records, so that who waits sees that others work
+	caught  bool  // all that was there at the start has been read
 }
 
-// holders maps what may be seen on the wire to whom it belongs, in one company.
-type holders struct {
-	byNumber   map[string]*telemetry.Identity // E.164
-	byNational map[string]*telemetry.Identity // national digits; nil where two countries share them
-	byAOR      map[string]*telemetry.Identity
-	byUser     map[string]*telemetry.Identity
-	// credentials by address; an empty list is one whose credentials are revoked.
-	credentials map[string][]DeviceCredential
+// ResolverDeps is what a Resolver works with.
+type ResolverDeps struct {
+	Bus bus.Config
+	// Secret opens credentials, see FeedSecret. Without it they cannot be used,
+	// and devices that have some cannot register.
+	Secret  string
+	Log     *slog.Logger
+	Metrics prometheus.Registerer // may be nil
 }
 
-func (s *Snapshot) holders(company string) *holders {
-	h := s.companies[company]
-	if h == nil {
-		h = &holders{
-			byNumber: map[string]*telemetry.Identity{}, byNational: map[string]*telemetry.Identity{}, byAOR: map[string]*telemetry.Identity{},
-			byUser: map[string]*telemetry.Identity{}, credentials: map[string][]DeviceCredential{},
-		}
-		s.companies[company] = h
-	}
-	return h
-}
-
-// Snapshot reads everything that Resolve answers from.
-func (d *Directory) Snapshot(ctx context.Context) (*Snapshot, error) {
-	// The version is read before the records: a change in between makes the
-	// next poll reload, never the other way round.
-	version, err := d.Version(ctx)
+// NewResolver makes a resolver that knows nobody until Run has read the topic.
+func NewResolver(deps ResolverDeps) (*Resolver, error) {
+	secrets, err := newSeal(deps.Secret)
 	if err != nil {
 		return nil, err
 	}
-	s := &Snapshot{Version: version, companies: map[string]*holders{}}
-	of := s.holders
-	err = each(ctx, d.db, func(r *sql.Rows) error {
-		var company, email string
-		var id telemetry.Identity
-		if err := r.Scan(&company, &id.UserId, &id.Name, &email, &id.OfficeId); err != nil {
-			return err
-		}
-		h := of(company)
-		h.byUser[id.UserId] = &id
-		if email != "" {
-			h.byUser[email] = &id
-		}
-		return nil
-	}, "SELECT company, id, name, email, office_id FROM users WHERE state <> 'deleted'")
-	if err != nil {
-		return nil, err
+	r := &Resolver{whoIsWho: newWhoIsWho(), bus: deps.Bus, secrets: secrets, log: deps.Log, moved: make(chan struct{})}
+	if deps.Metrics != nil {
+		r.register(deps.Metrics)
 	}
-	err = each(ctx, d.db, func(r *sql.Rows) error {
-		var company, user, kind, place string
-		if err := r.Scan(&company, &user, &kind, &place); err != nil {
-			return err
-		}
-		// With several, the first by id: a call has room for one.
-		if u := of(company).byUser[user]; u != nil {
-			if kind == KindDepartment && u.DepartmentId == "" {
-				u.DepartmentId = place
-			}
-			if kind == KindContactCenter && u.ContactCenterId == "" {
-				u.ContactCenterId = place
-			}
-		}
-		return nil
-	}, "SELECT company, user_id, kind, place_id FROM membership ORDER BY company, user_id, kind, place_id")
-	if err != nil {
-		return nil, err
+	return r, nil
+}
+
+func (r *Resolver) register(metrics prometheus.Registerer) {
+	gauge := func(name, help string, value func() float64) {
+		metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 	}
-	err = each(ctx, d.db, func(r *sql.Rows) error {
-		var company, number, national, kind, owner, place, office string
-		if err := r.Scan(&company, &number, &national, &kind, &owner, &place, &office); err != nil {
-			return err
+	gauge("earshot_directory_version", "Version of the directory that who-is-who has reached.", func() float64 {
+		r.state.Lock()
+		defer r.state.Unlock()
+		return float64(r.version)
+	})
+	gauge("earshot_directory_unread", "Records of the directory's topic that could not be read, or not be opened.", func() float64 {
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		return float64(r.unread)
+	})
+	gauge("earshot_directory_users", "Users that who-is-who knows, the deleted ones too.", func() float64 {
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		n := 0
+		for _, h := range r.companies {
+			n += len(h.users)
 		}
-		h := of(company)
-		var id *telemetry.Identity
-		switch kind {
-		case KindUser:
-			u := h.byUser[owner]
-			if u == nil {
-				return nil
-			}
-			if u.Number == "" {
-				u.Number = number
-			}
-			id = proto.CloneOf(u)
-		case KindDepartment:
-			id = &telemetry.Identity{Name: place, DepartmentId: owner, OfficeId: office}
-		case KindContactCenter:
-			id = &telemetry.Identity{Name: place, ContactCenterId: owner, OfficeId: office}
-		case KindOffice:
-			id = &telemetry.Identity{Name: place, OfficeId: owner}
-		case KindRoom:
-			id = &telemetry.Identity{Name: place, OfficeId: office}
-		default:
+		return float64(n)
+	})
+	gauge("earshot_directory_numbers", "Numbers that who-is-who knows.", func() float64 {
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		n := 0
+		for _, h := range r.companies {
+			n += len(h.byNumber)
+		}
+		return float64(n)
+	})
+}
+
+// idle is the silence after which the end of the topic has been reached, where
+// what stood there last is no record any more.
+const idle = 3 * time.Second
+
+// applyAtOnce bounds how many records are applied while lookups wait.
+const applyAtOnce = 256
+
+// Run reads the topic from its start until ctx ends. While Kafka does not answer,
+// what is known holds.
+func (r *Resolver) Run(ctx context.Context) error {
+	opts, err := r.bus.Options()
+	if err != nil {
+		return err
+	}
+	client, err := kgo.NewClient(append(opts,
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{telemetry.TopicDirectory: {0: kgo.NewOffset().AtStart()}}),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.FetchMinBytes(1))...)
+	if err != nil {
+		return fmt.Errorf("cannot make a Kafka client: %w", err)
+	}
+	defer client.Close()
+	end, err := committedEnd(ctx, client)
+	if err != nil {
+		if ctx.Err() != nil {
 			return nil
 		}
-		id.Number = number
-		h.byNumber[number] = id
-		if _, shared := h.byNational[national]; shared {
-			h.byNational[national] = nil
-		} else {
-			h.byNational[national] = id
-		}
-		return nil
-	}, `SELECT n.company, n.number, n.national, n.owner_kind, n.owner_id, COALESCE(p.name, ''), COALESCE(p.office_id, '')
-		FROM number n LEFT JOIN place p ON p.company = n.company AND p.kind = n.owner_kind AND p.id = n.owner_id
-		WHERE n.owner_kind <> '' ORDER BY n.created_us, n.number`)
-	if err != nil {
-		return nil, err
+		return err
 	}
-	err = each(ctx, d.db, func(r *sql.Rows) error {
-		var company, aor, user string
-		if err := r.Scan(&company, &aor, &user); err != nil {
-			return err
-		}
-		if u := of(company).byUser[user]; u != nil {
-			of(company).byAOR[aor] = u
-		}
-		return nil
-	}, "SELECT company, aor, user_id FROM aor")
-	if err != nil {
-		return nil, err
+	if end == 0 {
+		r.take(nil, true)
 	}
-	if err := s.addCredentials(ctx, d.db); err != nil {
-		return nil, err
+	failing := false
+	for at := int64(0); ; {
+		wait, cancel := ctx, context.CancelFunc(func() {})
+		if at < end {
+			wait, cancel = context.WithTimeout(ctx, idle)
+		}
+		fetches := client.PollRecords(wait, 10_000)
+		quiet := wait.Err() != nil
+		cancel()
+		if ctx.Err() != nil {
+			return nil
+		}
+		bad := false
+		fetches.EachError(func(_ string, _ int32, err error) {
+			if errors.Is(err, context.DeadlineExceeded) {
+				return
+			}
+			if bad = true; !failing {
+				r.log.Warn("cannot read who is who from Kafka; what is known holds", "error", err)
+			}
+		})
+		failing = bad
+		if records := fetches.Records(); len(records) > 0 {
+			at = records[len(records)-1].Offset + 1
+			r.take(records, at >= end)
+		} else if quiet && !bad {
+			at = end
+			r.take(nil, true)
+		}
 	}
-	return s, nil
 }
 
-// Resolve returns whose value it is, or nil. The caller owns what it gets.
-func (s *Snapshot) Resolve(company, kind, value string) *telemetry.Identity {
-	id := s.resolve(company, kind, value)
-	if id == nil {
-		return nil
+// committedEnd is the offset behind the last record that is committed now.
+func committedEnd(ctx context.Context, client *kgo.Client) (int64, error) {
+	for {
+		ends, err := kadm.NewClient(client).ListCommittedOffsets(ctx, telemetry.TopicDirectory)
+		if err == nil {
+			if end, ok := ends.Lookup(telemetry.TopicDirectory, 0); ok && end.Err == nil {
+				return end.Offset, nil
+			}
+			err = ends.Error()
+		}
+		select {
+		case <-ctx.Done():
+			return 0, fmt.Errorf("cannot see the end of the directory's topic: %w", err)
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
-	return proto.CloneOf(id)
 }
 
-func (s *Snapshot) resolve(company, kind, value string) *telemetry.Identity {
-	h := s.companies[company]
-	if h == nil || value == "" {
-		return nil
-	}
-	var id *telemetry.Identity
-	switch kind {
-	case ResolveNumber:
-		id = h.number(value)
-	case ResolveAOR:
-		aor := NormalizeAOR(value)
-		user, _, _ := strings.Cut(aor, "@")
-		if id = h.byAOR[aor]; id == nil {
-			id = h.byAOR[user]
-		}
-		if id == nil {
-			id = h.number(user)
-		}
-	case ResolveUser:
-		if id = h.byUser[value]; id == nil {
-			id = h.byUser[strings.ToLower(value)]
-		}
-	}
-	return id
-}
-
-// number finds a number as exchanges signal it: with +, with a country code but
-// no +, with an international prefix (00, 011), or national with or without its
-// trunk prefix (1 in North America, 0 elsewhere). Only numbers that the company
-// has are ever matched, so no guess about foreign plans is needed.
-func (h *holders) number(value string) *telemetry.Identity {
-	digits, ok := digitsOf(value)
-	if !ok || len(digits) < 3 {
-		return nil
-	}
-	if id := h.byNumber["+"+digits]; id != nil || strings.HasPrefix(value, "+") {
-		return id
-	}
-	for _, prefix := range []string{"011", "00"} {
-		if rest, ok := strings.CutPrefix(digits, prefix); ok {
-			if id := h.byNumber["+"+rest]; id != nil {
-				return id
+func (r *Resolver) take(records []*kgo.Record, caught bool) {
+	var mark, last *telemetry.DirectoryMark
+	var version int64
+	for rest := records; len(rest) > 0; {
+		n := min(applyAtOnce, len(rest))
+		r.mu.Lock()
+		for _, k := range rest[:n] {
+			if k.Attrs.IsControl() {
+				continue
+			}
+			if m, v := r.apply(k.Key, k.Value, r.secrets); m != nil {
+				if last = m; m.Complete {
+					mark, version = m, v
+				}
 			}
 		}
+		r.mu.Unlock()
+		rest = rest[n:]
 	}
-	if id := h.byNational[digits]; id != nil {
-		return id
+	r.state.Lock()
+	defer r.state.Unlock()
+	if mark != nil {
+		r.mark, r.version = mark, version
 	}
-	for _, trunk := range []string{"1", "0"} {
-		if rest, ok := strings.CutPrefix(digits, trunk); ok {
-			if id := h.byNational[rest]; id != nil {
-				return id
-			}
+	if last != nil {
+		r.last = last
+	}
+	r.read += int64(len(records))
+	r.caught = r.caught || caught
+	close(r.moved)
+	r.moved = make(chan struct{})
+}
+
+// until waits for a condition on the state.
+func (r *Resolver) until(ctx context.Context, holds func() bool) error {
+	for {
+		r.state.Lock()
+		done, moved := holds(), r.moved
+		r.state.Unlock()
+		if done {
+			return nil
 		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-moved:
+		}
+	}
+}
+
+// ready is called with the state locked.
+func (r *Resolver) ready(version int64) bool {
+	return r.caught && r.mark != nil && r.version >= version
+}
+
+// Wait returns when everything that had been told when Run began is known, and
+// at least what the directory was at version; 0 is whatever has been told.
+func (r *Resolver) Wait(ctx context.Context, version int64) error {
+	if err := r.until(ctx, func() bool { return r.ready(version) }); err != nil {
+		return fmt.Errorf("cannot learn who is who: %w", err)
 	}
 	return nil
 }
 
-// Resolver answers from the newest snapshot.
-type Resolver struct {
-	directory *Directory
-	interval  time.Duration
-	log       *slog.Logger
-	current   atomic.Pointer[Snapshot]
-}
-
-// Watch takes a first snapshot and returns a resolver that Run keeps fresh.
-func (d *Directory) Watch(ctx context.Context, log *slog.Logger) (*Resolver, error) {
-	s, err := d.Snapshot(ctx)
-	if err != nil {
-		return nil, err
+// Ready is an error until all is known that had been told when Run began.
+func (r *Resolver) Ready(context.Context) error {
+	r.state.Lock()
+	defer r.state.Unlock()
+	switch {
+	case r.mark == nil && r.caught:
+		return errors.New("who is who has not been told yet: no api role has published the directory")
+	case !r.ready(0):
+		return errors.New("who is who is being read")
 	}
-	r := &Resolver{directory: d, interval: time.Second, log: log}
-	r.current.Store(s)
-	return r, nil
-}
-
-// Resolve returns whose value it is, or nil.
-func (r *Resolver) Resolve(company, kind, value string) *telemetry.Identity {
-	return r.current.Load().Resolve(company, kind, value)
-}
-
-// Run polls the directory's version, also for changes made by other processes,
-// until ctx ends. While the directory does not answer, the last snapshot holds.
-func (r *Resolver) Run(ctx context.Context) error {
-	t := time.NewTicker(r.interval)
-	defer t.Stop()
-	failing := false
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-		}
-		err := r.Refresh(ctx)
-		if err != nil && !failing && ctx.Err() == nil {
-			r.log.Warn("cannot refresh who owns which number; the last known owners hold", "error", err)
-		}
-		failing = err != nil
-	}
-}
-
-// Refresh takes a new snapshot where something has changed.
-func (r *Resolver) Refresh(ctx context.Context) error {
-	version, err := r.directory.Version(ctx)
-	if err != nil {
-		return err
-	}
-	if version == r.current.Load().Version {
-		return nil
-	}
-	s, err := r.directory.Snapshot(ctx)
-	if err != nil {
-		return err
-	}
-	r.current.Store(s)
 	return nil
 }

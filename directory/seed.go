@@ -124,8 +124,17 @@ func seedCompany(ctx context.Context, tx *sql.Tx, c SeedCompany, now time.Time) 
 	if c.Region == "" {
 		c.Region = "US"
 	}
-	if err := insertCompany(ctx, tx, Company{ID: c.ID, Name: c.Name, Region: c.Region, CreatedAt: now}); err != nil {
+	known, err := exists(ctx, tx, "SELECT 1 FROM company WHERE id = $1", c.ID)
+	if err != nil {
 		return err
+	}
+	if !known {
+		if err := insertCompany(ctx, tx, Company{ID: c.ID, Name: c.Name, Region: c.Region, CreatedAt: now}); err != nil {
+			return err
+		}
+		if err := record(ctx, tx, c.ID, now, Change{Action: "company.create", Kind: "company", ID: c.ID}); err != nil {
+			return err
+		}
 	}
 	for _, group := range []struct {
 		field, kind string
@@ -147,8 +156,17 @@ func seedCompany(ctx context.Context, tx *sql.Tx, c SeedCompany, now time.Time) 
 					return within(at, err)
 				}
 			}
-			if err := insertPlace(ctx, tx, c.ID, p); err != nil {
+			known, err := exists(ctx, tx, "SELECT 1 FROM place WHERE company = $1 AND kind = $2 AND id = $3", c.ID, p.Kind, p.ID)
+			if err != nil {
 				return within(at, err)
+			}
+			if !known {
+				if err := insertPlace(ctx, tx, c.ID, p); err != nil {
+					return within(at, err)
+				}
+				if err := record(ctx, tx, c.ID, now, Change{Action: p.Kind + ".create", Kind: p.Kind, ID: p.ID}); err != nil {
+					return within(at, err)
+				}
 			}
 			if err := seedNumbers(ctx, tx, c, s.Numbers, &Owner{Kind: group.kind, ID: s.ID}, now); err != nil {
 				return within(at, err)
@@ -177,7 +195,7 @@ func seedCompany(ctx context.Context, tx *sql.Tx, c SeedCompany, now time.Time) 
 			return within(at, err)
 		}
 		n.Owner = owner
-		if err := insertNumber(ctx, tx, c.ID, n, now); err != nil {
+		if err := seedNumber(ctx, tx, c.ID, n, now); err != nil {
 			return within(at, err)
 		}
 	}
@@ -199,7 +217,11 @@ func seedUser(ctx context.Context, tx *sql.Tx, c SeedCompany, s SeedUser, now ti
 	if err := checkUserRefs(ctx, tx, c.ID, u); err != nil {
 		return err
 	}
+	u = ordered(u)
 	if err := insertUser(ctx, tx, c.ID, u, now); err != nil {
+		return err
+	}
+	if err := record(ctx, tx, c.ID, now, userChange("user.create", "", User{ID: u.ID}, u)...); err != nil {
 		return err
 	}
 	if u.State == StateDeleted {
@@ -223,9 +245,18 @@ func seedNumbers(ctx context.Context, tx *sql.Tx, c SeedCompany, values []string
 			return invalid(fmt.Sprintf("numbers[%d]", i), "is not a valid number")
 		}
 		n.Status, n.Owner = owner.Kind, owner
-		if err := insertNumber(ctx, tx, c.ID, n, now.Add(time.Duration(i)*time.Microsecond)); err != nil {
+		if err := seedNumber(ctx, tx, c.ID, n, now.Add(time.Duration(i)*time.Microsecond)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// seedNumber adds a number where the company does not have it.
+func seedNumber(ctx context.Context, tx *sql.Tx, company string, n Number, now time.Time) error {
+	known, err := exists(ctx, tx, "SELECT 1 FROM number WHERE company = $1 AND number = $2", company, n.Number)
+	if err != nil || known {
+		return err
+	}
+	return addNumbers(ctx, tx, company, []Number{n}, "", now)
 }

@@ -313,8 +313,8 @@ func (in *Ingester) eventItem(company string, item []byte, received time.Time) (
 	if at > receivedUs+in.cfg.Clock.Tolerance.Microseconds() {
 		r.AtUs, source.ClockOffsetUs = receivedUs, receivedUs-at
 	}
-	e.From, e.To = completed(in.deps.Resolver, company, e.From), completed(in.deps.Resolver, company, e.To)
-	e.Subject = completed(in.deps.Resolver, company, e.Subject)
+	e.From, e.To = completed(in.deps.Resolver, company, e.From, r.AtUs), completed(in.deps.Resolver, company, e.To, r.AtUs)
+	e.Subject = completed(in.deps.Resolver, company, e.Subject, r.AtUs)
 	return r, nil
 }
 

@@ -667,7 +667,7 @@ func (f *fileImport) sip(u *unit) error {
 		return nil
 	}
 	m.Src, m.Dst, m.Transport = u.src.String(), u.dst.String(), u.transport
-	resolveParties(f.resolver, f.company, m, &parties{})
+	resolveParties(f.resolver, f.company, m, &parties{}, u.atUs)
 	key, by := f.history.callOf(m.CallId)
 	m.LinkedBy, m.LinkConfidence = by, linkConfidence(by)
 	if isCall(m.Method) {
@@ -692,7 +692,7 @@ func (f *fileImport) sip(u *unit) error {
 
 func (f *fileImport) vq(u *unit, body []byte, vq *telemetry.VQReport) error {
 	if vq.Identity == nil {
-		vq.Identity = vqIdentity(f.resolver, f.company, vq)
+		vq.Identity = vqIdentity(f.resolver, f.company, vq, u.atUs)
 	}
 	name := vq.CallId
 	if name == "" {

@@ -46,7 +46,7 @@ func (f *fileImport) rtcstats(r io.Reader) error {
 			return nil
 		}
 		if who.UserId != "" || who.Name != "" || who.DeviceId != "" {
-			sample.Identity = completed(f.resolver, f.company, &telemetry.Identity{UserId: who.UserId, Name: who.Name, DeviceId: who.DeviceId})
+			sample.Identity = completed(f.resolver, f.company, &telemetry.Identity{UserId: who.UserId, Name: who.Name, DeviceId: who.DeviceId}, at)
 		}
 		samples++
 		f.found(key)

@@ -36,6 +36,12 @@ type Deps struct {
 	Tenancy  *Tenancy // nil: everything belongs to DefaultCompany
 	// Credentials knows what devices register with; nil: none has any.
 	Credentials registrar.Credentials
+	// CredentialUsed is told with which credentials a device has registered, see
+	// registrar.Config; nil: nobody is.
+	CredentialUsed func(credential, device string) bool
+	// DeletedDevices gives the devices deleted since the last call, whose
+	// credentials count no more; nil: none ever are.
+	DeletedDevices func(ctx context.Context) ([]registrar.Device, error)
 	// Authenticate gives the company that a request may post for.
 	Authenticate func(r *http.Request) (company string, ok bool)
 	Metrics      prometheus.Registerer
@@ -226,6 +232,9 @@ func (in *Ingester) Run(ctx context.Context) error {
 	}
 	if in.registrar != nil {
 		group.Go(func() error { return in.registrar.Run(ctx) })
+		if in.deps.DeletedDevices != nil {
+			group.Go(func() error { in.runDeletions(ctx); return nil })
+		}
 	}
 	group.Go(func() error { in.rtcstats.Run(ctx); return nil })
 	group.Go(func() error { in.runTicks(ctx); return nil })

@@ -388,7 +388,7 @@ func (h *heard) sip(b []byte) {
 	company := h.in.deps.Tenancy.CompanyOfSIP(h.witness, m)
 	m.Src, m.Dst = h.texts()
 	m.Transport, m.ReceivedFrom = h.transport, h.receivedFrom
-	resolveParties(h.in.deps.Resolver, company, m, &h.parties)
+	resolveParties(h.in.deps.Resolver, company, m, &h.parties, h.atUs)
 	h.sipBody.Sip = m
 	h.record.Body = &h.sipBody
 	h.message(Call{company, m.CallId}, m, b)
@@ -433,8 +433,8 @@ func (in *Ingester) shareBindings(bindings []*telemetry.Binding) {
 // parties is what a message says about caller and callee.
 type parties [2]telemetry.Identity
 
-func resolveParties(r Resolver, company string, m *telemetry.SIPMessage, said *parties) {
-	m.Caller, m.Callee = party(r, company, m.From, &said[0]), party(r, company, m.To, &said[1])
+func resolveParties(r Resolver, company string, m *telemetry.SIPMessage, said *parties, atUs int64) {
+	m.Caller, m.Callee = party(r, company, m.From, &said[0], atUs), party(r, company, m.To, &said[1], atUs)
 }
 
 // vqBody gives the quality report that a request carries (RFC 6035 §4).
@@ -479,7 +479,7 @@ func (h *heard) rtpReport(b []byte) {
 
 func (h *heard) vqRecord(company string, b []byte, vq *telemetry.VQReport) {
 	if vq.Identity == nil {
-		vq.Identity = vqIdentity(h.in.deps.Resolver, company, vq)
+		vq.Identity = vqIdentity(h.in.deps.Resolver, company, vq, h.atUs)
 	}
 	if !utf8.Valid(b) {
 		repairText(vq.ProtoReflect())
@@ -500,12 +500,12 @@ func (h *heard) vqRecord(company string, b []byte, vq *telemetry.VQReport) {
 	h.media(company, vqMedia(vq), true)
 }
 
-func vqIdentity(r Resolver, company string, vq *telemetry.VQReport) *telemetry.Identity {
+func vqIdentity(r Resolver, company string, vq *telemetry.VQReport, atUs int64) *telemetry.Identity {
 	user, host := sip.UserHost(vq.From)
 	if user == "" {
 		return nil
 	}
-	return party(r, company, &telemetry.NameAddr{User: user, Host: host}, &telemetry.Identity{})
+	return party(r, company, &telemetry.NameAddr{User: user, Host: host}, &telemetry.Identity{}, atUs)
 }
 
 // vqMedia ties a report without a Call-ID to the call of its media.

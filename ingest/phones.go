@@ -119,6 +119,7 @@ func (in *Ingester) listenSIP() error {
 		in.registrar, err = registrar.New(registrar.Config{
 			MinExpires: c.MinExpires, DefaultExpires: c.DefaultExpires, MaxExpires: c.MaxExpires, MaxBindings: c.MaxBindings, GRUU: c.GRUU,
 			Auth: c.Auth, Realm: c.Realm, Algorithms: c.Algorithms, NonceFor: c.NonceFor, Credentials: in.deps.Credentials,
+			Used: in.deps.CredentialUsed,
 			Company: func(peer netip.Addr, m *telemetry.SIPMessage) string {
 				return in.deps.Tenancy.CompanyOfSIP(Witness{Remote: peer}, m)
 			},

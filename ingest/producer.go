@@ -222,13 +222,16 @@ func Key(r *telemetry.Record) []byte {
 	if m := r.GetSip(); isRegister(m) {
 		return telemetry.Key(r.Company, AOR(m))
 	}
+	if end := r.GetRegistrationEnd(); end != nil {
+		return telemetry.Key(r.Company, end.Aor)
+	}
 	return telemetry.Key(r.Company, r.CallKey)
 }
 
 // encode makes a whole record ready for Kafka.
 func encode(r *telemetry.Record, to acker) (outgoing, error) {
 	b, err := marshal(r)
-	return outgoing{registration: isRegister(r.GetSip()), key: Key(r), record: b, to: to}, err
+	return outgoing{registration: isRegister(r.GetSip()) || r.GetRegistrationEnd() != nil, key: Key(r), record: b, to: to}, err
 }
 
 func marshal(m proto.Message) ([]byte, error) {

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -171,6 +172,25 @@ func TestMurmur2IsKafkas(t *testing.T) {
 		key := fmt.Appendf(nil, "%0*d\x00call", 1+n%9, n)
 		if got, want := int(murmur2(key)%12), hashed.Partition(&kgo.Record{Key: key}, 12); got != want {
 			t.Errorf("%q is in partition %d, want %d", key, got, want)
+		}
+	}
+}
+
+// The end of a binding must come after the REGISTER that made it.
+func TestRegistrationEndsStandWithTheirREGISTER(t *testing.T) {
+	for _, to := range []*telemetry.NameAddr{{User: "Alice", Host: "Example.org"}, {Host: "example.org"}} {
+		made := &telemetry.Record{Company: "acme", Body: &telemetry.Record_Sip{Sip: &telemetry.SIPMessage{Method: "REGISTER", To: to}}}
+		ended := &telemetry.Record{Company: "acme", Body: &telemetry.Record_RegistrationEnd{RegistrationEnd: &telemetry.RegistrationEnd{Aor: AOR(made.GetSip())}}}
+		one, err := encode(made, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		two, err := encode(ended, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !one.registration || !two.registration || !bytes.Equal(one.key, two.key) {
+			t.Errorf("%v: %v %q, %v %q", to, one.registration, one.key, two.registration, two.key)
 		}
 	}
 }

@@ -47,14 +47,14 @@ func (in *Ingester) produceRTCStats(ctx context.Context, o rtcstats.Observation,
 	r := &p.record
 	r.Company, r.Timeline, r.AtUs, r.ReceivedUs, r.Source = o.Company, &p.timeline, o.AtUs, o.Received.UnixMicro(), &p.source
 	if e := o.Event; e != nil {
-		e.Subject = completed(in.deps.Resolver, o.Company, e.Subject)
+		e.Subject = completed(in.deps.Resolver, o.Company, e.Subject, o.AtUs)
 		p.event.Event = e
 		r.CallKey, r.Body = in.callKey(o.Company, e.CallId, e.SipCallId), &p.event
 		p.id.Begin(o.Company, "", "rtcstats", 0)
 		p.id.Text(e.Id)
 	} else {
 		s := o.Sample
-		s.Identity = completed(in.deps.Resolver, o.Company, s.Identity)
+		s.Identity = completed(in.deps.Resolver, o.Company, s.Identity, o.AtUs)
 		p.webrtc.Webrtc = s
 		r.CallKey, r.Body = in.callKey(o.Company, s.CallId, ""), &p.webrtc
 		// As sampleID. By the sender's clock: a message that is sent again is the same.

@@ -348,9 +348,9 @@ func (s *samples) sample(item *webrtc.Item) {
 	if sample.UserId != "" {
 		s.identity.Reset()
 		s.identity.UserId, s.identity.DeviceId = sample.UserId, sample.DeviceId
-		sample.Identity = completed(resolver, s.company, &s.identity)
+		sample.Identity = completed(resolver, s.company, &s.identity, at)
 	}
-	sample.From, sample.To = completed(resolver, s.company, sample.From), completed(resolver, s.company, sample.To)
+	sample.From, sample.To = completed(resolver, s.company, sample.From, at), completed(resolver, s.company, sample.To, at)
 	s.source.Kind = telemetry.Source_KIND_HTTP
 	s.webrtc.Webrtc = sample
 	r := &s.record

@@ -20,11 +20,12 @@ const (
 	KindUser   = "user"   // user id
 )
 
-// Resolver knows whose a number or an address-of-record is right now. The answer
-// is stamped into the record, so that a later change of assignment rewrites no
-// history. nil means unknown. The caller may change what it got.
+// Resolver knows whose a number or an address-of-record was at a time (Unix
+// microseconds). The answer is stamped into the record, so that a later change of
+// assignment rewrites no history, and a capture of the past is of those who had
+// the numbers then. nil means unknown. The caller may change what it got.
 type Resolver interface {
-	Resolve(company, kind, value string) *telemetry.Identity
+	Resolve(company, kind, value string, atUs int64) *telemetry.Identity
 }
 
 // TenancyRule maps telemetry to a company. Members that are set must all match.
@@ -148,15 +149,15 @@ func appendAOR(dst []byte, m *telemetry.SIPMessage) []byte {
 
 // party resolves one side of a SIP message. Where the directory does not know
 // it, what the message says remains, and is put into said.
-func party(r Resolver, company string, a *telemetry.NameAddr, said *telemetry.Identity) *telemetry.Identity {
+func party(r Resolver, company string, a *telemetry.NameAddr, said *telemetry.Identity, atUs int64) *telemetry.Identity {
 	if a == nil || a.User == "" && a.Host == "" {
 		return nil
 	}
 	if r != nil {
-		if id := r.Resolve(company, KindAOR, a.User+"@"+strings.ToLower(a.Host)); id != nil {
+		if id := r.Resolve(company, KindAOR, a.User+"@"+strings.ToLower(a.Host), atUs); id != nil {
 			return id
 		}
-		if id := r.Resolve(company, KindNumber, a.User); id != nil {
+		if id := r.Resolve(company, KindNumber, a.User, atUs); id != nil {
 			return id
 		}
 	}
@@ -166,16 +167,16 @@ func party(r Resolver, company string, a *telemetry.NameAddr, said *telemetry.Id
 
 // completed resolves what a sender of events or samples said about a party.
 // What it said itself wins over the directory.
-func completed(r Resolver, company string, said *telemetry.Identity) *telemetry.Identity {
+func completed(r Resolver, company string, said *telemetry.Identity, atUs int64) *telemetry.Identity {
 	if said == nil || r == nil {
 		return said
 	}
 	var known *telemetry.Identity
 	if said.UserId != "" {
-		known = r.Resolve(company, KindUser, said.UserId)
+		known = r.Resolve(company, KindUser, said.UserId, atUs)
 	}
 	if known == nil && said.Number != "" {
-		known = r.Resolve(company, KindNumber, said.Number)
+		known = r.Resolve(company, KindNumber, said.Number, atUs)
 	}
 	if known == nil {
 		return said

@@ -79,7 +79,7 @@ func TestURIHost(t *testing.T) {
 // phoneBook knows one user by each kind.
 type phoneBook struct{}
 
-func (phoneBook) Resolve(company, kind, value string) *telemetry.Identity {
+func (phoneBook) Resolve(company, kind, value string, _ int64) *telemetry.Identity {
 	if company == "acme" && (kind == KindAOR && value == "ann@acme.example" || kind == KindNumber && value == "+15550100" || kind == KindUser && value == "u1") {
 		return &telemetry.Identity{UserId: "u1", Name: "Ann", Number: "+15550100", DepartmentId: "d1"}
 	}
@@ -124,7 +124,7 @@ func TestCompleted(t *testing.T) {
 		{&telemetry.Identity{Number: "+15550100"}, &telemetry.Identity{UserId: "u1", Name: "Ann", Number: "+15550100", DepartmentId: "d1"}},
 		{&telemetry.Identity{Number: "+1999"}, &telemetry.Identity{Number: "+1999"}},
 	} {
-		if got := completed(phoneBook{}, "acme", tc.said); !proto.Equal(got, tc.want) {
+		if got := completed(phoneBook{}, "acme", tc.said, 1); !proto.Equal(got, tc.want) {
 			t.Errorf("%v, want %v", got, tc.want)
 		}
 	}

@@ -29,6 +29,7 @@ const (
 // Credential is what a device may register one address with: the hashes
 // H(username ":" realm ":" secret) in hexadecimal (RFC 7616 §3.4.2).
 type Credential struct {
+	ID                string // for Config.Used
 	Username, Realm   string
 	HA1MD5, HA1SHA256 string
 }
@@ -72,45 +73,45 @@ func CheckAuth(policy string, algorithms []string) error {
 	return nil
 }
 
-// admit says whether a request that concerns an address may go on; if not, what
-// it is answered.
-func (g *guard) admit(q *request, company, aor string, now time.Time) (response, bool) {
+// admit says whether a request that concerns an address may go on, and by which
+// credentials, where it needs any; if not, what it is answered.
+func (g *guard) admit(q *request, company, aor string, now time.Time) (by string, refusal response, ok bool) {
 	if g.policy == AuthOff {
-		return response{}, true
+		return "", response{}, true
 	}
 	usable, protected := g.credentials.Credentials(company, aor)
 	if g.policy == AuthKnown && !protected {
-		return response{}, true
+		return "", response{}, true
 	}
 	given, err := g.given(q)
 	switch {
 	case err != nil:
 		g.count("malformed")
-		return answer(400, "Malformed Authorization"), false
+		return "", answer(400, "Malformed Authorization"), false
 	case given == nil:
 		g.count("challenged")
-		return g.challenge(now, false), false
+		return "", g.challenge(now, false), false
 	}
 	id, fresh := g.nonces.read(given.Nonce, now)
 	fresh = fresh && (given.Opaque == "" || given.Opaque == g.opaque())
-	right := g.verify(q, given, usable)
+	by, right := g.verify(q, given, usable)
 	switch {
 	case !right && !fresh:
 		// A secret that was changed, or one from before a restart: ask again.
 		g.count("challenged")
-		return g.challenge(now, false), false
+		return "", g.challenge(now, false), false
 	case !right:
 		g.count("failed")
-		return answer(403, "Forbidden"), false
+		return "", answer(403, "Forbidden"), false
 	case !fresh:
 		g.count("stale")
-		return g.challenge(now, true), false
+		return "", g.challenge(now, true), false
 	case !g.nonces.use(id, uint32(given.Nc), now):
 		g.count("replayed")
-		return g.challenge(now, true), false
+		return "", g.challenge(now, true), false
 	}
 	g.count("accepted")
-	return response{}, true
+	return by, response{}, true
 }
 
 // given is the answer to a challenge of ours, nil without one.
@@ -148,10 +149,11 @@ func (g *guard) challenge(now time.Time, stale bool) response {
 	return a
 }
 
-// verify says whether one of the credentials gives the response that was sent.
+// verify says whether one of the credentials gives the response that was sent,
+// and which.
 // Its URI is not compared with the request's, which proxies change and some
 // phones give as an address: the nonce is ours, so the answer is to us.
-func (g *guard) verify(q *request, given *digest.Credentials, usable []Credential) bool {
+func (g *guard) verify(q *request, given *digest.Credentials, usable []Credential) (by string, ok bool) {
 	hash, ha1 := hashMD5, func(c Credential) string { return c.HA1MD5 }
 	algorithm := MD5
 	switch strings.ToUpper(given.Algorithm) {
@@ -159,25 +161,25 @@ func (g *guard) verify(q *request, given *digest.Credentials, usable []Credentia
 	case SHA256:
 		algorithm, hash, ha1 = SHA256, hashSHA256, func(c Credential) string { return c.HA1SHA256 }
 	default:
-		return false
+		return "", false
 	}
 	if !slices.Contains(g.algorithms, algorithm) || given.Userhash || given.Nc < 0 {
-		return false
+		return "", false
 	}
 	between := given.Nonce
 	switch given.QOP {
 	case "":
 		// RFC 2069, as old phones have it. Without a count the nonce is used once.
 		if given.Nc != 0 {
-			return false
+			return "", false
 		}
 	case "auth":
 		if given.Nc == 0 || given.Cnonce == "" {
-			return false
+			return "", false
 		}
 		between += fmt.Sprintf(":%08x:%s:auth", given.Nc, given.Cnonce)
 	default:
-		return false
+		return "", false
 	}
 	ha2 := hash(q.Method.String() + ":" + given.URI)
 	right := 0
@@ -186,9 +188,12 @@ func (g *guard) verify(q *request, given *digest.Credentials, usable []Credentia
 		same := subtle.ConstantTimeCompare([]byte(want), []byte(strings.ToLower(given.Response)))
 		if c.Username == given.Username && c.Realm == g.realm {
 			right |= same
+			if same == 1 {
+				by = c.ID
+			}
 		}
 	}
-	return right == 1
+	return by, right == 1
 }
 
 func hashMD5(s string) string {

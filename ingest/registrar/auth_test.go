@@ -2,6 +2,8 @@ package registrar
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -258,8 +260,70 @@ func FuzzAuthorization(f *testing.F) {
 		}
 		q.AppendHeader(sipgo.NewHeader("Authorization", value))
 		q.m = &telemetry.SIPMessage{RequestUri: "sip:example.test"}
-		if a, ok := r.guard.admit(q, "", "ann@example.test", time.Now()); ok || a.status != 400 && a.status != 401 && a.status != 403 {
+		if _, a, ok := r.guard.admit(q, "", "ann@example.test", time.Now()); ok || a.status != 400 && a.status != 401 && a.status != 403 {
 			t.Fatalf("%+v", a)
 		}
 	})
+}
+
+// A device whose binding is ended is told nothing, and has to register with what
+// holds then; whoever is told of credentials in use is told once.
+func TestEnd(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	cfg := settings(func() time.Time { return now })
+	with := func(id, secret string) Credential {
+		c := credential("ann", "earshot", secret)
+		c.ID = id
+		return c
+	}
+	holds := book{"ann@example.test": {with("c1", "right")}}
+	cfg.Credentials = holds
+	cfg.Company = func(netip.Addr, *telemetry.SIPMessage) string { return "acme" }
+	type use struct{ credential, device string }
+	var used []use
+	takes := false
+	cfg.Used = func(credential, device string) bool {
+		used = append(used, use{credential, device})
+		return takes
+	}
+	r := newRegistrar(t, cfg)
+	ann := &phoneWith{t: t, r: r, user: "ann", secret: "right", callID: "a"}
+	bob := &phoneWith{t: t, r: r, user: "bob", callID: "b"}
+	register := func(p *phoneWith) reply {
+		t.Helper()
+		return p.register(p.credentials(p.register().get("WWW-Authenticate")[0], 1))
+	}
+	if a := register(ann); a.status != 200 {
+		t.Fatalf("%s", a.raw)
+	}
+	if a := bob.register(); a.status != 200 { // without credentials
+		t.Fatalf("%s", a.raw)
+	}
+	device := telemetry.DeviceID("ann@example.test", "", "", "sip:u@192.0.2.1:5060;transport=udp")
+	takes = true
+	for range 3 {
+		register(ann)
+	}
+	if want := []use{{"c1", device}, {"c1", device}}; !slices.Equal(used, want) {
+		t.Errorf("told of %v, want %v: again where it was not taken, then no more", used, want)
+	}
+
+	for _, other := range []Device{{"acme", "another"}, {"other", device}, {"", device}} {
+		if ended := r.End(other); len(ended) != 0 || r.Registered() != 2 {
+			t.Errorf("%v: %v", other, ended)
+		}
+	}
+	delete(holds, "ann@example.test")
+	holds["ann@example.test"] = nil // revoked
+	if ended, want := r.End(Device{"acme", device}), []Ended{{"acme", "ann@example.test", device}}; !slices.Equal(ended, want) || r.Registered() != 1 {
+		t.Errorf("%v, want %v; %d left", ended, want, r.Registered())
+	}
+	if a := register(ann); a.status != 403 || r.Registered() != 1 {
+		t.Errorf("the old secret: %s", a.raw)
+	}
+	holds["ann@example.test"] = []Credential{with("c2", "new")}
+	ann.secret = "new"
+	if a := register(ann); a.status != 200 || r.Registered() != 2 || used[len(used)-1] != (use{"c2", device}) {
+		t.Errorf("new credentials: %s, told of %v", a.raw, used)
+	}
 }

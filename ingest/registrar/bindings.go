@@ -17,6 +17,10 @@ type binding struct {
 	callID    string
 	cseq      uint32
 	expiresAt time.Time
+	company   string
+	device    string // id, as the history of registrations has it
+	by        string // id of the credentials that it was made with, empty without
+	told      bool   // that it was
 }
 
 // key tells bindings apart: flow of a device (RFC 5626 §6), else contact URI.
@@ -88,6 +92,7 @@ func (s *bindings) apply(u update, now time.Time) ([]binding, verdict) {
 		kept := false
 		for i, have := range current {
 			if have.key() == b.key() {
+				b.told = have.told && have.by == b.by && have.device == b.device
 				current[i], kept = &b, true
 			}
 		}
@@ -121,6 +126,44 @@ func (s *bindings) holds(aor string, source netip.Addr, now time.Time) bool {
 		}
 	}
 	return false
+}
+
+// tell tells of the bindings of an address that were made with credentials, once
+// each; what telling does not take is told next time.
+func (s *bindings) tell(aor string, telling func(by, device string) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range s.byAOR[aor] {
+		if b.by != "" && !b.told {
+			b.told = telling(b.by, b.device)
+		}
+	}
+}
+
+// end takes away the bindings of some devices.
+func (s *bindings) end(devices map[Device]bool) (ended []Ended) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for aor, list := range s.byAOR {
+		kept := list[:0:0]
+		for _, b := range list {
+			if devices[Device{b.company, b.device}] {
+				ended = append(ended, Ended{Company: b.company, AOR: aor, Device: b.device})
+			} else {
+				kept = append(kept, b)
+			}
+		}
+		if len(kept) == len(list) {
+			continue
+		}
+		s.total += len(kept) - len(list)
+		if len(kept) == 0 {
+			delete(s.byAOR, aor)
+		} else {
+			s.byAOR[aor] = kept
+		}
+	}
+	return ended
 }
 
 func without(list []*binding, key string) []*binding {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	sipgo "github.com/emiago/sipgo/sip"
+
+	"github.com/earshot/earshot/telemetry"
 )
 
 const (
@@ -27,12 +29,17 @@ func (r *Registrar) register(q *request, now time.Time) response {
 	// Whose address it is says the decoder, not sipgo, which leaves escapes in a
 	// user's name: nobody is to be let in under one name and shown under another.
 	aor := strings.Clone(q.m.To.User + "@" + strings.ToLower(q.m.To.Host))
-	if refusal, ok := r.guard.admit(q, r.cfg.Company(q.flow.peer.Addr(), q.m), aor, now); !ok {
+	company := strings.Clone(r.cfg.Company(q.flow.peer.Addr(), q.m))
+	by, refusal, ok := r.guard.admit(q, company, aor, now)
+	if !ok {
 		return refusal
 	}
 	u, refusal, ok := r.wanted(q, aor, now)
 	if !ok {
 		return refusal
+	}
+	for i := range u.set {
+		u.set[i].company, u.set[i].by = company, by
 	}
 	held, verdict := r.bindings.apply(u, now)
 	switch verdict {
@@ -41,6 +48,7 @@ func (r *Registrar) register(q *request, now time.Time) response {
 	case tooMany:
 		return answer(503, "Too Many Bindings", field{"Retry-After", "60"})
 	}
+	r.used(u)
 	a := answer(200, "OK", field{"Date", now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")})
 	gruu := r.cfg.GRUU && slices.Contains(q.tags("Supported"), "gruu")
 	for _, b := range held {
@@ -70,7 +78,7 @@ func (r *Registrar) wanted(q *request, aor string, now time.Time) (u update, ref
 	}
 	flows := 0
 	contacts := q.GetHeaders("Contact")
-	for _, h := range contacts {
+	for i, h := range contacts {
 		c, typed := h.(*sipgo.ContactHeader)
 		if !typed {
 			continue
@@ -87,6 +95,7 @@ func (r *Registrar) wanted(q *request, aor string, now time.Time) (u update, ref
 			uri: c.Address.String(), instance: strings.Clone(strings.Trim(instance, "<>")), callID: u.callID, cseq: u.cseq,
 			source: q.flow.peer.Addr(),
 		}
+		b.device = q.device(i, len(contacts), b.uri)
 		if b.q, ok = preference(c.Params); !ok {
 			return u, answer(400, "Contact Preference Malformed"), false
 		}
@@ -125,6 +134,25 @@ func (r *Registrar) wanted(q *request, aor string, now time.Time) (u update, ref
 		u.set = append(u.set, b)
 	}
 	return u, response{}, true
+}
+
+// device is the id that the history of registrations has for the phone with one
+// of a request's contacts: it goes by the decoder's reading.
+func (q *request) device(i, of int, uri string) string {
+	c := &telemetry.Contact{Uri: uri}
+	if len(q.m.Contacts) == of {
+		c = q.m.Contacts[i]
+	}
+	return telemetry.DeviceID(addressOfRecord(q.m.To), c.Instance, c.RegId, c.Uri)
+}
+
+// addressOfRecord is user@host of To as the history of registrations writes it.
+func addressOfRecord(to *telemetry.NameAddr) string {
+	host := strings.ToLower(to.GetHost())
+	if user := to.GetUser(); user != "" {
+		return strings.Clone(user + "@" + host)
+	}
+	return strings.Clone(host)
 }
 
 // firstHopKeepsFlows reports whether the proxy next to the phone, whose Path is

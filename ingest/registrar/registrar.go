@@ -34,6 +34,9 @@ type Config struct {
 	NonceFor   time.Duration
 	// Credentials knows what devices register with; nil: nobody has any.
 	Credentials Credentials
+	// Used is told with which credentials a device has registered, once for each
+	// binding unless it answers false; it must not block. nil: nobody is.
+	Used func(credential, device string) bool
 	// Company is whose phones these are; nil: everybody's are the same company's.
 	Company func(peer netip.Addr, m *telemetry.SIPMessage) string
 
@@ -132,6 +135,29 @@ func (r *Registrar) Listeners() Listeners { return r.listeners }
 
 // Registered is the number of bindings that are kept.
 func (r *Registrar) Registered() int { return r.bindings.count() }
+
+// Device names what registers, by its id in the history of registrations.
+type Device struct{ Company, ID string }
+
+// Ended is a binding that its phone did not end.
+type Ended struct{ Company, AOR, Device string }
+
+// End gives up the bindings of some devices. Their phones do not learn of it
+// before they register again.
+func (r *Registrar) End(devices ...Device) []Ended {
+	wanted := map[Device]bool{}
+	for _, d := range devices {
+		wanted[d] = true
+	}
+	return r.bindings.end(wanted)
+}
+
+// used tells of the credentials that an update was made with.
+func (r *Registrar) used(u update) {
+	if r.cfg.Used != nil && len(u.set) > 0 && u.set[0].by != "" {
+		r.bindings.tell(u.aor, r.cfg.Used)
+	}
+}
 
 // Close closes all sockets.
 func (r *Registrar) Close() {

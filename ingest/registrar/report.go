@@ -30,7 +30,7 @@ func (r *Registrar) report(q *request, now time.Time) response {
 	// answer when a report is challenged; from elsewhere they need one.
 	aor := strings.Clone(q.m.From.User + "@" + strings.ToLower(q.m.From.Host))
 	if !r.bindings.holds(aor, q.flow.peer.Addr(), now) {
-		if refusal, ok := r.guard.admit(q, r.cfg.Company(q.flow.peer.Addr(), q.m), aor, now); !ok {
+		if _, refusal, ok := r.guard.admit(q, r.cfg.Company(q.flow.peer.Addr(), q.m), aor, now); !ok {
 			return refusal
 		}
 	}

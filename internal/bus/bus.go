@@ -120,9 +120,14 @@ func EnsureTopics(ctx context.Context, c Config) error {
 		telemetry.TopicOutcomes:      nil,
 		telemetry.TopicDeadLetter:    {"retention.ms": &forever},
 		telemetry.TopicCheckpoints:   {"cleanup.policy": &compact},
+		telemetry.TopicDirectory:     {"cleanup.policy": &compact},
 		telemetry.TopicBindings:      {"retention.ms": &day},
 	} {
-		_, err := adm.CreateTopic(ctx, c.Partitions, c.Replication, configs, topic)
+		partitions := c.Partitions
+		if topic == telemetry.TopicDirectory {
+			partitions = 1 // one writer, one order
+		}
+		_, err := adm.CreateTopic(ctx, partitions, c.Replication, configs, topic)
 		if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 			return fmt.Errorf("cannot create topic %s: %w", topic, err)
 		}
