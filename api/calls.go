@@ -116,7 +116,6 @@ type eventStream struct {
 
 func (s *server) routeCalls() {
 	tags := []string{"Calls"}
-	csvToo := map[string]any{metaFormats: []string{csvType}}
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/calls", OperationID: "list-calls", Summary: "Calls, the newest first", Tags: tags, Metadata: csvToo},
 		func(ctx context.Context, in *struct {
@@ -302,7 +301,7 @@ func (s *server) trend(in TrendInput) (query.TrendFilter, error) {
 
 func (s *server) routeRegistrations() {
 	tags := []string{"Registrations"}
-	add(s, huma.Operation{Method: "GET", Path: companyPath + "/registrations", OperationID: "list-registrations", Summary: "Current bindings, or with history=true their changes, the newest first", Tags: tags, Metadata: map[string]any{metaFormats: []string{csvType}}},
+	add(s, huma.Operation{Method: "GET", Path: companyPath + "/registrations", OperationID: "list-registrations", Summary: "Current bindings, or with history=true their changes, the newest first", Tags: tags, Metadata: csvToo},
 		func(ctx context.Context, in *struct {
 			CompanyInput
 			User string `query:"user" maxLength:"64" doc:"Id of the user"`
@@ -311,7 +310,7 @@ func (s *server) routeRegistrations() {
 		}) (*registrationsOutput, error) {
 			return s.registrations(ctx, in.Company, in.User, in.RegistrationInput, in.PageInput)
 		})
-	add(s, huma.Operation{Method: "GET", Path: companyPath + "/users/{user}/registrations", OperationID: "list-user-registrations", Summary: "A user's current bindings, or with history=true their changes, the newest first", Tags: tags, Metadata: map[string]any{metaFormats: []string{csvType}}},
+	add(s, huma.Operation{Method: "GET", Path: companyPath + "/users/{user}/registrations", OperationID: "list-user-registrations", Summary: "A user's current bindings, or with history=true their changes, the newest first", Tags: tags, Metadata: csvToo},
 		func(ctx context.Context, in *struct {
 			UserInput
 			RegistrationInput
@@ -355,7 +354,11 @@ func (s *server) registrations(ctx context.Context, company, user string, in Reg
 		if err != nil {
 			return nil, err
 		}
-		l := listOf(regs)
+		releases, err := s.deps.Directory.AppReleases(ctx, company)
+		if err != nil {
+			return nil, err
+		}
+		l := listOf(registrationsOf(regs, releases))
 		return &registrationsOutput{Vary: l.Vary, Next: l.Next, Body: l.Body}, nil
 	}
 	f.From, f.To = in.from(), in.to()
@@ -365,48 +368,4 @@ func (s *server) registrations(ctx context.Context, company, user string, in Reg
 	}
 	l := listOf(changes)
 	return &registrationsOutput{Vary: l.Vary, Next: l.Next, Body: l.Body}, nil
-}
-
-func (s *server) routeRejections() {
-	tags := []string{"Rejections"}
-	add(s, huma.Operation{Method: "GET", Path: companyPath + "/rejections", OperationID: "list-rejections", Summary: "Refused legs, the newest first", Tags: tags, Metadata: map[string]any{metaFormats: []string{csvType}}},
-		func(ctx context.Context, in *struct {
-			CompanyInput
-			Reason        string `query:"reason" pattern:"^[a-z_]{1,64}$" doc:"Id of the reason"`
-			Agent         string `query:"agent" maxLength:"64" doc:"Id of the user who refused"`
-			Department    string `query:"department" maxLength:"64"`
-			Office        string `query:"office" maxLength:"64"`
-			ContactCenter string `query:"contact_center" maxLength:"64"`
-			Number        string `query:"number" maxLength:"64" doc:"That called or was called"`
-			TimeInput
-			PageInput
-		}) (*listOutput[query.Rejection], error) {
-			if err := in.TimeInput.check(); err != nil {
-				return nil, err
-			}
-			f := query.RejectionFilter{Reason: in.Reason, Agent: in.Agent, Department: in.Department, Office: in.Office, ContactCenter: in.ContactCenter, From: in.from(), To: in.to()}
-			if in.Number != "" {
-				f.Number = s.deps.Directory.E164(ctx, in.Company, writtenNumber(in.Number))
-			}
-			rejections, err := s.deps.Query.Company(in.Company).Rejections(ctx, f, in.PageInput.query())
-			if err != nil {
-				return nil, err
-			}
-			return listOf(rejections), nil
-		})
-
-	add(s, huma.Operation{Method: "GET", Path: companyPath + "/rejections/trend", OperationID: "get-rejection-trend", Summary: "Refused legs over time", Tags: tags},
-		func(ctx context.Context, in *struct {
-			CompanyInput
-			GroupBy string `query:"group_by" enum:"reason,agent,department,office,contact_center" default:"reason"`
-			TrendInput
-		}) (*bodyOutput[query.RejectionTrend], error) {
-			f, err := s.trend(in.TrendInput)
-			if err != nil {
-				return nil, err
-			}
-			f.GroupBy = in.GroupBy
-			t, err := s.deps.Query.Company(in.Company).RejectionTrend(ctx, f)
-			return &bodyOutput[query.RejectionTrend]{Body: t}, err
-		})
 }

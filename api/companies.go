@@ -2,7 +2,10 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -80,7 +83,7 @@ func zone(name string) (*time.Location, error) {
 }
 
 func (s *server) routeCompanies() {
-	add(s, huma.Operation{Method: "GET", Path: "/api/v1/companies", OperationID: "list-companies", Summary: "Companies that the caller may see", Tags: []string{"Companies"}, Metadata: map[string]any{metaFormats: []string{csvType}}},
+	add(s, huma.Operation{Method: "GET", Path: "/api/v1/companies", OperationID: "list-companies", Summary: "Companies that the caller may see", Tags: []string{"Companies"}, Metadata: csvToo},
 		func(ctx context.Context, in *struct{ PageInput }) (*listOutput[company], error) {
 			companies, next, err := s.deps.Directory.Companies(ctx, principal(ctx).Company, in.PageInput.directory())
 			if err != nil {
@@ -130,43 +133,144 @@ func (s *server) routeCompanies() {
 			return &bodyOutput[company]{Body: out}, err
 		})
 
-	for _, p := range []struct{ kind, path, what string }{
-		{directory.KindOffice, "offices", "Offices"},
-		{directory.KindDepartment, "departments", "Departments"},
-		{directory.KindRoom, "rooms", "Rooms"},
-		{directory.KindContactCenter, "contact-centers", "Contact centers"},
-	} {
-		add(s, huma.Operation{Method: "GET", Path: companyPath + "/" + p.path, OperationID: "list-" + p.path, Summary: p.what, Tags: []string{"Places"}, Metadata: map[string]any{metaFormats: []string{csvType}}},
-			func(ctx context.Context, in *struct {
-				CompanyInput
-				PageInput
-			}) (*listOutput[place], error) {
-				places, next, err := s.deps.Directory.Places(ctx, in.Company, p.kind, in.PageInput.directory())
-				if err != nil {
-					return nil, err
-				}
-				items := make([]place, len(places))
-				for i, pl := range places {
-					items[i] = placeOf(pl)
-				}
-				return list(items, next), nil
-			})
-		add(s, huma.Operation{Method: "POST", Path: companyPath + "/" + p.path, OperationID: "create-" + p.path, Summary: p.what + ": add one", Tags: []string{"Places"}, DefaultStatus: http.StatusCreated},
-			func(ctx context.Context, in *struct {
-				CompanyInput
-				Body struct {
-					ID     string `json:"id,omitempty" maxLength:"64"`
-					Name   string `json:"name" minLength:"1" maxLength:"200"`
-					Office string `json:"office,omitempty" maxLength:"64"`
-				}
-			}) (*bodyOutput[place], error) {
-				pl, err := s.deps.Directory.CreatePlace(ctx, in.Company, directory.Place{Kind: p.kind, ID: in.Body.ID, Name: in.Body.Name, Office: in.Body.Office})
-				if err != nil {
-					return nil, err
-				}
-				return &bodyOutput[place]{Body: placeOf(pl)}, nil
-			})
+	add(s, huma.Operation{Method: "PATCH", Path: companyPath, OperationID: "update-company", Summary: "Change a company", Tags: []string{"Companies"}, Description: "Members that are not given stay as they are."},
+		func(ctx context.Context, in *struct {
+			CompanyInput
+			Body struct {
+				Name   *string `json:"name,omitempty" minLength:"1" maxLength:"200"`
+				Region *string `json:"region,omitempty" pattern:"^[A-Z]{2}$" doc:"ISO 3166 code in which numbers without + are read from now on"`
+			}
+		}) (*bodyOutput[company], error) {
+			c, err := s.deps.Directory.UpdateCompany(ctx, in.Company, directory.CompanyChange{Name: in.Body.Name, Region: in.Body.Region})
+			if err != nil {
+				return nil, err
+			}
+			out, err := s.company(ctx, c, time.UTC)
+			return &bodyOutput[company]{Body: out}, err
+		})
+
+	for _, p := range placeKinds {
+		s.routePlaces(p.kind, p.path, p.one, p.what)
 	}
+}
+
+// placeKinds are the kinds of places with how routes and operations name them.
+var placeKinds = []struct{ kind, path, one, what string }{
+	{directory.KindOffice, "offices", "office", "Offices"},
+	{directory.KindDepartment, "departments", "department", "Departments"},
+	{directory.KindRoom, "rooms", "room", "Rooms"},
+	{directory.KindContactCenter, "contact-centers", "contact-center", "Contact centers"},
+}
+
+// PlaceInput names an office, department, room or contact center.
+type PlaceInput struct {
+	CompanyInput
+	Place string `path:"place" maxLength:"64" doc:"Id of the place"`
+}
+
+func (s *server) routePlaces(kind, path, one, what string) {
+	tags := []string{"Places"}
+	all := companyPath + "/" + path
+	add(s, huma.Operation{Method: "GET", Path: all, OperationID: "list-" + path, Summary: what, Tags: tags, Metadata: csvToo},
+		func(ctx context.Context, in *struct {
+			CompanyInput
+			Q string `query:"q" maxLength:"200" doc:"Part of the name or id"`
+			PageInput
+		}) (*listOutput[place], error) {
+			places, next, err := s.deps.Directory.Places(ctx, in.Company, kind, directory.PlaceFilter{Query: in.Q, Page: in.PageInput.directory()})
+			if err != nil {
+				return nil, err
+			}
+			items := make([]place, len(places))
+			for i, pl := range places {
+				items[i] = placeOf(pl)
+			}
+			return list(items, next), nil
+		})
+
+	add(s, huma.Operation{Method: "POST", Path: all, OperationID: "create-" + path, Summary: what + ": add one", Tags: tags, DefaultStatus: http.StatusCreated},
+		func(ctx context.Context, in *struct {
+			CompanyInput
+			Body struct {
+				ID     string `json:"id,omitempty" maxLength:"64"`
+				Name   string `json:"name" minLength:"1" maxLength:"200"`
+				Office string `json:"office,omitempty" maxLength:"64"`
+			}
+		}) (*bodyOutput[place], error) {
+			pl, err := s.deps.Directory.CreatePlace(ctx, in.Company, directory.Place{Kind: kind, ID: in.Body.ID, Name: in.Body.Name, Office: in.Body.Office})
+			if err != nil {
+				return nil, err
+			}
+			return &bodyOutput[place]{Body: placeOf(pl)}, nil
+		})
+
+	add(s, huma.Operation{Method: "GET", Path: all + "/{place}", OperationID: "get-" + one, Summary: what + ": one", Tags: tags},
+		func(ctx context.Context, in *PlaceInput) (*bodyOutput[place], error) {
+			pl, err := s.deps.Directory.Place(ctx, in.Company, kind, in.Place)
+			if err != nil {
+				return nil, err
+			}
+			return &bodyOutput[place]{Body: placeOf(pl)}, nil
+		})
+
+	add(s, huma.Operation{Method: "PATCH", Path: all + "/{place}", OperationID: "update-" + one, Summary: what + ": change one", Tags: tags, Description: "Members that are not given stay as they are."},
+		func(ctx context.Context, in *struct {
+			PlaceInput
+			Body struct {
+				Name   *string `json:"name,omitempty" minLength:"1" maxLength:"200"`
+				Office *string `json:"office,omitempty" maxLength:"64" doc:"Empty: in none. An office is in none"`
+			}
+		}) (*bodyOutput[place], error) {
+			pl, err := s.deps.Directory.UpdatePlace(ctx, in.Company, kind, in.Place, directory.PlaceChange{Name: in.Body.Name, Office: in.Body.Office})
+			if err != nil {
+				return nil, err
+			}
+			return &bodyOutput[place]{Body: placeOf(pl)}, nil
+		})
+
+	add(s, huma.Operation{Method: "DELETE", Path: all + "/{place}", OperationID: "delete-" + one, Summary: what + ": remove one", Tags: tags, DefaultStatus: http.StatusNoContent, Errors: []int{http.StatusConflict},
+		Description: "409 names what it still has: members, numbers, places in it, subscriptions, open port requests."},
+		func(ctx context.Context, in *PlaceInput) (*struct{}, error) {
+			err := s.deps.Directory.DeletePlace(ctx, in.Company, kind, in.Place)
+			var field *directory.FieldError
+			if errors.As(err, &field) {
+				return nil, newProblem(http.StatusConflict, "the "+strings.ReplaceAll(kind, "_", " ")+" "+field.Reason)
+			}
+			return nil, err
+		})
+
+	if kind == directory.KindRoom {
+		return // nobody works in one
+	}
+	add(s, huma.Operation{Method: "GET", Path: all + "/{place}/members", OperationID: "list-" + one + "-members", Summary: what + ": the users of one, by name", Tags: tags, Metadata: csvToo},
+		func(ctx context.Context, in *struct {
+			PlaceInput
+			PageInput
+		}) (*listOutput[user], error) {
+			return s.members(ctx, in.Company, kind, in.Place, in.PageInput)
+		})
+}
+
+// members are the users of a place who are not deleted: deleted ones keep their office.
+func (s *server) members(ctx context.Context, company, kind, id string, page PageInput) (*listOutput[user], error) {
+	if _, err := s.deps.Directory.Place(ctx, company, kind, id); err != nil {
+		return nil, err
+	}
+	f := directory.UserFilter{Page: page.directory()}
+	switch kind {
+	case directory.KindOffice:
+		f.Office = id
+	case directory.KindDepartment:
+		f.Department = id
+	case directory.KindContactCenter:
+		f.ContactCenter = id
+	}
+	users, next, err := s.deps.Directory.Users(ctx, company, f)
+	if err != nil {
+		return nil, err
+	}
+	users = slices.DeleteFunc(users, func(u directory.User) bool { return u.State == directory.StateDeleted })
+	return list(s.usersOf(ctx, company, users), next), nil
 }
 
 func placeOf(p directory.Place) place {

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/earshot/earshot/directory"
+	"github.com/earshot/earshot/directory/feedtest"
 )
 
 func TestDeviceCredentials(t *testing.T) {
@@ -41,7 +41,7 @@ func TestDeviceCredentials(t *testing.T) {
 	if a = s.as(s.operator, "DELETE", path, ""); a.status != 204 {
 		t.Errorf("%d %s", a.status, a.body)
 	}
-	if _, protected := snapshot(t, s).Credentials("default", "alice@example.com"); !protected {
+	if _, protected := feedtest.Start(t, s.directory).Credentials("default", "alice@example.com"); !protected {
 		t.Error("an address without credentials is free again")
 	}
 	for name, c := range map[string]struct {
@@ -61,13 +61,4 @@ func TestDeviceCredentials(t *testing.T) {
 	if strings.Contains(s.log.String(), first) {
 		t.Error("the secret is in the log")
 	}
-}
-
-func snapshot(t *testing.T, s *site) *directory.Snapshot {
-	t.Helper()
-	snap, err := s.directory.Snapshot(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return snap
 }

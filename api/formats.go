@@ -46,6 +46,9 @@ func marshalMarkdown(w io.Writer, v any) error {
 // of nested objects as outer.inner. Lists of texts are joined by a space, what
 // is deeper is JSON.
 func marshalCSV(w io.Writer, v any) error {
+	if own, ok := v.(interface{ csv(io.Writer) error }); ok {
+		return own.csv(w)
+	}
 	items := reflect.Indirect(reflect.ValueOf(v)).FieldByName("Items")
 	if !items.IsValid() || items.Kind() != reflect.Slice {
 		return fmt.Errorf("cannot write %T as CSV", v)
@@ -93,6 +96,10 @@ func collect(t reflect.Type, prefix string, path []int, out *[]column) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if f.Anonymous && name == "" && f.Type.Kind() == reflect.Struct {
+			collect(f.Type, prefix, append(append([]int(nil), path...), i), out)
+			continue
+		}
 		if name == "-" || name == "" || name == "links" || !f.IsExported() {
 			continue
 		}

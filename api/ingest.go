@@ -14,7 +14,7 @@ func (s *server) routeIngest() {
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/ingest", OperationID: "list-ingest", Tags: []string{"Ingest"},
 		Summary:     "What was received from each agent and what became of it",
 		Description: "Per listener and agent, the losses first: received = produced + rejected + dropped, beside what was in flight at either end of the time. Without from: the last hour. What names no company, as datagrams that the kernel dropped, stands with the default company.",
-		Metadata:    map[string]any{metaFormats: []string{csvType}}},
+		Metadata:    csvToo},
 		func(ctx context.Context, in *struct {
 			CompanyInput
 			TimeInput

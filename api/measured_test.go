@@ -57,6 +57,8 @@ func oneWayCall(company, id string, begin time.Time) []*telemetry.Outcome {
 		outcome(&telemetry.Outcome{Body: &telemetry.Outcome_Rejection{Rejection: &telemetry.Rejection{
 			Id: id + "-r", AtUs: us + 1e6, Reason: "on_a_call", Agent: alice, SipStatus: 486, Text: "busy", FromNumber: "+442071838750", ToNumber: "+14155550101", Source: "sip"}}}),
 		outcome(&telemetry.Outcome{Body: &telemetry.Outcome_Rating{Rating: &telemetry.Rating{Id: id + "-g", AtUs: us + 70e6, Rater: alice, Rating: 1, Text: "could not hear"}}}),
+		outcome(&telemetry.Outcome{Body: &telemetry.Outcome_Moment{Moment: &telemetry.CallMoment{Id: id + "-e1", Type: "rejected", AtUs: us + 1e6, Reason: "on_a_call", Target: alice, Contact: eve, Agent: alice, SipStatus: 486, Source: "sip"}}}),
+		outcome(&telemetry.Outcome{Body: &telemetry.Outcome_Moment{Moment: &telemetry.CallMoment{Id: id + "-e2", Type: "ended", AtUs: us + 62e6, Reason: "BYE", Target: alice, Contact: eve, Agent: eve, Side: "contact", Source: "sip"}}}),
 	}
 	for i := range 30 {
 		out = append(out, outcome(&telemetry.Outcome{Body: &telemetry.Outcome_Sample{Sample: &telemetry.Sample{
@@ -128,7 +130,7 @@ func TestMeasured(t *testing.T) {
 	})
 
 	t.Run("tenancy", func(t *testing.T) {
-		for _, rest := range []string{"", "/samples", "/messages", "/messages.pcap", "/report", "/live"} {
+		for _, rest := range []string{"", "/samples", "/messages", "/messages.pcap", "/events", "/report", "/live"} {
 			for path, key := range map[string]string{
 				"/api/v1/companies/other/calls/" + callID + rest: s.operator, // not that company's
 				call + rest: s.other, // not that key's
@@ -391,6 +393,16 @@ func TestMeasured(t *testing.T) {
 		if len(trend.Series) != 1 || trend.Series[0].Key != "on_a_call" || trend.Series[0].Total != 1 || len(trend.Series[0].Points) < 24 {
 			t.Errorf("%+v", trend)
 		}
+		for q, want := range map[string]int{"agent=alice": 1, "agent=bob": 0, "department=sales": 1, "contact_center=support": 0, "reason=spam": 0, "office=hq": 1} {
+			if s.get(defaultCompany+"/rejections/trend?interval=1h&"+q).decode(t, &trend); len(trend.Series) != want {
+				t.Errorf("trend of %s: %+v", q, trend)
+			}
+		}
+		var reasons query.List[query.RejectionReason]
+		s.get(defaultCompany+"/rejections/reasons").decode(t, &reasons)
+		if len(reasons.Items) != 16 || reasons.Items[0].ID != "reserved_to_another_call" || reasons.Items[8].ID != "ringing_in_progress" {
+			t.Errorf("reasons: %+v", reasons)
+		}
 		s.get(defaultCompany+"/rejections/trend?interval=2h").names(t, "query.interval")
 		s.get(defaultCompany+"/rejections/trend?time_zone=Mars/Olympus").names(t, "query.time_zone")
 		a := s.get(defaultCompany + "/rejections/trend?interval=1m&from=2020-01-01T00:00:00Z")
@@ -401,6 +413,26 @@ func TestMeasured(t *testing.T) {
 		s.get(defaultCompany+"/quality/trend?group_by=app_version").decode(t, &q)
 		if len(q.Series) != 1 || q.Series[0].Key != "5.2.1" {
 			t.Errorf("%+v", q)
+		}
+	})
+
+	t.Run("events", func(t *testing.T) {
+		var l query.List[query.CallEvent]
+		s.get(call+"/events").decode(t, &l)
+		if len(l.Items) != 2 || l.Items[0].Type != "rejected" || !strings.Contains(l.Items[0].Explanation, "on another call") ||
+			l.Items[1].Links["portal"] != "https://earshot.example.com/c/default/calls/"+callID {
+			t.Errorf("%+v", l)
+		}
+		for q, want := range map[string]int{"": 2, "type=ended": 1, "type=held": 0, "user=alice": 2, "user=bob": 0, "office=hq": 2, "department=sales": 2, "contact_center=support": 0} {
+			if s.get(defaultCompany+"/events?"+q).decode(t, &l); len(l.Items) != want {
+				t.Errorf("%s: %+v", q, l)
+			}
+		}
+		s.get(defaultCompany+"/events?type=exploded").names(t, "query.type")
+		a := s.get(defaultCompany+"/events", "Accept", "text/csv")
+		rows, err := csv.NewReader(strings.NewReader(a.body)).ReadAll()
+		if err != nil || len(rows) != 3 || rows[1][1] != "ended" {
+			t.Errorf("as CSV: %v %v", err, rows)
 		}
 	})
 

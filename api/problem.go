@@ -109,6 +109,11 @@ func (s *server) problem(ctx context.Context, in string, err error) error {
 		// The client has gone: no one reads this, and it is no failure of ours.
 		return newProblem(http.StatusServiceUnavailable, "the request was cancelled")
 	}
+	// PostgreSQL takes neither NUL nor broken UTF-8; no record holds them.
+	var sql interface{ SQLState() string }
+	if errors.As(err, &sql) && sql.SQLState() == "22021" {
+		return newProblem(http.StatusUnprocessableEntity, "the request holds characters that are no text")
+	}
 	var network net.Error
 	if errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) {
 		s.log.Warn("a store does not answer", "request_id", requestID(ctx), slog.Any("error", err))

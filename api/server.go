@@ -27,6 +27,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/earshot/earshot/directory"
+	"github.com/earshot/earshot/internal/egress"
 	"github.com/earshot/earshot/query"
 )
 
@@ -36,12 +37,16 @@ type Deps struct {
 	Query     *query.Store
 	Auth      *Authenticator // nil: one of its own
 	SIPRealm  string         // that devices get credentials for
+	// WebhookNetworks are those that webhooks may reach although they are not public.
+	WebhookNetworks egress.Networks
 	// Ingest answers below /ingest/v1/; nil where another role does.
 	Ingest http.Handler
 	// IngestOpenAPI describes those routes: paths and schemas, YAML.
 	IngestOpenAPI []byte
 	// Portal answers every path that is nobody else's.
-	Portal  http.Handler
+	Portal http.Handler
+	// Access takes down who has read what; nil: nobody does.
+	Access  *directory.AccessLog
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
 	Version string // of the program, for the OpenAPI document
@@ -100,17 +105,28 @@ func New(cfg Config, deps Deps) (http.Handler, error) {
 	engine.Use(s.observe, s.recover)
 
 	s.api = humagin.New(engine, s.humaConfig())
-	s.api.UseMiddleware(s.checkAccept, s.authenticate, s.checkQuery)
+	s.api.UseMiddleware(s.checkAccept, s.authenticate, s.checkQuery, s.takeDownReads)
 	s.routeCompanies()
 	s.routeUsers()
+	s.routeUsersImport()
 	s.routeNumbers()
+	s.routePorts()
 	s.routeCalls()
 	s.routeRegistrations()
 	s.routeHealth()
 	s.routeCredentials()
+	s.routeDevices()
+	s.routeReleases()
+	s.routeEvents()
 	s.routeRejections()
 	s.routeIngest()
 	s.routeSessions()
+	s.routeSubscriptions()
+	s.routeNotes()
+	s.routeExperiments()
+	s.routeRecording()
+	s.routeProxy()
+	s.routeAudit()
 	if err := describeIngest(s.api.OpenAPI(), deps.IngestOpenAPI); err != nil {
 		return nil, err
 	}
@@ -121,6 +137,7 @@ func New(cfg Config, deps Deps) (http.Handler, error) {
 	engine.GET("/api/docs", gin.WrapF(docs.page))
 	engine.GET("/api/docs/style.css", gin.WrapF(docs.style))
 	engine.GET("/signin", gin.WrapF(s.signIn))
+	s.routeSCIM(engine)
 	if deps.Ingest != nil {
 		engine.Any("/ingest/v1/*path", gin.WrapH(deps.Ingest))
 	}
@@ -170,7 +187,7 @@ func New(cfg Config, deps Deps) (http.Handler, error) {
 
 // ours tells paths of the API and of ingest from the portal's.
 func ours(path string) bool {
-	for _, p := range []string{"/api", "/ingest"} {
+	for _, p := range []string{"/api", "/ingest", "/scim"} {
 		if rest, ok := strings.CutPrefix(path, p); ok && (rest == "" || rest[0] == '/') {
 			return true
 		}
@@ -222,6 +239,9 @@ const (
 	metaOperator = "operator" // for operators only
 	metaFormats  = "formats"  // []string: what it answers beside JSON
 )
+
+// csvToo is the metadata of a list that is also there as CSV.
+var csvToo = map[string]any{metaFormats: []string{csvType}}
 
 // add registers one route with the errors every route may give.
 func add[I, O any](s *server, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
@@ -320,7 +340,8 @@ func (s *server) authenticate(ctx huma.Context, next func(huma.Context)) {
 			return
 		}
 	}
-	next(huma.WithValue(ctx, principalKey{}, p))
+	// Whoever asks is also who the directory writes down as having changed something.
+	next(huma.WithContext(ctx, directory.WithActor(context.WithValue(ctx.Context(), principalKey{}, p), p.Actor())))
 }
 
 // checkQuery refuses parameters that the route does not have: a misspelt filter
