@@ -32,6 +32,8 @@ export interface Whoami {
   role: string;
   company: string | null;
   expires_at: string | null;
+  /** proxy is the session in which the caller acts for a user. */
+  proxy?: { id: string; company: string; user: string; user_name: string; reason: string; expires_at: string } | null;
 }
 
 export interface User {
@@ -86,6 +88,10 @@ export interface Registration {
   updated_at?: string | null;
   flapping?: boolean;
   health?: Health | null;
+  app_kind?: string | null;
+  version?: string | null;
+  outdated?: boolean;
+  latest_version?: string | null;
 }
 
 /** Sentence is an observation, told as the evidence of a verdict is. */
@@ -463,13 +469,25 @@ export interface Trend {
   series: { key: string; name?: string | null; total: number; points: { at: string; count: number }[] }[];
 }
 
+/** ProblemField says what is wrong with one part of what was sent: body.email, query.cursor. */
+export interface ProblemField {
+  location: string;
+  message: string;
+}
+
 /** ApiError carries the problem document (RFC 9457) of a refused request. */
 export class ApiError extends Error {
   readonly status: number;
-  constructor(status: number, message: string) {
+  readonly fields: ProblemField[];
+  /** problem is the whole document, for what a route says beside the standard's members. */
+  readonly problem: Record<string, unknown>;
+  constructor(status: number, message: string, problem: Record<string, unknown> = {}) {
     super(message);
     this.name = 'ApiError';
     this.status = status;
+    this.problem = problem;
+    const errors = Array.isArray(problem.errors) ? (problem.errors as Partial<ProblemField>[]) : [];
+    this.fields = errors.filter((e): e is ProblemField => typeof e.location === 'string' && typeof e.message === 'string');
   }
 }
 
@@ -486,17 +504,19 @@ export function query(params: Params): string {
   return text ? `?${text}` : '';
 }
 
-async function refuse(response: Response): Promise<never> {
+/** refuse throws what a response that is not ok says. */
+export async function refuse(response: Response): Promise<never> {
   let message = `${response.status} ${response.statusText}`.trim();
+  let problem: Record<string, unknown> = {};
   if (response.headers.get('content-type')?.includes('json')) {
     try {
-      const problem = (await response.json()) as { title?: string; detail?: string };
-      message = problem.detail || problem.title || message;
+      problem = (await response.json()) as Record<string, unknown>;
+      message = String(problem.detail || problem.title || message);
     } catch {
       // The status line says enough.
     }
   }
-  throw new ApiError(response.status, message);
+  throw new ApiError(response.status, message, problem);
 }
 
 async function ask(path: string, accept: string, signal?: AbortSignal): Promise<Response> {
@@ -505,13 +525,49 @@ async function ask(path: string, accept: string, signal?: AbortSignal): Promise<
   return response;
 }
 
-async function json<T>(path: string, signal?: AbortSignal): Promise<T> {
+export async function json<T>(path: string, signal?: AbortSignal): Promise<T> {
   const response = await ask(path, 'application/json', signal);
   return (await response.json()) as T;
 }
 
-const company = (id: string) => `/api/v1/companies/${encodeURIComponent(id)}`;
-const id = encodeURIComponent;
+/** send changes something. An answer without a body is undefined. */
+export async function send<T = void>(method: 'POST' | 'PUT' | 'PATCH' | 'DELETE', path: string, body?: unknown): Promise<T> {
+  const headers: Record<string, string> = { Accept: 'application/json' };
+  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  const response = await fetch(path, { method, headers, credentials: 'same-origin', body: body === undefined ? undefined : JSON.stringify(body) });
+  if (!response.ok) return refuse(response);
+  const text = await response.text();
+  return (text ? JSON.parse(text) : undefined) as T;
+}
+
+/** download saves a list as CSV under a name, page after page where the route gives it so. */
+export async function download(path: string, params: Params, name: string): Promise<void> {
+  const pages: string[] = [];
+  for (let cursor: string | null | undefined; ; ) {
+    const response = await ask(`${path}${query({ ...params, cursor })}`, 'text/csv');
+    const text = await response.text();
+    // Each page has the header.
+    pages.push(pages.length === 0 ? text : text.slice(text.indexOf('\n') + 1));
+    cursor = response.headers.get('x-next-cursor');
+    if (!cursor) break;
+  }
+  const url = URL.createObjectURL(new Blob(pages, { type: 'text/csv' }));
+  const link = document.createElement('a');
+  link.href = url;
+  link.download = name;
+  document.body.append(link);
+  link.click();
+  link.remove();
+  // The browser has the file's name and begins; it keeps the blob until it is done.
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+export const companyPath = (id: string) => `/api/v1/companies/${encodeURIComponent(id)}`;
+/** part writes an id as a part of a path. */
+export const part = encodeURIComponent;
+export const userPath = (c: string, user: string) => `${companyPath(c)}/users/${part(user)}`;
+const company = companyPath;
+const id = part;
 
 /** api has one function per route that the portal reads. */
 export const api = {
@@ -529,13 +585,10 @@ export const api = {
     if (!response.ok) await refuse(response);
   },
   users: (c: string, p: Params, signal?: AbortSignal) => json<Page<User>>(`${company(c)}/users${query(p)}`, signal),
-  user: (c: string, user: string, signal?: AbortSignal) => json<User>(`${company(c)}/users/${id(user)}`, signal),
-  userDevices: (c: string, user: string, signal?: AbortSignal) =>
-    json<Page<Device>>(`${company(c)}/users/${id(user)}/devices`, signal),
   userRegistrations: (c: string, user: string, p: Params, signal?: AbortSignal) =>
-    json<Page<Registration>>(`${company(c)}/users/${id(user)}/registrations${query(p)}`, signal),
+    json<Page<Registration>>(`${userPath(c, user)}/registrations${query(p)}`, signal),
   userHistory: (c: string, user: string, p: Params, signal?: AbortSignal) =>
-    json<Page<RegistrationChange>>(`${company(c)}/users/${id(user)}/registrations${query({ ...p, history: true })}`, signal),
+    json<Page<RegistrationChange>>(`${userPath(c, user)}/registrations${query({ ...p, history: true })}`, signal),
   registrations: (c: string, p: Params, signal?: AbortSignal) =>
     json<Page<Registration>>(`${company(c)}/registrations${query(p)}`, signal),
   history: (c: string, p: Params, signal?: AbortSignal) =>

@@ -38,6 +38,12 @@ export const ranges: Record<string, { label: string; ms: number; interval: strin
   '30d': { label: 'Last 30 days', ms: 30 * 24 * hour, interval: '1d' },
 };
 
+/** rangeOptions are the presets as a choice. */
+export const rangeOptions = Object.entries(ranges).map(([key, r]): [string, string] => [key, r.label]);
+
+/** given is a change of the address without what is empty in it. */
+export const given = <S extends object>(change: S): S => Object.fromEntries(Object.entries(change).map(([k, v]) => [k, v || undefined])) as S;
+
 /** span is the stretch of time a page shows: a preset that ends now, or two moments from the address. */
 export function span(
   s: { range?: string; from?: string; to?: string },

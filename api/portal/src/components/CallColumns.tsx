@@ -23,6 +23,15 @@ export function PartyCell({ party, company }: { party: Party; company: string })
   );
 }
 
+/** CallLink goes to a call by its id. */
+export function CallLink({ company, call }: { company: string; call: string }) {
+  return (
+    <Link to="/c/$company/calls/$call" params={{ company, call }} className="short-id" title={call}>
+      {call}
+    </Link>
+  );
+}
+
 /** CallFlags are what a reader of a list must not miss about a call. */
 export function CallFlags({ call }: { call: Call }) {
   const one = call.verdict?.one_way_audio;
@@ -69,11 +78,7 @@ export function callColumns(company: string): Column<Call>[] {
     {
       id: 'id',
       header: 'ID',
-      cell: (c) => (
-        <Link to="/c/$company/calls/$call" params={{ company, call: c.id }} className="short-id" title={c.id}>
-          {c.id}
-        </Link>
-      ),
+      cell: (c) => <CallLink company={company} call={c.id} />,
     },
   ];
 }

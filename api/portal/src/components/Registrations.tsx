@@ -6,6 +6,7 @@ import { localTime, title, utc } from '../format';
 import type { Column } from './DataTable';
 import { HealthTag, share } from './Health';
 import { Moment, Tag } from './ui';
+import { Version } from './Version';
 
 export function StateTag({ state, flapping }: { state: string; flapping?: boolean }) {
   const tone = state === 'registered' ? 'ok' : state === 'lapsed' || state === 'failed' ? 'alarm' : 'plain';
@@ -42,6 +43,7 @@ export function registrationColumns(company: string, withUser: boolean): Column<
           <span className="none">nobody’s</span>
         ),
     },
+    { id: 'version', header: 'Version', cell: (r) => <Version version={r.version || [r.app, r.app_version].filter(Boolean).join(' ')} outdated={r.outdated} latest={r.latest_version} /> },
     { id: 'since', header: 'Registered', cell: (r) => <Moment at={r.registered_at} /> },
     { id: 'expires', header: 'Expires', cell: (r) => <Moment at={r.expires_at} relative={r.registered} /> },
     { id: 'source', header: 'Source', cell: (r) => <span className="num break">{r.source || '–'}</span> },

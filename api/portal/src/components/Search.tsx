@@ -95,7 +95,7 @@ export function Search({ company }: { company: string }) {
       case 'user':
         return void navigate({ to: '/c/$company/users/$user', params: { company, user: hit.user } });
       case 'number':
-        return void navigate({ to: '/c/$company/numbers', params: { company }, search: { q: hit.number } });
+        return void navigate({ to: '/c/$company/numbers/$number', params: { company, number: hit.number } });
       case 'call':
         return void navigate({ to: '/c/$company/calls/$call', params: { company, call: hit.call } });
       case 'calls':

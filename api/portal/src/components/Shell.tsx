@@ -4,6 +4,7 @@ import { type FormEvent, useEffect, useRef, useState } from 'react';
 import { api, ApiError } from '../api';
 import { timeZone } from '../format';
 import { session, useSignedOut } from '../session';
+import { ProxyBanner, useWhoami } from './Proxy';
 import { Search } from './Search';
 import { useTitle } from './ui';
 
@@ -13,8 +14,13 @@ const sections = [
   { to: '/c/$company/users', label: 'Users', exact: false },
   { to: '/c/$company/devices', label: 'Devices', exact: false },
   { to: '/c/$company/numbers', label: 'Numbers', exact: false },
+  { to: '/c/$company/offices', label: 'Places', exact: false, and: /^\/c\/[^/]+\/(departments|rooms|contact-centers)(\/|$)/ },
+  { to: '/c/$company/ports', label: 'Ports', exact: false },
   { to: '/c/$company/rejections', label: 'Rejections', exact: false },
+  { to: '/c/$company/events', label: 'Events', exact: false },
+  { to: '/c/$company/ratings', label: 'Ratings', exact: false },
   { to: '/c/$company/ingest', label: 'Ingest', exact: false },
+  { to: '/c/$company/settings', label: 'Settings', exact: false },
 ] as const;
 
 export function Root() {
@@ -34,6 +40,7 @@ export function Root() {
         {company ? <CompanyName company={company} /> : null}
         {company ? <Search company={company} /> : null}
       </header>
+      <ProxyBanner />
       {company ? <Sections company={company} /> : null}
       <main id="main" tabIndex={-1}>
         <Outlet />
@@ -58,7 +65,14 @@ function Sections({ company }: { company: string }) {
   return (
     <nav className="sections" aria-label="Company" ref={nav}>
       {sections.map((s) => (
-        <Link key={s.to} to={s.to} params={{ company }} activeOptions={{ exact: s.exact, includeSearch: false }} activeProps={{ 'aria-current': 'page' }}>
+        <Link
+          key={s.to}
+          to={s.to}
+          params={{ company }}
+          activeOptions={{ exact: s.exact, includeSearch: false }}
+          activeProps={{ 'aria-current': 'page' }}
+          {...('and' in s && s.and.test(path) ? { 'aria-current': 'page' as const } : {})}
+        >
           {s.label}
         </Link>
       ))}
@@ -121,7 +135,7 @@ function SignIn() {
 }
 
 function SignOut() {
-  const who = useQuery({ queryKey: ['whoami'], queryFn: ({ signal }) => api.whoami(signal), staleTime: Infinity });
+  const who = useWhoami();
   if (!who.data) return null;
   return (
     <span>

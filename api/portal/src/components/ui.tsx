@@ -1,6 +1,7 @@
 import { type ReactNode, useEffect, useId, useRef, useState } from 'react';
 import { ApiError, type Band } from '../api';
 import { ago, fullLocalTime, localTime, title, utc } from '../format';
+import { said } from '../problem';
 
 /** useTitle names the page in the browser's tab and history. */
 export function useTitle(text: string) {
@@ -244,4 +245,14 @@ export function TextFilter({
       <input type={type ?? 'search'} value={text} placeholder={placeholder} spellCheck={false} onChange={(e) => setText(e.target.value)} />
     </label>
   );
+}
+
+/** Refusal is what the API says against something that was not done by a form; nothing where there is no error. */
+export function Refusal({ error }: { error: unknown }) {
+  const { rest } = said(error, {});
+  return rest ? (
+    <p role="alert" className="refusal">
+      {rest}
+    </p>
+  ) : null;
 }

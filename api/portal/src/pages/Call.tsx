@@ -4,10 +4,12 @@ import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 import { api, type Call, type CallRejection, type Leg, type Message, type Rating, type Sample } from '../api';
 import { callStart, headline, shortName } from '../bands';
 import { Baselines } from '../components/Baselines';
-import { PartyCell } from '../components/CallColumns';
+import { CallLink, PartyCell } from '../components/CallColumns';
+import { CallEvents } from '../components/CallEvents';
 import { type Column, DataTable } from '../components/DataTable';
 import { Graphs, useSelected } from '../components/Graphs';
 import { Ladder } from '../components/Ladder';
+import { CallRecording } from '../components/Recording';
 import { BandBadge, Copy, copyText, Empty, Facts, Failure, Id, Loading, Moment, Section, Tag, useTitle } from '../components/ui';
 import { VerdictPanel } from '../components/Verdict';
 import { Explained, Why } from '../components/Why';
@@ -152,6 +154,8 @@ function CallView({ company, call }: { company: string; call: Call }) {
         <Legs legs={call.legs ?? []} />
         {call.rejections?.length ? <Rejections company={company} items={call.rejections} /> : null}
         {call.ratings?.length ? <Ratings items={call.ratings} /> : null}
+        <CallEvents company={company} call={call.id} live={call.state === 'live'} />
+        <CallRecording company={company} call={call.id} />
       </div>
     </Explained>
   );
@@ -186,7 +190,7 @@ function Summary({ company, call }: { company: string; call: Call }) {
             .map((s, i) => [i === 0 ? 'SIP Call-ID' : `SIP Call-ID ${i + 1}`, <Id key={s} text={s} what="SIP Call-ID" />]) as [string, React.ReactNode][]),
           ...((call.linked_calls ?? []).map((l) => [
             l.linked_by === 'guess' ? 'Other leg (a guess)' : 'Other leg',
-            <Link key={l.call_id} to="/c/$company/calls/$call" params={{ company, call: l.call_id }} className="short-id" title={l.call_id}>{l.call_id}</Link>,
+            <CallLink key={l.call_id} company={company} call={l.call_id} />,
           ]) as [string, React.ReactNode][]),
           ['User ID', call.target.user_id ? <Id key="u" text={call.target.user_id} what="user id" /> : null],
         ]}

@@ -4,7 +4,7 @@ import { api } from '../api';
 import { callColumns } from '../components/CallColumns';
 import { List } from '../components/List';
 import { Section, Select, TextFilter, useTitle } from '../components/ui';
-import { digits, fromLocalInput, looksLikeNumber, ranges, span, toLocalInput } from '../urlstate';
+import { digits, fromLocalInput, given, looksLikeNumber, rangeOptions, span, toLocalInput } from '../urlstate';
 
 const route = getRouteApi('/c/$company/calls');
 
@@ -19,8 +19,7 @@ export function CallsPage() {
   const search = route.useSearch();
   const navigate = route.useNavigate();
   const set = (change: Partial<typeof search>) => {
-    const clean = Object.fromEntries(Object.entries(change).map(([k, v]) => [k, v || undefined]));
-    void navigate({ search: (s) => ({ ...s, ...clean }), replace: true });
+    void navigate({ search: (s) => ({ ...s, ...given(change) }), replace: true });
   };
   const columns = useMemo(() => callColumns(company), [company]);
   const { range, ...rest } = search;
@@ -55,7 +54,7 @@ export function CallsPage() {
           <Select
             label="Started"
             value={custom ? 'custom' : (range ?? '')}
-            options={[['', 'Any time'], ...Object.entries(ranges).map(([k, r]): [string, string] => [k, r.label]), ['custom', 'Between…']]}
+            options={[['', 'Any time'], ...rangeOptions, ['custom', 'Between…']]}
             onChange={(r) => set({ range: r, from: undefined, to: undefined })}
           />
           {custom ? (

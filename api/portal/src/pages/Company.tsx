@@ -5,11 +5,26 @@ import { api } from '../api';
 import { tally } from '../bands';
 import { callColumns } from '../components/CallColumns';
 import { DataTable } from '../components/DataTable';
+import { ExperimentList } from '../components/Experiments';
 import { BandBadge, Empty, Failure, Loading, Section, Tag, useTitle } from '../components/ui';
 import { count } from '../format';
 
 const route = getRouteApi('/c/$company/');
 const refreshMs = 5000;
+
+/** quick are the ways from here to everything of a company that has no count above. */
+const quick = [
+  { to: '/c/$company/offices', label: 'Offices' },
+  { to: '/c/$company/departments', label: 'Departments' },
+  { to: '/c/$company/rooms', label: 'Rooms' },
+  { to: '/c/$company/contact-centers', label: 'Contact centres' },
+  { to: '/c/$company/ports', label: 'Port requests' },
+  { to: '/c/$company/ratings', label: 'Call ratings' },
+  { to: '/c/$company/events', label: 'Call events' },
+  { to: '/c/$company/settings/recording', label: 'Call recording' },
+  { to: '/c/$company/settings/subscriptions', label: 'Subscriptions' },
+  { to: '/c/$company/settings/audit', label: 'Audit log' },
+] as const;
 
 export function CompanyPage() {
   const { company } = route.useParams();
@@ -64,6 +79,13 @@ export function CompanyPage() {
           </Link>
         </Tile>
       </nav>
+      <nav className="quick" aria-label="People, places and settings">
+        {quick.map((q) => (
+          <Link key={q.to} to={q.to} params={{ company }}>
+            {q.label}
+          </Link>
+        ))}
+      </nav>
 
       <Section heading="Health" aside={<span className="muted">last {judged} answered calls</span>}>
         {recent.isPending ? <Loading what="calls" /> : null}
@@ -110,6 +132,8 @@ export function CompanyPage() {
         {recent.isSuccess && troubled.length === 0 ? <Empty>None of the last {calls.length} calls was judged bad or unacceptable.</Empty> : null}
         {troubled.length > 0 ? <DataTable label="Latest calls with trouble" rows={troubled} columns={columns} rowKey={(c) => c.id} /> : null}
       </Section>
+
+      <ExperimentList company={company} />
     </div>
   );
 }

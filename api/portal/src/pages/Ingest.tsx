@@ -4,7 +4,7 @@ import type { Column } from '../components/DataTable';
 import { List } from '../components/List';
 import { Moment, Section, Select, Tag, useTitle } from '../components/ui';
 import { words } from '../format';
-import { ranges, span } from '../urlstate';
+import { rangeOptions, span } from '../urlstate';
 
 const route = getRouteApi('/c/$company/ingest');
 
@@ -79,7 +79,7 @@ export function IngestPage() {
           <Select
             label="Time"
             value={range}
-            options={Object.entries(ranges).map(([k, r]): [string, string] => [k, r.label])}
+            options={rangeOptions}
             onChange={(r) => void navigate({ search: { range: r === '1h' ? undefined : r }, replace: true })}
           />
         </div>

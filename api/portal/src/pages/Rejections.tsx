@@ -1,15 +1,16 @@
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
-import { getRouteApi, Link } from '@tanstack/react-router';
+import { getRouteApi } from '@tanstack/react-router';
 import { useMemo } from 'react';
 import { api, type Rejection } from '../api';
-import { PartyCell } from '../components/CallColumns';
+import { CallLink, PartyCell } from '../components/CallColumns';
 import type { Column } from '../components/DataTable';
 import { List } from '../components/List';
 import { TrendChart } from '../components/TrendChart';
 import { Empty, Failure, Loading, Moment, Section, Select, Tag, TextFilter, useTitle } from '../components/ui';
 import { count, phone, timeZone, title, words } from '../format';
+import { settings } from '../settings';
 import { groups, intervalSeconds, stack } from '../trend';
-import { digits, fromLocalInput, looksLikeNumber, ranges, span, toLocalInput } from '../urlstate';
+import { digits, fromLocalInput, given, looksLikeNumber, rangeOptions, ranges, span, toLocalInput } from '../urlstate';
 
 const route = getRouteApi('/c/$company/rejections');
 
@@ -23,26 +24,13 @@ const intervals: [string, string][] = [
 const filters = ['reason', 'agent', 'department', 'office', 'contact_center'] as const;
 const isFilter = (name: string): name is (typeof filters)[number] => (filters as readonly string[]).includes(name);
 
-const explained: Record<string, string> = {
-  reserved_to_another_call: 'The agent became available and at the same time got another call of a contact centre.',
-  no_available_endpoints: 'No app was open, no phone registered and no forwarding number set.',
-  manually_declined: 'The agent declined the call.',
-  assigned_to_another_operator: 'Another operator took the call.',
-  after_hours: 'The call came outside of business hours.',
-  spam: 'The caller was identified as spam and blocked.',
-  on_a_call: 'The agent was already on a call.',
-  do_not_disturb: 'The agent had set do not disturb.',
-  ringing_in_progress: 'The agent was already being rung for another call.',
-};
-
 export function RejectionsPage() {
   useTitle('Rejections');
   const { company } = route.useParams();
   const search = route.useSearch();
   const navigate = route.useNavigate();
   const set = (change: Partial<typeof search>) => {
-    const clean = Object.fromEntries(Object.entries(change).map(([k, v]) => [k, v || undefined]));
-    void navigate({ search: (s) => ({ ...s, ...clean }), replace: true });
+    void navigate({ search: (s) => ({ ...s, ...given(change) }), replace: true });
   };
   const groupBy = search.group_by ?? 'reason';
   const custom = search.range === 'custom' || (!search.range && (search.from !== undefined || search.to !== undefined));
@@ -60,6 +48,9 @@ export function RejectionsPage() {
     refetchInterval: 15_000,
     placeholderData: keepPreviousData,
   });
+  const reasons = useQuery({ queryKey: ['reasons', company], queryFn: ({ signal }) => settings.reasons(company, signal), staleTime: Infinity });
+  const known = useMemo(() => reasons.data?.items ?? [], [reasons.data]);
+  const explained = useMemo(() => new Map(known.map((r) => [r.id, r.explanation])), [known]);
   const shown = useMemo(() => (trend.data ? groups(trend.data) : []), [trend.data]);
   const drawn = useMemo(() => (trend.data ? stack(trend.data, shown) : null), [trend.data, shown]);
   const total = shown.reduce((sum, g) => sum + g.total, 0);
@@ -70,7 +61,7 @@ export function RejectionsPage() {
       id: 'reason',
       header: 'Reason',
       cell: (r) => (
-        <span title={explained[r.reason]}>
+        <span title={explained.get(r.reason)}>
           <Tag tone="warn">{title(r.reason)}</Tag>
         </span>
       ),
@@ -84,15 +75,7 @@ export function RejectionsPage() {
     { id: 'to', header: 'To', cell: (r) => <span className="num">{phone(r.to_number) || '–'}</span> },
     { id: 'status', header: 'SIP', numeric: true, cell: (r) => r.sip_status || '–' },
     { id: 'text', header: 'In the platform’s words', cell: (r) => <span className="break">{r.text || r.raw_reason || <span className="none">–</span>}</span> },
-    {
-      id: 'call',
-      header: 'Call',
-      cell: (r) => (
-        <Link to="/c/$company/calls/$call" params={{ company, call: r.call_id }} className="short-id" title={r.call_id}>
-          {r.call_id}
-        </Link>
-      ),
-    },
+    { id: 'call', header: 'Call', cell: (r) => <CallLink company={company} call={r.call_id} /> },
   ];
 
   return (
@@ -104,7 +87,7 @@ export function RejectionsPage() {
           <Select
             label="Time"
             value={rangeKey}
-            options={[...Object.entries(ranges).map(([k, r]): [string, string] => [k, r.label]), ['custom', 'Between…']]}
+            options={[...rangeOptions, ['custom', 'Between…']]}
             onChange={(r) => set({ range: r, from: undefined, to: undefined, interval: undefined })}
           />
           {custom ? (
@@ -134,7 +117,7 @@ export function RejectionsPage() {
                       type="button"
                       className="link"
                       aria-pressed={search[groupBy] === g.key}
-                      title={explained[g.key] ?? 'List only these below'}
+                      title={explained.get(g.key) ?? 'List only these below'}
                       onClick={() => set({ [groupBy]: search[groupBy] === g.key ? undefined : g.key })}
                     >
                       {g.name}
@@ -154,7 +137,7 @@ export function RejectionsPage() {
           <Select
             label="Reason"
             value={search.reason ?? ''}
-            options={[['', 'Any'], ...Object.keys(explained).map((r): [string, string] => [r, title(r)]), ...(search.reason && !explained[search.reason] ? [[search.reason, title(search.reason)] as [string, string]] : [])]}
+options={[['', 'Any'], ...known.map((r): [string, string] => [r.id, r.title]), ...(search.reason && !explained.has(search.reason) ? [[search.reason, title(search.reason)] as [string, string]] : [])]}
             onChange={(reason) => set({ reason })}
           />
           <TextFilter label="Number" value={search.number ?? ''} placeholder="+1…" onChange={(n) => set({ number: looksLikeNumber(n) ? digits(n) : n.trim() })} />
@@ -175,6 +158,19 @@ export function RejectionsPage() {
           refreshMs={10_000}
           empty="No rejected call matches."
         />
+        {known.length > 0 ? (
+          <details className="note">
+            <summary>What the reasons mean</summary>
+            <dl className="glossary">
+              {known.map((r) => (
+                <div key={r.id} className="glossary-row">
+                  <dt>{r.title}</dt>
+                  <dd>{r.explanation}</dd>
+                </div>
+              ))}
+            </dl>
+          </details>
+        ) : null}
       </Section>
     </div>
   );

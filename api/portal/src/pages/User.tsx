@@ -1,29 +1,40 @@
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link } from '@tanstack/react-router';
-import { useMemo } from 'react';
-import { api, type Device } from '../api';
+import { type ReactNode, useMemo, useState } from 'react';
+import { api } from '../api';
 import { callColumns } from '../components/CallColumns';
-import { type Column, DataTable } from '../components/DataTable';
+import { NumberLink, PlaceLink } from '../components/Directory';
+import { UserExperiments } from '../components/Experiments';
 import { List } from '../components/List';
-import { HealthTag } from '../components/Health';
+import { Notes } from '../components/Notes';
+import { ProxyAccess } from '../components/Proxy';
+import { ratingColumns } from '../components/Ratings';
+import { UserRecording } from '../components/Recording';
 import { changeColumns, registrationColumns, Strips } from '../components/Registrations';
-import { Choice, Copy, Empty, Facts, Failure, Id, Loading, Moment, Section, Tag, useTitle } from '../components/ui';
-import { phone, title, words } from '../format';
+import { TransferButton } from '../components/Transfer';
+import { Choice, Facts, Failure, Id, Loading, Moment, Section, Tag, useTitle } from '../components/ui';
+import { UserDelete } from '../components/UserDelete';
+import { UserDevices } from '../components/UserDevices';
+import { UserForm } from '../components/UserForm';
+import { directory, type FullUser } from '../directory';
+import { title } from '../format';
+import { settings } from '../settings';
 import { stateTone } from './Users';
 
 const route = getRouteApi('/c/$company/users/$user');
-type Tab = 'devices' | 'registrations' | 'calls';
+const tabs = ['devices', 'registrations', 'calls', 'ratings', 'notes', 'settings'] as const;
+type Tab = (typeof tabs)[number];
 
 export function UserPage() {
   const { company, user } = route.useParams();
   const search = route.useSearch();
   const navigate = route.useNavigate();
-  const found = useQuery({ queryKey: ['user', company, user], queryFn: ({ signal }) => api.user(company, user, signal) });
+  const found = useQuery({ queryKey: ['user', company, user], queryFn: ({ signal }) => directory.user(company, user, signal) });
   useTitle(found.data?.name || 'User');
   if (found.isPending) return <Loading what="the user" />;
-  if (found.isError) return <Failure error={found.error} what="user" retry={() => void found.refetch()} />;
-  const u = found.data;
-  const tab: Tab = search.tab === 'registrations' || search.tab === 'calls' ? search.tab : 'devices';
+  if (found.isError && !found.data) return <Failure error={found.error} what="user" retry={() => void found.refetch()} />;
+  const u = found.data!;
+  const tab = tabs.find((t) => t === search.tab) ?? 'devices';
   return (
     <div className="page">
       <p className="crumbs">
@@ -31,131 +42,91 @@ export function UserPage() {
           Users
         </Link>
       </p>
-      <h1>
-        {u.name || u.id} <Tag tone={stateTone(u.state)}>{title(u.state)}</Tag>
-      </h1>
-      <Section heading="Profile">
-        <Facts
-          items={[
-            ['User ID', <Id key="id" text={u.id} what="user id" />],
-            [
-              'Numbers',
-              u.numbers?.length ? (
-                <span key="numbers" className="stack">
-                  {u.numbers.map((n) => (
-                    <span key={n} className="id num">
-                      <Link to="/c/$company/numbers" params={{ company }} search={{ q: n }}>
-                        {phone(n)}
-                      </Link>
-                      <Copy text={n} what="number" />
-                    </span>
-                  ))}
-                </span>
-              ) : null,
-            ],
-            ['Email', u.email ? <span key="email" className="break">{u.email}</span> : null],
-            ['SIP addresses', u.aors?.length ? <span key="aors" className="stack break">{u.aors.map((a) => <span key={a}>{a}</span>)}</span> : null],
-            ['App versions', u.app_versions?.join(', ')],
-            ['Office', u.office],
-            ['Departments', u.departments?.join(', ')],
-            ['Created', u.created_at ? <Moment key="c" at={u.created_at} full /> : null],
-          ]}
-        />
-      </Section>
+      <Head company={company} user={u} />
+      <Profile company={company} user={u} />
       <Choice<Tab>
         label="Of this user"
         value={tab}
-        options={[{ value: 'devices', label: 'Devices' }, { value: 'registrations', label: 'Registrations' }, { value: 'calls', label: 'Calls' }]}
+        options={tabs.map((t) => ({ value: t, label: title(t) }))}
         onChange={(t) => void navigate({ search: { tab: t === 'devices' ? undefined : t }, replace: true })}
       />
-      {tab === 'devices' ? <Devices company={company} user={user} /> : null}
+      {tab === 'devices' ? <UserDevices company={company} user={user} aors={[...(u.aors ?? []), ...(u.numbers ?? [])]} /> : null}
       {tab === 'registrations' ? <Registrations company={company} user={user} /> : null}
       {tab === 'calls' ? <Calls company={company} user={user} /> : null}
+      {tab === 'ratings' ? <Ratings company={company} user={user} /> : null}
+      {tab === 'notes' ? <Notes company={company} user={user} /> : null}
+      {tab === 'settings' ? (
+        <>
+          <UserExperiments company={company} user={user} />
+          <UserRecording company={company} user={user} />
+          <ProxyAccess company={company} user={user} />
+        </>
+      ) : null}
     </div>
   );
 }
 
-const mobile = (d: Device) => d.endpoint === 'mobile' || /\b(ios|ipad|android)\b/i.test(d.platform ?? '');
-
-const deviceColumns = (company: string): Column<Device>[] => [
-  {
-    id: 'app',
-    header: 'App',
-    lead: true,
-    cell: (d) => {
-      const name = <span className="strong">{d.app || title(d.endpoint) || 'unknown'}</span>;
-      if (d.registered === null || d.registered === undefined) return name;
-      return (
-        <Link to="/c/$company/devices/$device" params={{ company, device: d.id }}>
-          {name}
-        </Link>
-      );
-    },
-  },
-  { id: 'endpoint', header: 'Kind', cell: (d) => (d.endpoint ? words(d.endpoint) : <span className="none">–</span>) },
-  { id: 'platform', header: 'Platform', cell: (d) => d.platform || <span className="none">–</span> },
-  { id: 'version', header: 'Version', cell: (d) => d.app_version || <span className="none">–</span> },
-  { id: 'updated', header: 'Updated', cell: (d) => <Moment at={d.updated_at} relative /> },
-  {
-    id: 'registered',
-    header: 'Registered',
-    cell: (d) =>
-      mobile(d) && !d.registered_at ? (
-        <span className="muted">by push: no timestamp</span>
-      ) : d.registered === null || d.registered === undefined ? (
-        <span className="none">never by SIP</span>
-      ) : (
-        <span className="flags">
-          <HealthTag health={d.health} />
-          {d.registered_at ? <Moment at={d.registered_at} /> : null}
-        </span>
-      ),
-  },
-  { id: 'expires', header: 'Expires', cell: (d) => <Moment at={d.expires_at} relative={!!d.registered} /> },
-  { id: 'source', header: 'Source', cell: (d) => <span className="num break">{d.source || '–'}</span> },
-  { id: 'agent', header: 'User agent', cell: (d) => <span className="break">{d.user_agent || <span className="none">–</span>}</span> },
-  {
-    id: 'id',
-    header: 'Device ID',
-    cell: (d) => (
-      <span className="id">
-        <code className="short-id" title={d.id}>
-          {d.id}
-        </code>
-        <Copy text={d.id} what="device id" />
-      </span>
-    ),
-  },
-];
-
-function Devices({ company, user }: { company: string; user: string }) {
-  const columns = useMemo(() => deviceColumns(company), [company]);
-  const devices = useQuery({
-    queryKey: ['devices', company, user],
-    queryFn: ({ signal }) => api.userDevices(company, user, signal),
-    refetchInterval: 5000,
-  });
+function Head({ company, user: u }: { company: string; user: FullUser }) {
+  const [open, setOpen] = useState<'' | 'edit' | 'delete'>('');
+  const close = () => setOpen('');
   return (
-    <Section heading="User devices" count={devices.data?.items.length}>
-      {devices.isPending ? <Loading what="devices" /> : null}
-      {devices.isError ? <Failure error={devices.error} what="devices" retry={() => void devices.refetch()} /> : null}
-      {devices.data?.items.length === 0 ? <Empty>This user has neither registered a device nor called from one.</Empty> : null}
-      {devices.data?.items.length ? <DataTable label="User devices" rows={devices.data.items} columns={columns} rowKey={(d) => `${d.id} ${d.aor}`} /> : null}
-      <details className="note">
-        <summary>What the kinds of app mean</summary>
-        <dl className="glossary">
-          <dt>native</dt>
-          <dd>desktop app for Mac or Windows</dd>
-          <dt>packaged_app</dt>
-          <dd>Chrome app</dd>
-          <dt>web or harness</dt>
-          <dd>the app in a browser</dd>
-          <dt>mobile</dt>
-          <dd>iOS, iPad and Android apps register by push: no registration timestamp is not a fault</dd>
-          <dt>desk phone, sip</dt>
-          <dd>a phone or program that registers by SIP</dd>
-        </dl>
-      </details>
+    <div className="title-row">
+      <h1>
+        {u.name || u.id} <Tag tone={stateTone(u.state)}>{title(u.state)}</Tag>
+      </h1>
+      <div className="actions">
+        <button type="button" onClick={() => setOpen('edit')}>
+          Edit
+        </button>
+        {u.state === 'deleted' ? null : (
+          <button type="button" className="danger-quiet" onClick={() => setOpen('delete')}>
+            Delete
+          </button>
+        )}
+      </div>
+      {open === 'edit' ? <UserForm company={company} user={u} onClose={close} onDone={close} /> : null}
+      {open === 'delete' ? <UserDelete company={company} user={u.id} name={u.name || u.id} onClose={close} onDone={close} /> : null}
+    </div>
+  );
+}
+
+function Profile({ company, user: u }: { company: string; user: FullUser }) {
+  const linked = (kind: 'departments' | 'contact-centers', ids: string[] | null | undefined) =>
+    ids?.length ? (
+      <span className="stack">
+        {ids.map((id) => (
+          <PlaceLink key={id} company={company} kind={kind} id={id} />
+        ))}
+      </span>
+    ) : null;
+  return (
+    <Section heading="Profile">
+      <Facts
+        items={[
+          [
+            'Numbers',
+            u.numbers?.length ? (
+              <span key="numbers" className="stack">
+                {u.numbers.map((n) => (
+                  <span key={n} className="flags">
+                    <NumberLink company={company} number={n} />
+                    <TransferButton company={company} number={n} owner={{ kind: 'user', id: u.id, name: u.name }} />
+                  </span>
+                ))}
+              </span>
+            ) : null,
+          ],
+          ['Email', u.email ? <span key="email" className="break">{u.email}</span> : null],
+          ['User ID', <Id key="id" text={u.id} what="user id" />],
+          ['Office', u.office ? <PlaceLink key="office" company={company} kind="offices" id={u.office} /> : null],
+          ['Departments', linked('departments', u.departments)],
+          ['Contact centres', linked('contact-centers', u.contact_centers)],
+          ['SIP addresses', u.aors?.length ? <span key="aors" className="stack break">{u.aors.map((a) => <span key={a}>{a}</span>)}</span> : null],
+          ['App versions', u.app_versions?.join(', ')],
+          ['Created', u.created_at ? <Moment key="c" at={u.created_at} full /> : null],
+          ...(u.voicemail_greeting ? [['Voicemail greeting', <span key="v" className="break">{u.voicemail_greeting}</span>] as [string, ReactNode]] : []),
+        ]}
+      />
     </Section>
   );
 }
@@ -216,6 +187,22 @@ function Calls({ company, user }: { company: string; user: string }) {
         rowKey={(c) => c.id}
         refreshMs={5000}
         empty="No call of this user was seen."
+      />
+    </Section>
+  );
+}
+
+function Ratings({ company, user }: { company: string; user: string }) {
+  const columns = useMemo(() => ratingColumns(company).filter((c) => c.id !== 'rater'), [company]);
+  return (
+    <Section heading="Ratings">
+      <List
+        what="ratings"
+        queryKey={['user-ratings', company, user]}
+        load={(p, signal) => settings.ratings(company, user, p, signal)}
+        columns={columns}
+        rowKey={(r) => r.id}
+        empty="This user has rated no call."
       />
     </Section>
   );
