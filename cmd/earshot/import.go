@@ -114,6 +114,11 @@ func (i *importer) run(ctx context.Context, files []string) ([]ingest.ImportedCa
 	if err := p.openDirectory(ctx); err != nil {
 		return nil, err
 	}
+	// Where an api runs it has told who is who already.
+	p.publishes, p.eager = true, !configured
+	if err := p.learnWhoIsWho(ctx); err != nil {
+		return nil, err
+	}
 	producer, err := ingest.NewProducer(i.s.Kafka, i.s.Ingest.Buffer, nil)
 	if err != nil {
 		return nil, err

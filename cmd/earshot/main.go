@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/earshot/earshot/directory"
 )
 
 // version is set by the linker.
@@ -31,12 +33,16 @@ func root() *cobra.Command {
 		Short:         "Telemetry pipeline and support portal for business telephony",
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		// What a command changes in the directory is written down as its own.
+		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
+			cmd.SetContext(directory.WithActor(cmd.Context(), directory.Actor{Kind: "system", ID: "earshot", Name: cmd.CommandPath()}))
+		},
 	}
 	cmd.PersistentFlags().String("config", "", "YAML file with settings (default: earshot.yaml, where it exists)")
 	addSettings(cmd.PersistentFlags())
 	cmd.AddCommand(
 		upCommand(), ingestCommand(), processCommand(), sinkCommand(), apiCommand(),
-		importCommand(), replayCommand(), demoCommand(), migrateCommand(), keysCommand(), configCommand(), rulesCommand(), doctorCommand(),
+		importCommand(), replayCommand(), demoCommand(), migrateCommand(), keysCommand(), usersCommand(), configCommand(), rulesCommand(), doctorCommand(),
 		engineCommand(), versionCommand(),
 	)
 	return cmd

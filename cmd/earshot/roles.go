@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"syscall"
 	"time"
 
@@ -28,6 +29,7 @@ import (
 	"github.com/earshot/earshot/processors/registrations"
 	"github.com/earshot/earshot/query"
 	"github.com/earshot/earshot/sinks/clickhouse"
+	"github.com/earshot/earshot/sinks/webhook"
 	"github.com/earshot/earshot/telemetry"
 )
 
@@ -40,6 +42,8 @@ type process struct {
 	admin    *admin.Server
 	dir      *directory.Directory
 	resolver *directory.Resolver
+	// publishes: this process tells the others who is who; eager: at once.
+	publishes, eager bool
 	rules    *quality.RuleBook
 
 	stages  []*stage
@@ -132,11 +136,41 @@ func (p *process) openDirectory(ctx context.Context) error {
 	}
 	p.dir = d
 	p.admin.Add("directory", d.Ping)
-	if p.resolver, err = d.Watch(ctx, p.log); err != nil {
+	return nil
+}
+
+// learnWhoIsWho follows the directory over Kafka, and publishes it where that is
+// this process's. It returns when all that is known has been read.
+func (p *process) learnWhoIsWho(ctx context.Context) error {
+	if p.resolver != nil {
+		return nil
+	}
+	secret, err := directory.FeedSecret(p.s.Directory, p.s.Data, p.publishes)
+	if err != nil {
 		return err
 	}
-	p.start("directory", p.resolver.Run)
-	return nil
+	p.resolver, err = directory.NewResolver(directory.ResolverDeps{Bus: p.s.Kafka, Secret: secret, Log: p.log, Metrics: p.registry})
+	if err != nil {
+		return err
+	}
+	p.start("who is who", p.resolver.Run)
+	p.admin.Add("who_is_who", p.resolver.Ready)
+	version := int64(0)
+	if p.publishes {
+		publisher, err := p.dir.NewPublisher(directory.PublisherDeps{
+			Bus: p.s.Kafka, Resolver: p.resolver, Secret: secret, Eager: p.eager, Log: p.log, Metrics: p.registry,
+		})
+		if err != nil {
+			return err
+		}
+		p.start("publisher", publisher.Run)
+		if version, err = p.dir.Version(ctx); err != nil {
+			return err
+		}
+	}
+	late := time.AfterFunc(5*time.Second, func() { p.log.Info("waiting until it is known who is who", "state", p.resolver.Ready(ctx)) })
+	defer late.Stop()
+	return p.resolver.Wait(ctx, version)
 }
 
 // prepare makes topics and schema exist and watches that Kafka answers.
@@ -164,6 +198,9 @@ func (p *process) startIngester(ctx context.Context, cfg ingest.Config) error {
 	if err := p.openDirectory(ctx); err != nil {
 		return err
 	}
+	if err := p.learnWhoIsWho(ctx); err != nil {
+		return err
+	}
 	tenancy, err := ingest.NewTenancy(p.s.Tenancy.Rules)
 	if err != nil {
 		return err
@@ -172,9 +209,15 @@ func (p *process) startIngester(ctx context.Context, cfg ingest.Config) error {
 	if err != nil {
 		return err
 	}
+	known, err := newCredentials(ctx, p.dir, p.resolver, p.log.With("role", "ingest"))
+	if err != nil {
+		producer.Close()
+		return err
+	}
 	auth := api.NewAuthenticator(p.s.API, p.dir)
 	in, err := ingest.New(cfg, ingest.Deps{
-		Producer: producer, Kafka: p.s.Kafka, Resolver: p.resolver, Tenancy: tenancy, Credentials: credentials{p.resolver},
+		Producer: producer, Kafka: p.s.Kafka, Resolver: p.resolver, Tenancy: tenancy, Credentials: known,
+		CredentialUsed: known.used, DeletedDevices: known.deleted,
 		Authenticate: func(r *http.Request) (string, bool) { return postedFor(auth, p.dir, r) },
 		Metrics:      p.registry, Log: p.log.With("role", "ingest"),
 	})
@@ -183,6 +226,7 @@ func (p *process) startIngester(ctx context.Context, cfg ingest.Config) error {
 		return err
 	}
 	p.ingest = in
+	p.start("credentials", known.run)
 	p.start("ingest", func(ctx context.Context) error {
 		defer producer.Close()
 		return in.Run(ctx)
@@ -247,7 +291,38 @@ func (p *process) startSink(ctx context.Context) error {
 		return err
 	}
 	p.start("sink", sink.Run)
+	return p.startWebhooks(ctx)
+}
+
+// startWebhooks tells subscribers of events.
+func (p *process) startWebhooks(ctx context.Context) error {
+	if err := p.openDirectory(ctx); err != nil {
+		return err
+	}
+	sink, err := webhook.NewSink(p.s.Webhooks, webhook.Deps{
+		Bus: p.s.Kafka, Directory: p.dir, Log: p.log.With("role", "sink"), Metrics: p.registry, InstanceID: p.s.Processors.Instance, Show: p.toldEvent,
+	})
+	if err != nil {
+		return err
+	}
+	p.start("webhooks", sink.Run)
 	return nil
+}
+
+// toldEvent is what subscribers are told of a moment of a call: the event as the
+// API shows it.
+func (p *process) toldEvent(company, call string, m *telemetry.CallMoment) any {
+	e := struct {
+		Company string `json:"company"`
+		query.CallEvent
+	}{company, query.CallEventOf(call, m)}
+	base := "http://" + reachable(p.s.API.Listen)
+	if p.apiAddr != "" || p.s.API.PublicURL != "" {
+		base = p.publicURL()
+	}
+	company, call = url.PathEscape(company), url.PathEscape(call)
+	e.Links = map[string]string{"portal": base + "/c/" + company + "/calls/" + call, "call": base + "/api/v1/companies/" + company + "/calls/" + call}
+	return e
 }
 
 // listenAPI takes api.listen, once; `up` does so before it starts the engines.
@@ -277,8 +352,8 @@ func (p *process) startAPI(ctx context.Context) error {
 	if created {
 		p.log.Info("an operator's API key was created", "file", keyFile)
 	}
-	if err := p.resolver.Refresh(ctx); err != nil {
-		return err
+	if p.resolver == nil {
+		p.publishes, p.eager = true, true
 	}
 	conn, err := clickhouse.Open(p.s.ClickHouse)
 	if err != nil {
@@ -290,15 +365,24 @@ func (p *process) startAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	access, err := p.dir.NewAccessLog(time.Duration(p.s.Directory.AuditRetention)*24*time.Hour, p.registry, p.log.With("role", "api"))
+	if err != nil {
+		return err
+	}
+	p.start("audit", access.Run) // before the API, and so stopped after it
 	closing := make(chan struct{})
 	if p.ingest == nil {
 		if err := p.startIngester(ctx, p.s.Ingest.WithoutListeners()); err != nil {
 			return err
 		}
 	}
+	networks, err := p.s.Webhooks.Networks()
+	if err != nil {
+		return err
+	}
 	handler, err := api.New(p.s.API, api.Deps{
-		Directory: p.dir, SIPRealm: p.s.Ingest.SIP.Realm, Query: store, Ingest: p.ingest.HTTPHandler(), IngestOpenAPI: ingest.OpenAPI, Portal: portal.Handler(),
-		Log: p.log.With("role", "api"), Metrics: p.registry, Version: version, Closing: closing,
+		WebhookNetworks: networks, Directory: p.dir, SIPRealm: p.s.Ingest.SIP.Realm, Query: store, Ingest: p.ingest.HTTPHandler(), IngestOpenAPI: ingest.OpenAPI, Portal: portal.Handler(),
+		Access: access, Log: p.log.With("role", "api"), Metrics: p.registry, Version: version, Closing: closing,
 	})
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 	"github.com/earshot/earshot/processors"
 	"github.com/earshot/earshot/processors/quality"
 	"github.com/earshot/earshot/sinks/clickhouse"
+	"github.com/earshot/earshot/sinks/webhook"
 )
 
 // settings are all that can be configured; see `earshot config dump`.
@@ -35,6 +36,7 @@ type settings struct {
 	Kafka      bus.Config        `koanf:"kafka"`
 	ClickHouse clickhouse.Config `koanf:"clickhouse"`
 	Directory  directory.Config  `koanf:"directory"`
+	Webhooks   webhook.Config    `koanf:"webhooks"`
 }
 
 type logSettings struct {
@@ -64,6 +66,8 @@ func defaultSettings() *settings {
 		Processors: processors.DefaultConfig(),
 		Kafka:      bus.DefaultConfig(),
 		ClickHouse: clickhouse.DefaultConfig(),
+		Directory:  directory.DefaultConfig(),
+		Webhooks:   webhook.DefaultConfig(),
 	}
 }
 
@@ -152,6 +156,9 @@ func configCommand() *cobra.Command {
 					return err
 				}
 				if err := s.Ingest.SIP.Check(); err != nil {
+					return err
+				}
+				if err := s.Webhooks.Check(); err != nil {
 					return err
 				}
 				if _, err := quality.LoadRules(s.Verdicts.Rules); err != nil {

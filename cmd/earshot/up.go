@@ -92,6 +92,8 @@ func up(cmd *cobra.Command, s *settings, roles []string, withDemo bool) error {
 	if err := p.prepare(ctx); err != nil {
 		return err
 	}
+	p.publishes = slices.Contains(roles, "ingest") || slices.Contains(roles, "api")
+	p.eager = p.publishes
 	ingestAddrs := map[string]string{}
 	for _, role := range allRoles {
 		if !slices.Contains(roles, role) {

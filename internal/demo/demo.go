@@ -56,20 +56,23 @@ type person struct {
 	version          string
 	platform         string
 	phone            string // User-Agent of their desk phone; empty: none
+	office           string
+	departments      []string
+	contactCenters   []string
 }
 
 // domain of the demo's addresses-of-record.
 const domain = "demo.example"
 
 var people = []person{
-	{id: "alice", name: "Alice Moreau", number: "+14155550101", endpoint: "native", version: "5.2.1", platform: "macOS 15.1"},
-	{id: "bob", name: "Bob Tanaka", number: "+14155550102", endpoint: "packaged_app", version: "5.1.0", platform: "Windows 11"},
-	{id: "carol", name: "Carol Nwosu", number: "+14155550103", endpoint: "web", version: "5.2.1", platform: "Chrome 142 on Linux"},
-	{id: "dave", name: "Dave Lindqvist", number: "+14155550104", phone: "Yealink SIP-T46S 66.86.0.15"},
-	{id: "erin", name: "Erin Castillo", number: "+14155550105", phone: "PolycomVVX-VVX_411-UA/5.9.5.0614"},
-	{id: "frank", name: "Frank Osei", number: "+14155550106", phone: "Grandstream GXP2170 1.0.11.35"},
-	{id: "grace", name: "Grace Kim", number: "+14155550107", phone: "snomD785/10.1.127.12"},
-	{id: "heidi", name: "Heidi Brandt", number: "+18005550108", phone: "Cisco-CP8841/12.0.1"},
+	{id: "alice", name: "Alice Moreau", number: "+14155550101", endpoint: "native", version: "5.2.1", platform: "macOS 15.1", office: "san-francisco", departments: []string{"sales"}},
+	{id: "bob", name: "Bob Tanaka", number: "+14155550102", endpoint: "packaged_app", version: "5.1.0", platform: "Windows 11", office: "san-francisco", departments: []string{"sales"}},
+	{id: "carol", name: "Carol Nwosu", number: "+14155550103", endpoint: "web", version: "5.2.1", platform: "Chrome 142 on Linux", office: "vienna", departments: []string{"support"}, contactCenters: []string{"help"}},
+	{id: "dave", name: "Dave Lindqvist", number: "+14155550104", phone: "Yealink SIP-T46S 66.86.0.15", office: "vienna", departments: []string{"support"}, contactCenters: []string{"help"}},
+	{id: "erin", name: "Erin Castillo", number: "+14155550105", phone: "PolycomVVX-VVX_411-UA/5.9.5.0614", office: "vienna", contactCenters: []string{"help"}},
+	{id: "frank", name: "Frank Osei", number: "+14155550106", phone: "Grandstream GXP2170 1.0.11.35", office: "san-francisco", departments: []string{"sales"}},
+	{id: "grace", name: "Grace Kim", number: "+14155550107", phone: "snomD785/10.1.127.12", office: "vienna", contactCenters: []string{"help"}},
+	{id: "heidi", name: "Heidi Brandt", number: "+18005550108", phone: "Cisco-CP8841/12.0.1", office: "san-francisco"},
 }
 
 func who(id string) person {
@@ -104,7 +107,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	sip.SetDefaultLogger(slog.New(slog.DiscardHandler)) // it reports every retransmission
 	sip.SIPDebug = true
 	sip.SIPDebugTracer(d.mirror)
-	if err := d.createPeople(ctx); err != nil {
+	if err := d.createCompany(ctx); err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancel(ctx)
@@ -211,46 +214,24 @@ func (d *demo) lapse(ctx context.Context) error {
 	return nil
 }
 
-func (d *demo) createPeople(ctx context.Context) error {
-	fresh := false
-	for _, p := range people {
-		user := map[string]any{
-			"id": p.id, "name": p.name, "email": p.id + "@" + domain, "state": "active",
-			"aors": []string{p.id + "@" + domain}, "numbers": []string{p.number},
-		}
-		status, body, err := d.post(ctx, "/api/v1/companies/"+d.cfg.Company+"/users", "application/json", user)
-		if err != nil {
-			return fmt.Errorf("cannot create the demo's users: %w", err)
-		}
-		fresh = fresh || status == http.StatusCreated
-		if status != http.StatusCreated && status != http.StatusOK && status != http.StatusConflict {
-			return fmt.Errorf("cannot create the demo's user %s: status %d: %s", p.id, status, body)
-		}
-	}
-	if fresh {
-		// Ingesters learn of new owners of numbers within two seconds.
-		select {
-		case <-ctx.Done():
-		case <-time.After(3 * time.Second):
-		}
-	}
-	return nil
+func (d *demo) post(ctx context.Context, path, contentType string, value any) (int, []byte, error) {
+	return d.send(ctx, http.MethodPost, path, contentType, value)
 }
 
-func (d *demo) post(ctx context.Context, path, contentType string, value any) (int, []byte, error) {
+func (d *demo) send(ctx context.Context, method, path, contentType string, value any) (int, []byte, error) {
 	text, err := json.Marshal(value)
 	if err != nil {
 		return 0, nil, fmt.Errorf("cannot encode %s: %w", path, err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.cfg.URL+path, bytes.NewReader(text))
+	req, err := http.NewRequestWithContext(ctx, method, d.cfg.URL+path, bytes.NewReader(text))
 	if err != nil {
-		return 0, nil, fmt.Errorf("cannot post to %s: %w", path, err)
+		return 0, nil, fmt.Errorf("cannot reach %s: %w", path, err)
 	}
 	req.Header.Set("Content-Type", contentType)
 	req.Header.Set("Authorization", "Bearer "+d.cfg.Key)
 	res, err := d.http.Do(req)
 	if err != nil {
-		return 0, nil, fmt.Errorf("cannot post to %s: %w", path, err)
+		return 0, nil, fmt.Errorf("cannot reach %s: %w", path, err)
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<16))
