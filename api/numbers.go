@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -54,20 +53,12 @@ type assignment struct {
 	Status string       `json:"status" enum:"available,user,department,office,room,contact_center,port_pending"`
 	From   query.Time   `json:"from"`
 	Until  query.Time   `json:"until" doc:"null: still"`
-	By     changedBy    `json:"by" doc:"Who made it so; without a name where it was so before histories were kept"`
+	By     actor        `json:"by" doc:"Who made it so; without a name where it was so before histories were kept"`
 	Reason string       `json:"reason"`
 }
 
-// changedBy is who made a change.
-type changedBy struct {
-	Kind string `json:"kind" doc:"key, session, scim or system"`
-	Name string `json:"name"`
-}
-
-func changedByOf(a directory.Actor) changedBy { return changedBy{Kind: a.Kind, Name: a.Name} }
-
 func assignmentOf(a directory.Assignment) assignment {
-	return assignment{Owner: ownerOf(a.Owner), Status: a.Status, From: at(a.From), Until: at(a.Until), By: changedByOf(a.By), Reason: a.Reason}
+	return assignment{Owner: ownerOf(a.Owner), Status: a.Status, From: at(a.From), Until: at(a.Until), By: actorFor(a.By), Reason: a.Reason}
 }
 
 // NumberInput names a number.
@@ -80,7 +71,7 @@ func (s *server) routeNumbers() {
 	tags := []string{"Numbers"}
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/numbers", OperationID: "list-numbers", Summary: "Numbers", Tags: tags,
 		Description: "Digits are read in any way that people write them: with punctuation, with a trunk prefix, with +, 00 or 011, as a tel: URI, with the letters of a telephone's keys.\n\n" +
-			"The order is that of what is searched by: numerical, but with q what begins with it first, then what has it as prefix, then what ends in it; with suffix by the digits from the last to the first.", Metadata: map[string]any{metaFormats: []string{csvType}}},
+			"The order is that of what is searched by: numerical, but with q what begins with it first, then what has it as prefix, then what ends in it; with suffix by the digits from the last to the first.", Metadata: csvToo},
 		func(ctx context.Context, in *struct {
 			CompanyInput
 			Q         string `query:"q" maxLength:"60" doc:"A full number, area code, prefix or the end of a number"`
@@ -158,7 +149,7 @@ func (s *server) routeNumbers() {
 			return &bodyOutput[number]{Body: numberOf(n)}, nil
 		})
 
-	add(s, huma.Operation{Method: "GET", Path: companyPath + "/numbers/{number}/history", OperationID: "number-history", Summary: "Who had a number from when until when, the newest first", Tags: tags, Metadata: map[string]any{metaFormats: []string{csvType}}},
+	add(s, huma.Operation{Method: "GET", Path: companyPath + "/numbers/{number}/history", OperationID: "number-history", Summary: "Who had a number from when until when, the newest first", Tags: tags, Metadata: csvToo},
 		func(ctx context.Context, in *struct {
 			NumberInput
 			PageInput
@@ -178,7 +169,7 @@ func (s *server) routeNumbers() {
 		Description: "404 where the company did not have the number then, or nothing is known of that time.", Tags: tags},
 		func(ctx context.Context, in *struct {
 			NumberInput
-			At time.Time `query:"at" doc:"RFC 3339; default now"`
+			AtInput
 		}) (*bodyOutput[assignment], error) {
 			when := in.At
 			if when.IsZero() {

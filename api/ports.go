@@ -35,7 +35,7 @@ type portTransition struct {
 	At   query.Time `json:"at"`
 	From string     `json:"from" doc:"Empty: the request was made"`
 	To   string     `json:"to"`
-	By   changedBy  `json:"by"`
+	By   actor      `json:"by"`
 	Text string     `json:"text" doc:"The reason given"`
 }
 
@@ -43,13 +43,10 @@ func portRequestOf(r directory.PortRequest) portRequest {
 	out := portRequest{
 		ID: r.ID, BatchID: r.BatchID, Office: r.Office, LNPID: r.LNPID, DIDs: r.DIDs, Numbers: r.Numbers, PortType: r.Type, State: r.State,
 		Transitions: orEmpty(r.Transitions()), RequestedAt: at(r.RequestedAt), ModifiedAt: at(r.ModifiedAt), Target: ownerOf(r.Target),
-		Carrier: r.Carrier, RejectionReason: r.RejectionReason,
-	}
-	if r.FOCDate != "" {
-		out.FOCDate = &r.FOCDate
+		FOCDate: given(r.FOCDate), Carrier: r.Carrier, RejectionReason: r.RejectionReason,
 	}
 	for _, t := range r.History {
-		out.History = append(out.History, portTransition{At: at(t.At), From: t.From, To: t.To, By: changedByOf(t.By), Text: t.Text})
+		out.History = append(out.History, portTransition{At: at(t.At), From: t.From, To: t.To, By: actorFor(t.By), Text: t.Text})
 	}
 	return out
 }
@@ -108,7 +105,6 @@ func (b portBody) change() directory.PortChange {
 
 func (s *server) routePorts() {
 	tags := []string{"Port requests"}
-	csvToo := map[string]any{metaFormats: []string{csvType}}
 	one := func(r directory.PortRequest, err error) (*bodyOutput[portRequest], error) {
 		if err != nil {
 			return nil, err

@@ -543,7 +543,7 @@ func (d *Directory) ForgetDeliveries(ctx context.Context, limit int) (int, error
 		removed += n
 		return err
 	}
-	if err := remove(`DELETE FROM webhook_delivery WHERE (subscription, seq) IN
+	if err := remove(`DELETE FROM webhook_delivery WHERE forget_us > 0 AND forget_us <= $1 AND (subscription, seq) IN
 		(SELECT subscription, seq FROM webhook_delivery WHERE forget_us > 0 AND forget_us <= $1 ORDER BY forget_us LIMIT $2)`, now, limit); err != nil {
 		return 0, err
 	}
@@ -716,11 +716,18 @@ func (d *Directory) Redeliver(ctx context.Context, company, id string, seq int64
 func (d *Directory) TestSubscription(ctx context.Context, company, id, eventID, body string) (Delivery, error) {
 	var out Delivery
 	err := d.byHand(ctx, company, id, "subscription.test", func(tx *sql.Tx) error {
+		waiting, err := exists(ctx, tx, "SELECT 1 FROM webhook_delivery WHERE subscription = $1 AND state = 'pending' AND type = $2 LIMIT 1", id, EventPing)
+		if err != nil {
+			return err
+		}
+		if waiting {
+			return conflict("subscription", "has a test that waits already")
+		}
 		var seq int64
 		if err := tx.QueryRowContext(ctx, "UPDATE webhook_endpoint SET last_seq = last_seq + 1 WHERE subscription = $1 RETURNING last_seq", id).Scan(&seq); err != nil {
 			return fmt.Errorf("cannot store a test: %w", err)
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO webhook_delivery (subscription, seq, event_id, type, call_id, body, state, next_us, created_us) VALUES ($1, $2, $3, $4, '', $5, 'pending', 0, $6)`,
+		_, err = tx.ExecContext(ctx, `INSERT INTO webhook_delivery (subscription, seq, event_id, type, call_id, body, state, next_us, created_us) VALUES ($1, $2, $3, $4, '', $5, 'pending', 0, $6)`,
 			id, seq, eventID, EventPing, body, micros(d.now()))
 		if err != nil {
 			return fmt.Errorf("cannot store a test: %w", err)

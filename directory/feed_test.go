@@ -599,6 +599,9 @@ func TestSealedCredentialsOpenForTheirDeviceOnly(t *testing.T) {
 	if err != nil || first != "" {
 		t.Errorf("a secret from nowhere: %v", err)
 	}
+	if _, err = directory.FeedSecret(directory.Config{FeedSecret: "tooshort"}, "", false); err == nil || strings.Contains(err.Error(), "tooshort") {
+		t.Errorf("a secret that can be guessed: %v", err)
+	}
 	dir := t.TempDir()
 	first, err = directory.FeedSecret(directory.Config{}, dir, true)
 	if err != nil || len(first) < 52 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -22,10 +23,8 @@ type Assignment struct {
 	Reason string
 }
 
-const assignmentColumns = `h.number, h.status, h.owner_kind, h.owner_id,
-	COALESCE((SELECT u.name FROM users u WHERE h.owner_kind = 'user' AND u.company = h.company AND u.id = h.owner_id),
-	         (SELECT p.name FROM place p WHERE p.company = h.company AND p.kind = h.owner_kind AND p.id = h.owner_id), h.owner_name),
-	h.from_us, h.until_us, h.actor_kind, h.actor_id, h.actor_name, h.reason`
+var assignmentColumns = "h.number, h.status, h.owner_kind, h.owner_id, " + ownerName("h", "owner_kind", "owner_id", "h.owner_name") +
+	", h.from_us, h.until_us, h.actor_kind, h.actor_id, h.actor_name, h.reason"
 
 func scanAssignment(scan func(...any) error) (Assignment, error) {
 	var a Assignment
@@ -52,31 +51,25 @@ func (d *Directory) NumberHistory(ctx context.Context, company, value string, pa
 	if !known {
 		return nil, "", ErrNotFound
 	}
-	query, args := "SELECT "+assignmentColumns+" FROM number_history h WHERE h.company = $1 AND h.number = $2", []any{company, e164}
+	c := &conditions{}
+	c.and("h.company = ? AND h.number = ?", company, e164)
 	if page.Cursor != "" {
-		key, err := decodeCursor(page.Cursor, 1)
+		key, err := decodeTimes(page.Cursor, 1)
 		if err != nil {
 			return nil, "", err
 		}
-		before, err := time.Parse(time.RFC3339Nano, key[0])
-		if err != nil {
-			return nil, "", invalid("cursor", "is not one that a list gave")
-		}
-		args = append(args, micros(before))
-		query += " AND h.from_us < $3"
+		c.and("h.from_us < ?", key[0])
 	}
-	args = append(args, page.limit()+1)
-	query += fmt.Sprintf(" ORDER BY h.from_us DESC LIMIT $%d", len(args))
 	var out []Assignment
 	err = each(ctx, d.db, func(r *sql.Rows) error {
 		a, err := scanAssignment(r.Scan)
 		out = append(out, a)
 		return err
-	}, query, args...)
+	}, fmt.Sprintf("SELECT %s FROM number_history h WHERE %s ORDER BY h.from_us DESC LIMIT %d", assignmentColumns, c, page.limit()+1), c.args...)
 	if err != nil {
 		return nil, "", err
 	}
-	out, next := cut(out, page.limit(), func(a Assignment) []string { return []string{a.From.Format(time.RFC3339Nano)} })
+	out, next := cut(out, page.limit(), func(a Assignment) []string { return []string{strconv.FormatInt(micros(a.From), 10)} })
 	return out, next, nil
 }
 
@@ -217,7 +210,7 @@ func leftAfter(ctx context.Context, tx *sql.Tx, company string, numbers []Number
 func beginAssignment(ctx context.Context, tx *sql.Tx, company, e164, reason string) error {
 	a := actorOf(ctx)
 	_, err := tx.ExecContext(ctx, `INSERT INTO number_history (company, number, from_us, status, owner_kind, owner_id, actor_kind, actor_id, actor_name, reason, owner_name)
-		SELECT n.company, n.number, n.updated_us, n.status, n.owner_kind, n.owner_id, $2, $3, $4, $5, `+ownerName+`
+		SELECT n.company, n.number, n.updated_us, n.status, n.owner_kind, n.owner_id, $2, $3, $4, $5, `+ownerName("n", "owner_kind", "owner_id", "''")+`
 		FROM number n WHERE n.company = $1 AND n.number = $6`, company, a.Kind, a.ID, a.Name, reason, e164)
 	if err != nil {
 		return fmt.Errorf("cannot write the history of the number: %w", err)

@@ -34,6 +34,16 @@ func actorOf(ctx context.Context) Actor {
 	return Actor{Kind: "system", ID: "earshot", Name: "Earshot"}
 }
 
+// orUnchanged is errUnchanged where the transaction has recorded nothing: what
+// was asked for is so already, and those who follow changes need not look.
+func orUnchanged(ctx context.Context, tx *sql.Tx) error {
+	recorded, err := exists(ctx, tx, "SELECT 1 FROM journal j JOIN directory_version v ON j.n = v.n LIMIT 1")
+	if err == nil && !recorded {
+		err = errUnchanged
+	}
+	return err
+}
+
 // FieldChange is one member of a record, before and after.
 type FieldChange struct {
 	Field string `json:"field"`

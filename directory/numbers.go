@@ -82,11 +82,14 @@ func digitsOf(s string) (digits string, ok bool) {
 	return b.String(), true
 }
 
-// ownerName is SQL for the name of a number's owner.
-const ownerName = `COALESCE((SELECT u.name FROM users u WHERE n.owner_kind = 'user' AND u.company = n.company AND u.id = n.owner_id),
-	(SELECT p.name FROM place p WHERE p.company = n.company AND p.kind = n.owner_kind AND p.id = n.owner_id), '')`
+// ownerName is SQL for the name of an owner that a row of table t names in the
+// columns kind and id; where there is no such owner, it is what otherwise says.
+func ownerName(t, kind, id, otherwise string) string {
+	return fmt.Sprintf(`COALESCE((SELECT u.name FROM users u WHERE %[1]s.%[2]s = 'user' AND u.company = %[1]s.company AND u.id = %[1]s.%[3]s),
+		(SELECT p.name FROM place p WHERE p.company = %[1]s.company AND p.kind = %[1]s.%[2]s AND p.id = %[1]s.%[3]s), %[4]s)`, t, kind, id, otherwise)
+}
 
-const numberColumns = "n.number, n.national, n.type, n.region, n.area_code, n.prefix, n.status, n.owner_kind, n.owner_id, n.updated_us, " + ownerName
+var numberColumns = "n.number, n.national, n.type, n.region, n.area_code, n.prefix, n.status, n.owner_kind, n.owner_id, n.updated_us, " + ownerName("n", "owner_kind", "owner_id", "''")
 
 func scanNumber(scan func(...any) error) (Number, error) {
 	var n Number
@@ -225,7 +228,7 @@ func (d *Directory) TransferNumber(ctx context.Context, company, value string, t
 			return conflict("number", "is being ported and cannot be transferred yet")
 		}
 		if n.has(to) {
-			return nil // done already
+			return errUnchanged // done already
 		}
 		if n.Owner != nil {
 			last, err := isLast(ctx, tx, company, n)

@@ -277,7 +277,7 @@ func (d *Directory) Numbers(ctx context.Context, company string, f NumberFilter)
 	// follow one another.
 	var out []found
 	for m := first; m < len(meanings) && len(out) <= f.limit(); m++ {
-		s := numberSearch{company: company, filter: f, except: meanings[:m], limit: f.limit() + 1 - len(out)}
+		s := numberSearch{company: company, region: region, filter: f, except: meanings[:m], limit: f.limit() + 1 - len(out)}
 		if meanings[m] != (span{}) {
 			s.within = append(s.within, meanings[m])
 		}
@@ -325,6 +325,7 @@ type found struct {
 // numberSearch is one list of numbers in the order of one index.
 type numberSearch struct {
 	company string
+	region  string
 	filter  NumberFilter
 	within  []span // all of these
 	except  []span // none of these
@@ -403,7 +404,13 @@ func (s *numberSearch) run(ctx context.Context, q querier, after []string) ([]fo
 	var keys string
 	switch s.way {
 	case byGroup:
-		keys = union(statuses, types, limit, part)
+		var groups []string
+		for _, status := range statuses {
+			for _, t := range types {
+				groups = append(groups, " AND n.status = '"+status+"' AND n.type = '"+t+"'")
+			}
+		}
+		keys = merge(limit, groups, part)
 	case byRange:
 		keys = part(" AND n.status IN ('" + strings.Join(statuses, "','") + "') AND n.type IN ('" + strings.Join(types, "','") + "')")
 	default:
@@ -414,7 +421,7 @@ func (s *numberSearch) run(ctx context.Context, q querier, after []string) ([]fo
 		if len(types) == 1 {
 			kinds += " AND (n.type || '') = '" + types[0] + "'"
 		}
-		keys = part(kinds)
+		keys = merge(limit, s.countries(kinds), part)
 	}
 	// SQLite keeps the order of a CROSS JOIN: first the page, then what is shown of it.
 	query := "SELECT " + numberColumns + ", s.k FROM (" + keys + ") s CROSS JOIN number n WHERE n.company = $1 AND n.number = s.number ORDER BY s.k, s.number"
@@ -468,22 +475,43 @@ func (s *numberSearch) where(after []string) string {
 	return where
 }
 
-// union merges a page of each status and type into one: whatever is looked for,
-// and however rare it is, no more is read than pages.
-func union(statuses, types []string, limit string, part func(kinds string) string) string {
-	var parts []string
-	for _, status := range statuses {
-		for _, t := range types {
-			parts = append(parts, part(" AND n.status = '"+status+"' AND n.type = '"+t+"'"))
-		}
+// merge makes one page of a page of each part: whatever is looked for, and
+// however rare it is, no more is read than pages.
+func merge(limit string, conditions []string, part func(condition string) string) string {
+	if len(conditions) == 1 {
+		return part(conditions[0])
 	}
-	if len(parts) == 1 {
-		return parts[0]
-	}
-	for i, p := range parts {
-		parts[i] = fmt.Sprintf("SELECT k, number FROM (%s) p%d", p, i)
+	parts := make([]string, len(conditions))
+	for i, c := range conditions {
+		parts[i] = fmt.Sprintf("SELECT k, number FROM (%s) p%d", part(c), i)
 	}
 	return "SELECT k, number FROM (" + strings.Join(parts, " UNION ALL ") + ") u ORDER BY k, number LIMIT " + limit
+}
+
+// countries splits the numbers of an owner or office, which are read in their
+// order, where national digits are asked for: those of the company's own country
+// are a range of it, and only the others, of which there are few, are looked at
+// one by one.
+func (s *numberSearch) countries(kinds string) []string {
+	if s.way != byOwner && s.way != byOffice {
+		return []string{kinds}
+	}
+	for _, w := range s.within {
+		if w.column == "national" {
+			code := phonenumbers.GetCountryCodeForRegion(s.region)
+			all := beginning("number", strconv.Itoa(code))
+			home := beginning("number", strconv.Itoa(code)+w.begins)
+			parts := []string{kinds + " AND n.number < " + s.arg(all.begins), kinds + " AND n.number >= " + s.arg(home.begins)}
+			if end := home.end(); end != "" {
+				parts[1] += " AND n.number < " + s.arg(end)
+			}
+			if end := all.end(); end != "" {
+				parts = append(parts, kinds+" AND n.number >= "+s.arg(end))
+			}
+			return parts
+		}
+	}
+	return []string{kinds}
 }
 
 // unindexed is a column that no index is used for, where so is true.

@@ -26,9 +26,9 @@ const feedTransaction = "earshot-directory"
 const (
 	// followEvery is how often the directory is asked whether it has changed.
 	followEvery = 100 * time.Millisecond
-	// patience is how long a publisher that is not in charge sees changes untold,
+	// feedPatience is how long a publisher that is not in charge sees changes untold,
 	// and no one at work, before it takes charge.
-	patience = 2 * time.Second
+	feedPatience = 2 * time.Second
 	// busyEvery is how often a publisher with nothing to tell yet shows that it works.
 	busyEvery = 500 * time.Millisecond
 	// entriesAtOnce bounds the entries of the journal that are told at a time,
@@ -123,13 +123,13 @@ func (p *Publisher) Run(ctx context.Context) error {
 				p.log.Warn("cannot publish who is who; it is tried again", "error", err)
 			}
 			failing = true
-			wait(ctx, time.Second)
+			waitFor(ctx, time.Second)
 		}
 	}
 	return nil
 }
 
-func wait(ctx context.Context, d time.Duration) {
+func waitFor(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -143,7 +143,7 @@ func (p *Publisher) take(ctx context.Context) error {
 	if err := p.resolver.until(ctx, func() bool { return p.resolver.caught }); err != nil {
 		return nil //nolint:nilerr // ctx has ended
 	}
-	for seen, since := int64(-1), time.Now(); !p.eager; wait(ctx, followEvery) {
+	for seen, since := int64(-1), time.Now(); !p.eager; waitFor(ctx, followEvery) {
 		version, err := p.directory.Version(ctx)
 		if err != nil {
 			return err
@@ -154,7 +154,7 @@ func (p *Publisher) take(ctx context.Context) error {
 		if told || read != seen {
 			seen, since = read, time.Now()
 		}
-		if time.Since(since) > patience {
+		if time.Since(since) > feedPatience {
 			break
 		}
 		if ctx.Err() != nil {
@@ -210,7 +210,7 @@ func (p *Publisher) lead(ctx context.Context) error {
 			p.scan = newComparison()
 		}
 		if p.scan == nil {
-			wait(ctx, followEvery)
+			waitFor(ctx, followEvery)
 			continue
 		}
 		if err := p.compare(ctx); err != nil {

@@ -3,10 +3,10 @@ package directory
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -82,10 +82,9 @@ type PortFilter struct {
 	Page
 }
 
-const portColumns = `r.id, r.batch_id, r.office_id, r.lnp_id, r.port_type, r.state, r.requested_us, r.modified_us, r.foc_date, r.target_kind, r.target_id,
-	COALESCE((SELECT u.name FROM users u WHERE r.target_kind = 'user' AND u.company = r.company AND u.id = r.target_id),
-	         (SELECT p.name FROM place p WHERE p.company = r.company AND p.kind = r.target_kind AND p.id = r.target_id), ''),
-	r.carrier, r.rejection_reason, (SELECT COUNT(*) FROM port_request_number m WHERE m.company = r.company AND m.request_id = r.id)`
+var portColumns = "r.id, r.batch_id, r.office_id, r.lnp_id, r.port_type, r.state, r.requested_us, r.modified_us, r.foc_date, r.target_kind, r.target_id, " +
+	ownerName("r", "target_kind", "target_id", "''") +
+	", r.carrier, r.rejection_reason, (SELECT COUNT(*) FROM port_request_number m WHERE m.company = r.company AND m.request_id = r.id)"
 
 func scanPort(scan func(...any) error) (PortRequest, error) {
 	var r PortRequest
@@ -106,53 +105,53 @@ func scanPort(scan func(...any) error) (PortRequest, error) {
 // PortRequests lists port requests, the last requested first, without their
 // numbers and history.
 func (d *Directory) PortRequests(ctx context.Context, company string, f PortFilter) ([]PortRequest, string, error) {
-	query, args := "SELECT "+portColumns+" FROM port_request r WHERE r.company = $1", []any{company}
-	arg := func(v any) string {
-		args = append(args, v)
-		return fmt.Sprintf("$%d", len(args))
-	}
-	for _, c := range []struct{ field, column, value string }{
+	c := &conditions{}
+	c.and("r.company = ?", company)
+	for _, f := range []struct{ field, column, value string }{
 		{"state", "state", f.State}, {"office", "office_id", f.Office}, {"batch", "batch_id", f.Batch}, {"lnp_id", "lnp_id", f.LNPID},
 	} {
-		if err := checkWritten(c.field, c.value); err != nil {
+		if err := checkWritten(f.field, f.value); err != nil {
 			return nil, "", err
 		}
-		if c.value != "" {
-			query += " AND r." + c.column + " = " + arg(c.value)
+		if f.value != "" {
+			c.and("r."+f.column+" = ?", f.value)
 		}
 	}
 	if q := strings.TrimSpace(f.Query); q != "" {
 		if err := checkWritten("q", q); err != nil {
 			return nil, "", err
 		}
-		match := "r.search LIKE " + arg("%"+escapeLike(strings.ToLower(q))+"%") + ` ESCAPE '\'`
+		match, values := `r.search LIKE ? ESCAPE '\'`, []any{"%" + escapeLike(strings.ToLower(q)) + "%"}
 		if digits, _, ok := writtenDigits(q); ok {
-			match += " OR EXISTS (SELECT 1 FROM port_request_number m WHERE m.company = r.company AND m.request_id = r.id AND m.number LIKE " + arg("%"+digits+"%") + ")"
+			match += " OR EXISTS (SELECT 1 FROM port_request_number m WHERE m.company = r.company AND m.request_id = r.id AND m.number LIKE ?)"
+			values = append(values, "%"+digits+"%")
 		}
-		query += " AND (" + match + ")"
+		c.and("("+match+")", values...)
 	}
 	if f.Cursor != "" {
 		key, err := decodeCursor(f.Cursor, 2)
 		if err != nil {
 			return nil, "", err
 		}
-		before, err := time.Parse(time.RFC3339Nano, key[0])
-		if err != nil || !idPattern.MatchString(key[1]) {
+		before, err := wholeNumber(key[0])
+		if err != nil {
+			return nil, "", err
+		}
+		if !idPattern.MatchString(key[1]) {
 			return nil, "", invalid("cursor", "is not one that a list gave")
 		}
-		query += " AND (r.requested_us, r.id) < (" + arg(micros(before)) + ", " + arg(key[1]) + ")"
+		c.and("(r.requested_us, r.id) < (?, ?)", before, key[1])
 	}
-	query += " ORDER BY r.requested_us DESC, r.id DESC LIMIT " + arg(f.limit()+1)
 	var out []PortRequest
 	err := each(ctx, d.db, func(rows *sql.Rows) error {
 		r, err := scanPort(rows.Scan)
 		out = append(out, r)
 		return err
-	}, query, args...)
+	}, fmt.Sprintf("SELECT %s FROM port_request r WHERE %s ORDER BY r.requested_us DESC, r.id DESC LIMIT %d", portColumns, c, f.limit()+1), c.args...)
 	if err != nil {
 		return nil, "", err
 	}
-	out, next := cut(out, f.limit(), func(r PortRequest) []string { return []string{r.RequestedAt.Format(time.RFC3339Nano), r.ID} })
+	out, next := cut(out, f.limit(), func(r PortRequest) []string { return []string{strconv.FormatInt(micros(r.RequestedAt), 10), r.ID} })
 	return out, next, nil
 }
 
@@ -197,11 +196,9 @@ func portHistory(ctx context.Context, q querier, company, id string) ([]PortTran
 			return err
 		}
 		t.At = fromMicros(at)
-		var fields []FieldChange
-		if written != "" {
-			if err := json.Unmarshal([]byte(written), &fields); err != nil {
-				return err
-			}
+		fields, err := fieldsOf(written)
+		if err != nil {
+			return err
 		}
 		for _, f := range fields {
 			if f.Field == "state" {
@@ -278,14 +275,8 @@ func checkPort(ctx context.Context, tx *sql.Tx, company string, r *PortRequest) 
 			return err
 		}
 	}
-	if r.Office != "" {
-		err := checkOwner(ctx, tx, company, "office", Owner{Kind: KindOffice, ID: r.Office})
-		if errors.Is(err, ErrInvalid) {
-			return invalid("office", "is not an office of the company")
-		}
-		if err != nil {
-			return err
-		}
+	if err := checkOffice(ctx, tx, company, r.Office); err != nil {
+		return err
 	}
 	return checkPortNumbers(ctx, tx, company, r)
 }
@@ -337,22 +328,11 @@ func replacePortNumbers(ctx context.Context, tx *sql.Tx, company string, r PortR
 	if _, err := tx.ExecContext(ctx, "DELETE FROM port_request_number WHERE company = $1 AND request_id = $2", company, r.ID); err != nil {
 		return fmt.Errorf("cannot store the numbers of the port request: %w", err)
 	}
-	i := 0
-	for part := range slices.Chunk(r.Numbers, 50) {
-		query, args := "INSERT INTO port_request_number (company, request_id, number, i) VALUES ", []any{company, r.ID}
-		for k, n := range part {
-			if k > 0 {
-				query += ","
-			}
-			query += fmt.Sprintf("($1,$2,$%d,$%d)", len(args)+1, len(args)+2)
-			args = append(args, n, i)
-			i++
-		}
-		if _, err := tx.ExecContext(ctx, query, args...); err != nil {
-			return fmt.Errorf("cannot store the numbers of the port request: %w", err)
-		}
+	rows := make([][]any, len(r.Numbers))
+	for i, n := range r.Numbers {
+		rows[i] = []any{r.ID, n, i}
 	}
-	return nil
+	return insertRows(ctx, tx, company, "port_request_number (company, request_id, number, i)", rows)
 }
 
 // PortChange is what PATCH may change; nil fields stay as they are.
@@ -402,7 +382,10 @@ func (d *Directory) UpdatePortRequest(ctx context.Context, company, id string, c
 		if r.BatchID == "" {
 			r.BatchID = r.ID
 		}
-		return changePort(ctx, tx, company, old, r, d.now())
+		if err := changePort(ctx, tx, company, old, r, d.now()); err != nil {
+			return err
+		}
+		return orUnchanged(ctx, tx)
 	})
 	if err != nil {
 		return PortRequest{}, err
@@ -449,7 +432,7 @@ func changePort(ctx context.Context, tx *sql.Tx, company string, old, r PortRequ
 		}
 	}
 	if len(fields) == 0 {
-		return nil
+		return errUnchanged
 	}
 	if err := storePort(ctx, tx, company, r, now); err != nil {
 		return err

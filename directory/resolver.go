@@ -90,9 +90,9 @@ func (r *Resolver) register(metrics prometheus.Registerer) {
 	})
 }
 
-// idle is the silence after which the end of the topic has been reached, where
+// feedIdle is the silence after which the end of the topic has been reached, where
 // what stood there last is no record any more.
-const idle = 3 * time.Second
+const feedIdle = 3 * time.Second
 
 // applyAtOnce bounds how many records are applied while lookups wait.
 const applyAtOnce = 256
@@ -125,7 +125,7 @@ func (r *Resolver) Run(ctx context.Context) error {
 	for at := int64(0); ; {
 		wait, cancel := ctx, context.CancelFunc(func() {})
 		if at < end {
-			wait, cancel = context.WithTimeout(ctx, idle)
+			wait, cancel = context.WithTimeout(ctx, feedIdle)
 		}
 		fetches := client.PollRecords(wait, 10_000)
 		quiet := wait.Err() != nil

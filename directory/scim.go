@@ -244,8 +244,10 @@ func (d *Directory) UpdateScimUser(ctx context.Context, company, id string, chan
 		if err := d.storeScim(ctx, tx, company, before, u, now); err != nil {
 			return err
 		}
-		u, err = d.scimUser(ctx, tx, company, id)
-		return err
+		if u, err = d.scimUser(ctx, tx, company, id); err != nil {
+			return err
+		}
+		return orUnchanged(ctx, tx)
 	})
 	if err != nil {
 		return ScimUser{}, err
@@ -353,6 +355,9 @@ func scimMembers(ctx context.Context, q querier, company, kind, id string) ([]Sc
 	return out, err
 }
 
+// MaxMembersChanged is by how many users a group may grow or shrink in one change.
+const MaxMembersChanged = 1000
+
 // ChangeMembers sets who is in a department or contact center to what change
 // makes of it. Each user who comes or goes has an entry in the journal.
 func (d *Directory) ChangeMembers(ctx context.Context, company, kind, id string, change func(ScimGroup) (members []string, err error)) (ScimGroup, error) {
@@ -371,6 +376,10 @@ func (d *Directory) ChangeMembers(ctx context.Context, company, kind, id string,
 		for _, user := range after {
 			stays[user] = true
 		}
+		// Every other writer waits meanwhile.
+		if len(stays)-len(before.Members) > MaxMembersChanged || len(before.Members)-len(stays) > MaxMembersChanged {
+			return invalid("members", fmt.Sprintf("change by more than %d users at once: send them in parts", MaxMembersChanged))
+		}
 		for _, m := range before.Members {
 			if is[m.ID] = true; !stays[m.ID] {
 				if err := d.setMember(ctx, tx, company, kind, id, m.ID, false, now); err != nil {
@@ -385,8 +394,10 @@ func (d *Directory) ChangeMembers(ctx context.Context, company, kind, id string,
 				}
 			}
 		}
-		g, err = scimGroup(ctx, tx, company, kind, id)
-		return err
+		if g, err = scimGroup(ctx, tx, company, kind, id); err != nil {
+			return err
+		}
+		return orUnchanged(ctx, tx)
 	})
 	if err != nil {
 		return ScimGroup{}, err

@@ -19,6 +19,9 @@ import (
 // which credentials are sealed with, where none is configured.
 const FeedSecretFile = "directory.secret"
 
+// minSecretBytes is the least length of a configured secret. It should be random.
+const minSecretBytes = 16
+
 // seal keeps credentials secret on their way through Kafka, where whoever may
 // read a topic, or a broker's disk, would have them. It is AES-256-GCM with a
 // nonce made of the content: the same is sealed the same, so that an unchanged
@@ -83,6 +86,10 @@ func (s *seal) open(key, sealed []byte) ([]byte, error) {
 // where create says so and there is none. It is empty where there is none.
 func FeedSecret(cfg Config, dataDir string, create bool) (string, error) {
 	if cfg.FeedSecret != "" {
+		// Whoever reads the topic could try short ones until credentials open.
+		if len(cfg.FeedSecret) < 16 {
+			return "", errors.New("directory.feed_secret must have at least 16 characters: credentials in Kafka are only as safe as it is")
+		}
 		return cfg.FeedSecret, nil
 	}
 	path := filepath.Join(dataDir, FeedSecretFile)

@@ -292,8 +292,10 @@ func (d *Directory) UpdateUser(ctx context.Context, company, id string, c UserCh
 	var u User
 	now := d.now()
 	err := d.write(ctx, func(tx *sql.Tx) (err error) {
-		u, err = d.updateUser(ctx, tx, company, id, c, now)
-		return err
+		if u, err = d.updateUser(ctx, tx, company, id, c, now); err != nil {
+			return err
+		}
+		return orUnchanged(ctx, tx)
 	})
 	if err != nil {
 		return User{}, err
@@ -454,8 +456,11 @@ func (d *Directory) DeleteUser(ctx context.Context, company, id string) error {
 	now := d.now()
 	return d.write(ctx, func(tx *sql.Tx) error {
 		u, err := d.user(ctx, tx, company, id)
-		if err != nil || u.State == StateDeleted {
+		if err != nil {
 			return err
+		}
+		if u.State == StateDeleted {
+			return errUnchanged
 		}
 		_, err = d.deleteUser(ctx, tx, company, u, now)
 		return err

@@ -225,22 +225,23 @@ func TestUserSearchIsFilledLater(t *testing.T) {
 // The order of the index is that of bytes in a database of any collation.
 func TestUserSearchInAnotherCollation(t *testing.T) {
 	dsn := newPostgres(t)
+	at := strings.LastIndex(strings.Split(dsn, "?")[0], "/")
+	name, params, _ := strings.Cut(dsn[at+1:], "?")
+	name += "_danish"
 	db := must(sql.Open("pgx", dsn))(t)
-	_, err := db.Exec("CREATE DATABASE danish TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'da-DK' LOCALE 'C.UTF-8'")
+	_, err := db.Exec("CREATE DATABASE " + name + " TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'da-DK' LOCALE 'C.UTF-8'")
 	db.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := strings.LastIndex(strings.Split(dsn, "?")[0], "/")
-	_, params, _ := strings.Cut(dsn, "?")
-	d := must(directory.Open(t.Context(), directory.Config{DSN: dsn[:at] + "/danish?" + params}, t.TempDir()))(t)
+	d := must(directory.Open(t.Context(), directory.Config{DSN: dsn[:at+1] + name + "?" + params}, t.TempDir()))(t)
 	defer d.Close()
 	if _, _, err := d.Bootstrap(t.Context(), t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
 	// Danish has aa after z, and ignores nothing.
 	for i, name := range []string{"Zoe", "Aaron", "aa-bb", "Aabc", "ab", "Ærø", "AA"} {
-		must(d.CreateUser(t.Context(), "default", directory.User{Name: name, Numbers: []string{fmt.Sprintf("+1415555%04d", i)}}))(t)
+		must(d.CreateUser(t.Context(), "default", directory.User{ID: fmt.Sprintf("u%d", i), Name: name, Numbers: []string{fmt.Sprintf("+1415555%04d", i)}}))(t)
 	}
 	for query, want := range map[string][]string{
 		"a":       {"AA", "aa-bb", "Aabc", "Aaron", "ab"},

@@ -336,7 +336,8 @@ func table(columns []*result) string {
 	}
 	t.WriteString(`
 The first row is the ceiling: what the engine and its driver take for the smallest question there is. SQLite waits for the disk at each transfer; this PostgreSQL does not
-(it is the one of the tests, with fsync off), so that its transfers show the work and not the disk.
+(it is the one of the tests, with fsync off), so that its transfers show the work and not the disk. Where the load average is above the number of cores, the times are
+also those of a queue for the processor: the first row shows by how much.
 `)
 	return t.String()
 }

@@ -44,9 +44,8 @@ middle it leaves nothing.`,
 				return err
 			}
 			defer d.Close()
-			ctx := directory.WithActor(cmd.Context(), directory.Actor{Kind: "system", ID: "users-import", Name: "earshot users import"})
 			begin := time.Now()
-			err = d.ImportUsers(ctx, company, file, directory.ImportOptions{Office: office, DryRun: dryRun, Progress: showUsers(cmd)})
+			err = d.ImportUsers(cmd.Context(), company, file, directory.ImportOptions{Office: office, DryRun: dryRun, Progress: showUsers(cmd)})
 			return printImport(cmd, file, err, dryRun, time.Since(begin))
 		},
 	}

@@ -74,9 +74,10 @@ var translated = []struct {
 	prefix netip.Prefix
 	at     int
 }{
-	{netip.MustParsePrefix("64:ff9b::/96"), 12}, // RFC 6052
-	{netip.MustParsePrefix("2002::/16"), 2},     // RFC 3056, 6to4
-	{netip.MustParsePrefix("::/96"), 12},        // IPv4-compatible, RFC 4291 §2.5.5.1
+	{netip.MustParsePrefix("64:ff9b::/96"), 12},    // RFC 6052
+	{netip.MustParsePrefix("2002::/16"), 2},        // RFC 3056, 6to4
+	{netip.MustParsePrefix("::ffff:0:0:0/96"), 12}, // RFC 2765
+	{netip.MustParsePrefix("::/96"), 12},           // IPv4-compatible, RFC 4291 §2.5.5.1
 }
 
 // Check refuses an address that is not public, unless it is in the networks.
