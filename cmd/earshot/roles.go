@@ -44,7 +44,7 @@ type process struct {
 	resolver *directory.Resolver
 	// publishes: this process tells the others who is who; eager: at once.
 	publishes, eager bool
-	rules    *quality.RuleBook
+	rules            *quality.RuleBook
 
 	stages  []*stage
 	failure chan error
