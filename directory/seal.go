@@ -87,8 +87,8 @@ func (s *seal) open(key, sealed []byte) ([]byte, error) {
 func FeedSecret(cfg Config, dataDir string, create bool) (string, error) {
 	if cfg.FeedSecret != "" {
 		// Whoever reads the topic could try short ones until credentials open.
-		if len(cfg.FeedSecret) < 16 {
-			return "", errors.New("directory.feed_secret must have at least 16 characters: credentials in Kafka are only as safe as it is")
+		if len(cfg.FeedSecret) < minSecretBytes {
+			return "", fmt.Errorf("directory.feed_secret must have at least %d characters: credentials in Kafka are only as safe as it is", minSecretBytes)
 		}
 		return cfg.FeedSecret, nil
 	}
