@@ -144,7 +144,7 @@ verdicts: engines portal ## what Earshot says of the recorded calls in benchmark
 
 .PHONY: bench
 bench: build engines ## the figures in benchmarks/
-	@$(GO) test -run "^$$" -bench . -benchtime 1x -timeout 30m ./benchmarks/...
+	@$(GO) test -run "^$$" -bench . -benchtime 1x -timeout 2h ./benchmarks/...
 
 FUZZTIME ?= 30s
 .PHONY: fuzz
