@@ -99,11 +99,7 @@ func (f *fleet) finish() {
 		f.up.Restart()
 	}
 	f.waitEngines()
-	for _, name := range []string{"process", "sink"} {
-		if f.roles[name].Exited() {
-			f.roles[name].Restart()
-		}
-	}
+	f.superviseRoles()
 	// An import that was killed is begun anew, as its user would.
 	for {
 		p := f.roles["import"]
@@ -113,7 +109,21 @@ func (f *fleet) finish() {
 		f.t.Logf("import ended: %v; once more\n%s", p.err, p.Output())
 		p.Restart()
 	}
-	Eventually(f.t, 120*time.Second, "all is stored", func() error { return f.lag() })
+	Eventually(f.t, 120*time.Second, "all is stored", func() error {
+		f.superviseRoles()
+		return f.lag()
+	})
+}
+
+// superviseRoles starts again what has ended, as a service manager does: a role
+// whose engine is not back yet says so and ends.
+func (f *fleet) superviseRoles() {
+	f.t.Helper()
+	for _, name := range []string{"process", "sink"} {
+		if f.roles[name].Exited() {
+			f.roles[name].Restart()
+		}
+	}
 }
 
 // stop ends the roles and then the engines.
