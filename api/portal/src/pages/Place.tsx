@@ -87,9 +87,8 @@ function Delete({ company, kind, place, onClose }: { company: string; kind: Plac
     labels: {},
     send: () => directory.deletePlace(company, kind, place.id),
     done: () => {
-      void navigate({ to: `/c/$company/${kind}`, params: { company } });
-      client.removeQueries({ queryKey: ['place', company, kind, place.id] });
-      changed();
+      // The page asks for what is gone as long as it is shown: leave it first.
+      void navigate({ to: `/c/$company/${kind}`, params: { company } }).then(changed);
     },
   });
   return (
