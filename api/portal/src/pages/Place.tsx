@@ -88,7 +88,10 @@ function Delete({ company, kind, place, onClose }: { company: string; kind: Plac
     send: () => directory.deletePlace(company, kind, place.id),
     done: () => {
       // The page asks for what is gone as long as it is shown: leave it first.
-      void navigate({ to: `/c/$company/${kind}`, params: { company } }).then(changed);
+      void navigate({ to: `/c/$company/${kind}`, params: { company } }).then(() => {
+        client.removeQueries({ queryKey: ['place', company, kind, place.id] });
+        changed();
+      });
     },
   });
   return (
