@@ -280,13 +280,6 @@ func (d *Directory) Audit(ctx context.Context, company string, f JournalFilter) 
 
 func (r auditRow) key() []string { return append(r.journalRow.key(), r.read) }
 
-func flagOf(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
 func decodeAudit(cursor string) (*auditRow, error) {
 	if cursor == "" {
 		return nil, nil

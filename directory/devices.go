@@ -207,10 +207,7 @@ func (d *Directory) CredentialsInUse(ctx context.Context, company string, users 
 	if len(users) == 0 {
 		return nil, nil
 	}
-	args := []any{company}
-	for _, u := range users {
-		args = append(args, u)
-	}
+	args := appendAll([]any{company}, users)
 	return credentialsInUse(ctx, d.db, "WHERE company = $1 AND revoked_us = 0 AND user_id IN ("+placeholders(2, len(users))+") ORDER BY created_us, id", args...)
 }
 

@@ -21,6 +21,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -312,6 +313,56 @@ func placeholders(first, n int) string {
 	return b.String()
 }
 
+// appendAll is append of strings to the arguments of a statement.
+func appendAll(args []any, values []string) []any {
+	for _, v := range values {
+		args = append(args, v)
+	}
+	return args
+}
+
+// insertRows inserts many rows, all of which begin with the company. SQLite looks
+// for the parameters of a statement one by one, so long statements are the slow
+// ones: each has few rows, and is prepared once.
+func insertRows(ctx context.Context, tx *sql.Tx, company, into string, rows [][]any) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	statement := func(n int) string {
+		var b strings.Builder
+		b.WriteString("INSERT INTO " + into + " VALUES ")
+		for i := range n {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			b.WriteString("($1," + placeholders(2+i*len(rows[0]), len(rows[0])) + ")")
+		}
+		return b.String()
+	}
+	arguments := func(rows [][]any) []any {
+		return append([]any{company}, slices.Concat(rows...)...)
+	}
+	if n := max(1, 100/len(rows[0])); len(rows) >= 2*n {
+		many, err := tx.PrepareContext(ctx, statement(n))
+		if err != nil {
+			return fmt.Errorf("cannot store rows: %w", err)
+		}
+		defer many.Close()
+		for ; len(rows) >= n; rows = rows[n:] {
+			if _, err := many.ExecContext(ctx, arguments(rows[:n])...); err != nil {
+				return fmt.Errorf("cannot store rows: %w", err)
+			}
+		}
+		if len(rows) == 0 {
+			return nil
+		}
+	}
+	if _, err := tx.ExecContext(ctx, statement(len(rows)), arguments(rows)...); err != nil {
+		return fmt.Errorf("cannot store rows: %w", err)
+	}
+	return nil
+}
+
 // escapeLike makes s match itself in LIKE … ESCAPE '\'.
 var escapeLike = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace
 
@@ -326,6 +377,21 @@ func newID() string {
 }
 
 func micros(t time.Time) int64 { return t.UnixMicro() }
+
+// unixMicros is 0 for the zero time.
+func unixMicros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func flagOf(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
 
 func fromMicros(us int64) time.Time {
 	if us == 0 {

@@ -165,9 +165,7 @@ func holdersOf(ctx context.Context, tx *sql.Tx, company string, numbers []Number
 				query = "SELECT id, CASE kind WHEN 'office' THEN id ELSE office_id END, name FROM place WHERE company = $1 AND kind = $2 AND id IN (" + placeholders(3, len(part)) + ")"
 				args = append(args, kind)
 			}
-			for _, id := range part {
-				args = append(args, id)
-			}
+			args = appendAll(args, part)
 			err := each(ctx, tx, func(r *sql.Rows) error {
 				var id string
 				var h holder

@@ -311,10 +311,7 @@ func ownedNumbers(ctx context.Context, q querier, company, kind string, ids []st
 	if len(ids) == 0 {
 		return out, nil
 	}
-	args := []any{company, kind}
-	for _, id := range ids {
-		args = append(args, id)
-	}
+	args := appendAll([]any{company, kind}, ids)
 	err := each(ctx, q, func(r *sql.Rows) error {
 		var id, n string
 		if err := r.Scan(&id, &n); err != nil {

@@ -35,21 +35,13 @@ func (d *Directory) records(ctx context.Context, company, kind string, ids []str
 		}
 		out[id] = &telemetry.DirectoryRecord{Body: &telemetry.DirectoryRecord_Place{Place: p}}
 		return nil
-	}, "SELECT id, name, office_id FROM place WHERE company = $1 AND kind = $2 AND id IN ("+placeholders(3, len(ids))+")", args(ids, company, kind)...)
+	}, "SELECT id, name, office_id FROM place WHERE company = $1 AND kind = $2 AND id IN ("+placeholders(3, len(ids))+")", appendAll([]any{company, kind}, ids)...)
 	return out, err
-}
-
-// args is what comes before, and then the ids.
-func args(ids []string, before ...any) []any {
-	for _, id := range ids {
-		before = append(before, id)
-	}
-	return before
 }
 
 func (d *Directory) userRecords(ctx context.Context, company string, ids []string) (map[string]*telemetry.DirectoryRecord, error) {
 	out, users := map[string]*telemetry.DirectoryRecord{}, map[string]*telemetry.DirectoryUser{}
-	in, args := "company = $1 AND user_id IN ("+placeholders(2, len(ids))+")", args(ids, company)
+	in, args := "company = $1 AND user_id IN ("+placeholders(2, len(ids))+")", appendAll([]any{company}, ids)
 	err := each(ctx, d.db, func(r *sql.Rows) error {
 		var id, state string
 		u := &telemetry.DirectoryUser{}
@@ -112,7 +104,7 @@ func (d *Directory) numberRecords(ctx context.Context, company string, ids []str
 		}
 		return found[number]
 	}
-	in, args := " WHERE company = $1 AND number IN ("+placeholders(2, len(ids))+")", args(ids, company)
+	in, args := " WHERE company = $1 AND number IN ("+placeholders(2, len(ids))+")", appendAll([]any{company}, ids)
 	// The history first: where a change comes between, the number is the newer,
 	// and is told again in any case.
 	err := each(ctx, d.db, func(r *sql.Rows) error {
@@ -187,7 +179,7 @@ func (h *heldNumber) record(number string) *telemetry.DirectoryNumber {
 }
 
 func (d *Directory) credentialRecords(ctx context.Context, company string, ids []string, secrets *seal) (map[string]*telemetry.DirectoryRecord, error) {
-	all, err := deviceCredentials(ctx, d.db, "WHERE company = $1 AND id IN ("+placeholders(2, len(ids))+")", args(ids, company)...)
+	all, err := deviceCredentials(ctx, d.db, "WHERE company = $1 AND id IN ("+placeholders(2, len(ids))+")", appendAll([]any{company}, ids)...)
 	if err != nil {
 		return nil, err
 	}

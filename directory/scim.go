@@ -180,10 +180,7 @@ func (d *Directory) scimUsers(ctx context.Context, q querier, company string, id
 		for i := first; i < len(out); i++ {
 			at[out[i].ID] = &out[i]
 		}
-		args := []any{company}
-		for _, id := range part {
-			args = append(args, id)
-		}
+		args := appendAll([]any{company}, part)
 		err = each(ctx, q, func(r *sql.Rows) error {
 			var s ScimUser
 			err := r.Scan(&s.ID, &s.UserName, &s.ExternalID, &s.GivenName, &s.FamilyName)

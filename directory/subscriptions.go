@@ -13,14 +13,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/earshot/earshot/telemetry"
 )
 
 // EventTypes are what a subscription may name: the moments of a call, and that
 // a device was deleted and its app must register anew.
-var EventTypes = []string{
-	"started", "ringing", "connected", "held", "resumed", "muted", "unmuted", "transferred", "ended",
-	"rejected", "rated", "recording_changed", "verdict", EventDeviceReregister,
-}
+var EventTypes = append(slices.Clone(telemetry.MomentTypes), EventDeviceReregister)
 
 const (
 	EventDeviceReregister = "device_reregister"
@@ -218,7 +217,7 @@ func (d *Directory) CreateSubscription(ctx context.Context, company string, s Su
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO subscription (id, company, url, target_kind, target_id, types, description, enabled, disabled_reason, secret, created_us, updated_us)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)`,
-			s.ID, company, s.URL, s.Target.Kind, s.Target.ID, strings.Join(s.Types, " "), s.Description, bit(s.Enabled), s.DisabledReason, s.Secret, micros(now))
+			s.ID, company, s.URL, s.Target.Kind, s.Target.ID, strings.Join(s.Types, " "), s.Description, flagOf(s.Enabled), s.DisabledReason, s.Secret, micros(now))
 		if err != nil {
 			return fmt.Errorf("cannot store the subscription: %w", err)
 		}
@@ -264,13 +263,6 @@ func shownURL(text string) string {
 		shown += "/…"
 	}
 	return shown
-}
-
-func bit(b bool) int64 {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 const selectSubscription = `SELECT s.id, s.company, s.url, s.target_kind, s.target_id, s.types, s.description, s.enabled, s.disabled_reason,
@@ -368,7 +360,7 @@ func (d *Directory) UpdateSubscription(ctx context.Context, company, id string, 
 		now := d.now().UTC().Truncate(time.Microsecond)
 		s.UpdatedAt = now
 		_, err = tx.ExecContext(ctx, `UPDATE subscription SET url = $1, target_kind = $2, target_id = $3, types = $4, description = $5, enabled = $6, disabled_reason = $7, updated_us = $8 WHERE id = $9`,
-			s.URL, s.Target.Kind, s.Target.ID, strings.Join(s.Types, " "), s.Description, bit(s.Enabled), s.DisabledReason, micros(now), id)
+			s.URL, s.Target.Kind, s.Target.ID, strings.Join(s.Types, " "), s.Description, flagOf(s.Enabled), s.DisabledReason, micros(now), id)
 		if err != nil {
 			return fmt.Errorf("cannot store the subscription: %w", err)
 		}
@@ -484,14 +476,6 @@ func (d *Directory) RotateSubscriptionSecret(ctx context.Context, company, id st
 		return Subscription{}, err
 	}
 	return s, nil
-}
-
-// unixMicros is 0 for the zero time.
-func unixMicros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
 }
 
 // DeleteSubscription removes one, with what is still to be delivered.

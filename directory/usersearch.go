@@ -166,48 +166,6 @@ func insertTokens(ctx context.Context, tx *sql.Tx, company string, users ...inde
 	return insertRows(ctx, tx, company, "user_token (company, token, name_key, user_id)", rows)
 }
 
-// insertRows inserts many rows, all of which begin with the company. SQLite looks
-// for the parameters of a statement one by one, so long statements are the slow
-// ones: each has few rows, and is prepared once.
-func insertRows(ctx context.Context, tx *sql.Tx, company, into string, rows [][]any) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	statement := func(n int) string {
-		var b strings.Builder
-		b.WriteString("INSERT INTO " + into + " VALUES ")
-		for i := range n {
-			if i > 0 {
-				b.WriteByte(',')
-			}
-			b.WriteString("($1," + placeholders(2+i*len(rows[0]), len(rows[0])) + ")")
-		}
-		return b.String()
-	}
-	arguments := func(rows [][]any) []any {
-		return append([]any{company}, slices.Concat(rows...)...)
-	}
-	if n := max(1, 100/len(rows[0])); len(rows) >= 2*n {
-		many, err := tx.PrepareContext(ctx, statement(n))
-		if err != nil {
-			return fmt.Errorf("cannot store rows: %w", err)
-		}
-		defer many.Close()
-		for ; len(rows) >= n; rows = rows[n:] {
-			if _, err := many.ExecContext(ctx, arguments(rows[:n])...); err != nil {
-				return fmt.Errorf("cannot store rows: %w", err)
-			}
-		}
-		if len(rows) == 0 {
-			return nil
-		}
-	}
-	if _, err := tx.ExecContext(ctx, statement(len(rows)), arguments(rows)...); err != nil {
-		return fmt.Errorf("cannot store rows: %w", err)
-	}
-	return nil
-}
-
 // deleteTokens takes a user out of the index, as its row says it stands there.
 func deleteTokens(ctx context.Context, tx *sql.Tx, company, id string) error {
 	var key []byte
@@ -521,10 +479,7 @@ type candidate struct {
 func (s search) sorted(ctx context.Context, ids []string, at listPosition) ([]string, string, error) {
 	var found []candidate
 	for part := range slices.Chunk(ids, fewUsers) {
-		args := []any{s.company}
-		for _, id := range part {
-			args = append(args, id)
-		}
+		args := appendAll([]any{s.company}, part)
 		err := each(ctx, s.d.db, func(r *sql.Rows) error {
 			c, err := scanCandidate(r.Scan)
 			found = append(found, c)
@@ -598,10 +553,7 @@ func (s search) keep(ctx context.Context, all []candidate) ([]candidate, error) 
 func (s search) numbered(ctx context.Context, t term, ids []string) (map[string]bool, error) {
 	out := map[string]bool{}
 	for part := range slices.Chunk(ids, fewUsers) {
-		args := []any{s.company}
-		for _, id := range part {
-			args = append(args, id)
-		}
+		args := appendAll([]any{s.company}, part)
 		var match []string
 		for _, n := range t.numberRanges() {
 			match = append(match, n.where("n", len(args)+1))

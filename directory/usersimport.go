@@ -616,10 +616,7 @@ func (i *userImport) checkStored(ctx context.Context, q querier, rows []ImportRo
 // inBatches runs a query for many values: it ends in IN, and its list is added.
 func inBatches(ctx context.Context, q querier, company, query string, values []string, row func(*sql.Rows) error) error {
 	for part := range slices.Chunk(values, 100) {
-		args := []any{company}
-		for _, v := range part {
-			args = append(args, v)
-		}
+		args := appendAll([]any{company}, part)
 		if err := each(ctx, q, row, query+"("+placeholders(2, len(part))+")", args...); err != nil {
 			return err
 		}

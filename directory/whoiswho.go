@@ -514,7 +514,7 @@ func (w *whoIsWho) Credentials(company, aor string) (usable []DeviceCredential, 
 			if !c.RevokedAt.IsZero() || c.HA1MD5 == "" {
 				continue
 			}
-			if owner, _ := h.byAddressOf(c.AOR, 0).user(); owner == c.user && owner > 0 && !h.users[owner-1].deleted {
+			if owner, ok := h.byAddressOf(c.AOR, 0).user(); ok && owner == c.user && !h.users[owner-1].deleted {
 				usable = append(usable, c.DeviceCredential)
 			}
 		}

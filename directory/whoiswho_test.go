@@ -65,3 +65,36 @@ func FuzzWhoIsWho(f *testing.F) {
 		}
 	})
 }
+
+// A place may have the same index as the user whom a number was taken from.
+func TestCredentialsEndWhereANumberGoesToAPlace(t *testing.T) {
+	w, secrets := newWhoIsWho(), must(newSeal("s"))
+	tell := func(kind, id string, r *telemetry.DirectoryRecord) {
+		w.apply(telemetry.DirectoryKey("c", kind, id), must(r.MarshalVT()), secrets)
+	}
+	number := func(kind, id string) {
+		tell(kindNumber, "+14155550100", &telemetry.DirectoryRecord{Body: &telemetry.DirectoryRecord_Number{Number: &telemetry.DirectoryNumber{
+			Assignments: []*telemetry.DirectoryAssignment{{FromUs: 1, OwnerKind: kind, OwnerId: id}}}}})
+	}
+	tell(KindUser, "u", &telemetry.DirectoryRecord{Body: &telemetry.DirectoryRecord_User{User: &telemetry.DirectoryUser{Name: "U"}}})
+	tell(KindRoom, "r", &telemetry.DirectoryRecord{Body: &telemetry.DirectoryRecord_Place{Place: &telemetry.DirectoryPlace{Name: "R"}}})
+	plain := must((&telemetry.DirectorySecret{Username: "u", Ha1Md5: []byte{1}}).MarshalVT())
+	tell(kindCredential, "k", &telemetry.DirectoryRecord{Body: &telemetry.DirectoryRecord_Credential{Credential: &telemetry.DirectoryCredential{
+		UserId: "u", Aor: "+14155550100", Sealed: secrets.close(telemetry.DirectoryKey("c", kindCredential, "k"), plain)}}})
+	for _, c := range []struct {
+		kind, id string
+		usable   int
+	}{{KindUser, "u", 1}, {KindRoom, "r", 0}, {"", "", 0}, {KindUser, "u", 1}} {
+		number(c.kind, c.id)
+		if usable, protected := w.Credentials("c", "+14155550100"); len(usable) != c.usable || !protected {
+			t.Errorf("with %s %s: %d usable, protected %v; want %d and true", c.kind, c.id, len(usable), protected, c.usable)
+		}
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}

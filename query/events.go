@@ -11,12 +11,6 @@ import (
 	"github.com/earshot/earshot/telemetry"
 )
 
-// EventTypes are the types of call events, in the order of a call's life.
-var EventTypes = []string{
-	"started", "ringing", "connected", "held", "resumed", "muted", "unmuted",
-	"transferred", "ended", "rejected", "rated", "recording_changed", "verdict",
-}
-
 // CallEvent is one event in the life of a call: told by the platform, shown by
 // signalling or statistics, or concluded by Earshot.
 type CallEvent struct {
@@ -55,7 +49,7 @@ type EventVerdict struct {
 // EventFilter narrows a list of call events; zero fields do not. User, office,
 // department and contact centre are those of either party or of who did it.
 type EventFilter struct {
-	Type          string // one of EventTypes
+	Type          string // one of telemetry.MomentTypes
 	User          string // id
 	Office        string // id
 	Department    string // id
@@ -169,8 +163,8 @@ func (c Company) Events(ctx context.Context, f EventFilter, page Page) (List[Cal
 }
 
 func filterEvents(s *statement, f EventFilter) error {
-	if f.Type != "" && !slices.Contains(EventTypes, f.Type) {
-		return fmt.Errorf("%w: type %q is none of %s", ErrFilter, f.Type, strings.Join(EventTypes, ", "))
+	if f.Type != "" && !slices.Contains(telemetry.MomentTypes, f.Type) {
+		return fmt.Errorf("%w: type %q is none of %s", ErrFilter, f.Type, strings.Join(telemetry.MomentTypes, ", "))
 	}
 	for _, c := range []struct{ name, value, where string }{
 		{"type", f.Type, "type = {type:String}"},

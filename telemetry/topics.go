@@ -110,3 +110,9 @@ func Time(micros int64) time.Time {
 	}
 	return time.UnixMicro(micros).UTC()
 }
+
+// MomentTypes are the types of a CallMoment, in the order of a call's life.
+var MomentTypes = []string{
+	"started", "ringing", "connected", "held", "resumed", "muted", "unmuted",
+	"transferred", "ended", "rejected", "rated", "recording_changed", "verdict",
+}

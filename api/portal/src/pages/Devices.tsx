@@ -13,6 +13,7 @@ import { Choice, Failure, Moment, Section, Select, TextFilter, useTitle } from '
 import { nameOf, Registered, versionOf } from '../components/UserDevices';
 import { Version } from '../components/Version';
 import { directory, type UserDevice } from '../directory';
+import { given } from '../urlstate';
 
 const route = getRouteApi('/c/$company/devices');
 
@@ -47,8 +48,7 @@ function useFilters() {
   const search = route.useSearch();
   const navigate = route.useNavigate();
   const set = (change: Partial<typeof search>) => {
-    const clean = Object.fromEntries(Object.entries(change).map(([k, v]) => [k, v || undefined]));
-    void navigate({ search: (s) => ({ ...s, ...clean }), replace: true });
+    void navigate({ search: (s) => ({ ...s, ...given(change) }), replace: true });
   };
   return { search, set };
 }

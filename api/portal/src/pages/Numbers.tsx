@@ -10,7 +10,7 @@ import { Section, Select, Tag, TextFilter, useTitle } from '../components/ui';
 import { directory, type FullNumber, type Owner } from '../directory';
 import { phone, title } from '../format';
 import { ownerWord } from '../places';
-import { digits } from '../urlstate';
+import { digits, given } from '../urlstate';
 
 const route = getRouteApi('/c/$company/numbers');
 
@@ -51,8 +51,7 @@ export function NumbersPage() {
   const go = useNavigate();
   const [adding, setAdding] = useState(false);
   const set = (change: Partial<typeof search>) => {
-    const clean = Object.fromEntries(Object.entries(change).map(([k, v]) => [k, v || undefined]));
-    void navigate({ search: (s) => ({ ...s, ...clean }), replace: true });
+    void navigate({ search: (s) => ({ ...s, ...given(change) }), replace: true });
   };
   const columns = useMemo(() => numberColumns(company), [company]);
   const offices = usePlaces(company, 'offices');

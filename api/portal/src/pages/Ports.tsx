@@ -7,6 +7,7 @@ import { PortForm } from '../components/PortForm';
 import { Moment, Section, Select, Tag, TextFilter, useTitle } from '../components/ui';
 import { directory, type PortRequest } from '../directory';
 import { day, portStates, portStateWord, portTone, portTypeWord } from '../ports';
+import { given } from '../urlstate';
 
 const route = getRouteApi('/c/$company/ports');
 
@@ -40,8 +41,7 @@ export function PortsPage() {
   const go = useNavigate();
   const [adding, setAdding] = useState(false);
   const set = (change: Partial<typeof search>) => {
-    const clean = Object.fromEntries(Object.entries(change).map(([k, v]) => [k, v || undefined]));
-    void navigate({ search: (s) => ({ ...s, ...clean }), replace: true });
+    void navigate({ search: (s) => ({ ...s, ...given(change) }), replace: true });
   };
   const offices = usePlaces(company, 'offices');
   const shown = useMemo(() => columns(company), [company]);

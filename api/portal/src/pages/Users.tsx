@@ -10,6 +10,7 @@ import { Section, Select, Tag, TextFilter, useTitle } from '../components/ui';
 import { UserForm } from '../components/UserForm';
 import type { PlaceKind } from '../directory';
 import { phone, title } from '../format';
+import { given } from '../urlstate';
 
 const route = getRouteApi('/c/$company/users');
 
@@ -40,8 +41,7 @@ export function UsersPage() {
   const search = route.useSearch();
   const navigate = route.useNavigate();
   const set = (change: Partial<typeof search>) => {
-    const clean = Object.fromEntries(Object.entries(change).map(([k, v]) => [k, v || undefined]));
-    void navigate({ search: (s) => ({ ...s, ...clean }), replace: true });
+    void navigate({ search: (s) => ({ ...s, ...given(change) }), replace: true });
   };
   const columns = useMemo(() => userColumns(company), [company]);
   const filtered = Object.keys(search).length > 0;
