@@ -5,20 +5,26 @@ import { duration, phone, quantity, title } from '../format';
 import type { Column } from './DataTable';
 import { BandBadge, Moment, Tag } from './ui';
 
+/** PartyName is who somebody is, in one line. */
+export function PartyName({ party, company }: { party: Party; company: string }) {
+  const name = party.name || party.user_id;
+  if (!name) return <span className="num">{phone(party.number) || <span className="none">unknown</span>}</span>;
+  if (!party.user_id) return name;
+  return (
+    <Link to="/c/$company/users/$user" params={{ company, user: party.user_id }}>
+      {name}
+    </Link>
+  );
+}
+
+/** PartyCell is who somebody is, with the number below. */
 export function PartyCell({ party, company }: { party: Party; company: string }) {
   const number = phone(party.number);
-  if (!party.user_id && !party.name) return <span className="num">{number || <span className="none">unknown</span>}</span>;
-  const name = party.name || party.user_id!;
+  const name = party.name || party.user_id;
   return (
     <span className="party">
-      {party.user_id ? (
-        <Link to="/c/$company/users/$user" params={{ company, user: party.user_id }}>
-          {name}
-        </Link>
-      ) : (
-        name
-      )}
-      {number && number !== name ? <span className="muted num">{number}</span> : null}
+      <PartyName party={party} company={company} />
+      {name && number && number !== name ? <span className="muted num">{number}</span> : null}
     </span>
   );
 }

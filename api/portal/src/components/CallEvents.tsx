@@ -2,7 +2,7 @@ import { useQuery } from '@tanstack/react-query';
 import type { Band, Party } from '../api';
 import { title } from '../format';
 import { type CallEvent, settings } from '../settings';
-import { CallLink, PartyCell } from './CallColumns';
+import { CallLink, PartyCell, PartyName } from './CallColumns';
 import type { Column } from './DataTable';
 import { BandBadge, Empty, Failure, Loading, Moment, Section, Tag } from './ui';
 
@@ -20,16 +20,19 @@ const eventTone = (type: string): 'ok' | 'warn' | 'alarm' | 'plain' => {
 const partyOrNone = (party: Party | null | undefined, company: string) =>
   party && (party.user_id || party.name || party.number) ? <PartyCell party={party} company={company} /> : <span className="none">–</span>;
 
+/** inWords is the text of a SIP Reason header (RFC 3326), where the reason is one. */
+const inWords = (reason: string) => /;\s*text="([^"]+)"/.exec(reason)?.[1] ?? reason;
+
 /** Told is what an event says beside its type. */
 function Told({ event, company }: { event: CallEvent; company: string }) {
   const agent = event.agent && (event.agent.user_id || event.agent.name || event.agent.number);
   return (
     <span className="break told">
-      {event.reason ? <span title={event.explanation ?? undefined}>{title(event.reason)}</span> : null}
+      {event.reason ? <span title={event.explanation ?? event.reason}>{title(inWords(event.reason))}</span> : null}
       {agent ? (
         <>
           {event.reason ? ' · ' : null}
-          <PartyCell party={event.agent!} company={company} />
+          <PartyName party={event.agent!} company={company} />
         </>
       ) : null}
       {event.verdict ? (
