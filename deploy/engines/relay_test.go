@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/stretchr/testify/require"
 )
 
@@ -89,6 +90,14 @@ func TestClickHouseOutlivesClientsThatAreKilled(t *testing.T) {
 		_ = conn.Exec(ctx, "SELECT count() FROM system.numbers_mt")
 		cancel()
 	}
+	for _, auth := range []clickhouse.Auth{{Username: "default", Password: "wrong"}, {Username: "somebody"}} {
+		refused, err := clickhouse.Open(&clickhouse.Options{Addr: []string{s.ClickHouseAddr()}, Auth: auth})
+		require.NoError(t, err)
+		var exception *clickhouse.Exception
+		require.ErrorAs(t, refused.Ping(context.Background()), &exception)
+		require.EqualValues(t, 516, exception.Code)
+		require.NoError(t, refused.Close())
+	}
 	require.NoError(t, conn.Ping(context.Background()))
 	require.Equal(t, pid, s.Health()[0].PID, "it is the same process")
 	require.Zero(t, s.Health()[0].Restarts)
@@ -101,8 +110,8 @@ func FuzzReadHello(f *testing.F) {
 	f.Add([]byte("\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		got, err := readHello(bytes.NewReader(data))
-		if err == nil && !bytes.HasPrefix(data, got) {
-			t.Fatalf("%q was read as %q", data, got)
+		if err == nil && !bytes.HasPrefix(data, got.packet) {
+			t.Fatalf("%q was read as %q", data, got.packet)
 		}
 	})
 }
