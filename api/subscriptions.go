@@ -169,7 +169,8 @@ func (s *server) routeSubscriptions() {
 
 	add(s, huma.Operation{Method: "POST", Path: subscriptionsPath, OperationID: "create-subscription", Summary: "Be told of events by webhook", Tags: tags, DefaultStatus: http.StatusCreated,
 		Description: "Events are posted as Standard Webhooks has it (https://www.standardwebhooks.com): signed with the secret of the answer, which is shown this once; " +
-			"at least once, with the same webhook-id each time; those of one call in their order. Any 2xx takes an event; anything else is tried again for a day. Redirects are not followed; 410 disables the subscription."},
+			"at least once, with the same webhook-id each time; those of one call in their order. Any 2xx takes an event; anything else is tried again for a day. Redirects are not followed; 410 disables the subscription, and so does too much that waits (webhooks.max_pending). " +
+			fmt.Sprintf("A company has up to %d subscriptions.", directory.MaxSubscriptions)},
 		func(ctx context.Context, in *struct {
 			CompanyInput
 			Body struct {

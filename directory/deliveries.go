@@ -437,7 +437,8 @@ func finishFor(ctx context.Context, tx *sql.Tx, id string, results []Result, now
 			}
 		}
 	}
-	if _, err := tx.ExecContext(ctx, "UPDATE webhook_endpoint SET pending = pending - $1, due_us = CASE WHEN due_us > $2 THEN $2 ELSE due_us END WHERE subscription = $3", done, now, id); err != nil {
+	if _, err := tx.ExecContext(ctx, `UPDATE webhook_endpoint SET pending = pending - $1, spared = CASE WHEN spared > pending - $1 THEN pending - $1 ELSE spared END,
+		due_us = CASE WHEN due_us > $2 THEN $2 ELSE due_us END WHERE subscription = $3`, done, now, id); err != nil {
 		return fmt.Errorf("cannot store attempts: %w", err)
 	}
 	return nil
@@ -507,7 +508,7 @@ func dueNow(ctx context.Context, tx *sql.Tx, id string, now int64) error {
 
 // freshEndpoint forgets how a subscription failed and makes all of it due.
 func freshEndpoint(ctx context.Context, tx *sql.Tx, id string, now time.Time) error {
-	_, err := tx.ExecContext(ctx, "UPDATE webhook_endpoint SET failures = 0, failing_since_us = 0, hold_us = 0, last_error = '', changed_us = $1, due_us = $1 WHERE subscription = $2", micros(now), id)
+	_, err := tx.ExecContext(ctx, "UPDATE webhook_endpoint SET failures = 0, failing_since_us = 0, hold_us = 0, last_error = '', changed_us = $1, due_us = $1, spared = pending WHERE subscription = $2", micros(now), id)
 	if err != nil {
 		return fmt.Errorf("cannot store the subscription: %w", err)
 	}
@@ -602,7 +603,7 @@ func (d *Directory) AbandonDeliveries(ctx context.Context, before, forget time.T
 				return fmt.Errorf("cannot give up deliveries: %w", err)
 			}
 			total += int(n)
-			if _, err := tx.ExecContext(ctx, "UPDATE webhook_endpoint SET pending = pending - $1 WHERE subscription = $2", n, id); err != nil {
+			if _, err := tx.ExecContext(ctx, "UPDATE webhook_endpoint SET pending = pending - $1, spared = CASE WHEN spared > pending - $1 THEN pending - $1 ELSE spared END WHERE subscription = $2", n, id); err != nil {
 				return fmt.Errorf("cannot give up deliveries: %w", err)
 			}
 			return nil
@@ -612,6 +613,81 @@ func (d *Directory) AbandonDeliveries(ctx context.Context, before, forget time.T
 		}
 	}
 	return total, nil
+}
+
+// PendingBounds are how many deliveries may be pending; 0: any number.
+type PendingBounds struct {
+	Subscription int64
+	// Company bounds those of all subscriptions of a company. Where there are more,
+	// a subscription may still have a hundredth of it: those whose receivers
+	// answer are not made to pay for the others.
+	Company int64
+}
+
+func (b PendingBounds) args() []any {
+	none := func(n int64) int64 {
+		if n == 0 {
+			return math.MaxInt64
+		}
+		return n
+	}
+	return []any{none(b.Subscription), none(b.Company), none(b.Company) / 100}
+}
+
+// overfull are the subscriptions that have more pending than they may: more than
+// the bound beyond what was pending when they were switched on, so that one that
+// is switched on again is not switched off before its receiver has taken what
+// had gathered. Of that too no more than the bound is left out.
+const overfull = `SELECT s.id, e.pending, CASE WHEN e.pending - CASE WHEN e.spared < $1 THEN e.spared ELSE $1 END > $1 THEN 1 ELSE 0 END
+	FROM subscription s JOIN webhook_endpoint e ON e.subscription = s.id WHERE s.enabled = 1 AND s.deleted_us = 0
+	AND (e.pending - CASE WHEN e.spared < $1 THEN e.spared ELSE $1 END > $1
+		OR (e.pending - e.spared > $3 AND s.company IN (SELECT c.company FROM subscription c JOIN webhook_endpoint p ON p.subscription = c.id
+			WHERE c.deleted_us = 0 GROUP BY c.company HAVING SUM(p.pending) > $2)))`
+
+// DisableOverfull switches off the subscriptions that have more pending than the
+// bounds allow, and gives them. What is pending stays so, for when they are
+// switched on again.
+func (d *Directory) DisableOverfull(ctx context.Context, bounds PendingBounds) ([]Subscription, error) {
+	args := bounds.args()
+	// Nearly always there are none, and nobody waits for that.
+	if found, err := exists(ctx, d.db, "SELECT 1 FROM ("+overfull+") f LIMIT 1", args...); err != nil || !found {
+		return nil, err
+	}
+	var out []Subscription
+	err := d.write(ctx, func(tx *sql.Tx) error {
+		out = nil
+		reasons := map[string]string{}
+		err := each(ctx, tx, func(r *sql.Rows) error {
+			var id string
+			var pending int64
+			var itself bool
+			if err := r.Scan(&id, &pending, &itself); err != nil {
+				return err
+			}
+			reasons[id] = fmt.Sprintf("%d deliveries were pending, more than %d", pending, bounds.Subscription)
+			if !itself {
+				reasons[id] = fmt.Sprintf("%d deliveries were pending, and more than %d of all the company's subscriptions", pending, bounds.Company)
+			}
+			return nil
+		}, overfull+" ORDER BY s.id", args...)
+		if err != nil {
+			return err
+		}
+		for _, id := range slices.Sorted(maps.Keys(reasons)) {
+			s, found, err := disableSubscription(ctx, tx, id, reasons[id], d.now())
+			if err != nil {
+				return err
+			}
+			if found {
+				out = append(out, s)
+			}
+		}
+		if len(out) == 0 {
+			return errUnchanged // somebody was quicker
+		}
+		return nil
+	})
+	return out, err
 }
 
 // Backlog says how much is to be delivered, and since when the oldest waits.

@@ -38,8 +38,8 @@ const (
 
 const (
 	// MaxSubscriptions is how many a company may have: each event is held against
-	// each of them.
-	MaxSubscriptions = 1000
+	// each of them, and may become a delivery of each.
+	MaxSubscriptions = 200
 	maxURL           = 2000 // bytes
 	maxDescription   = 500  // bytes
 	secretPrefix     = "whsec_"
@@ -433,21 +433,27 @@ func (s Subscription) differences(now Subscription) []FieldChange {
 // What is pending stays so, for when it is switched on again.
 func (d *Directory) DisableSubscription(ctx context.Context, id, reason string) error {
 	return d.write(ctx, func(tx *sql.Tx) error {
-		found, err := readSubscriptions(ctx, tx, "WHERE s.id = $1 AND s.enabled = 1 AND s.deleted_us = 0", id)
-		if err != nil {
-			return err
-		}
-		if len(found) == 0 {
+		_, found, err := disableSubscription(ctx, tx, id, reason, d.now())
+		if err == nil && !found {
 			return errUnchanged // somebody was quicker
 		}
-		now := d.now()
-		if _, err := tx.ExecContext(ctx, "UPDATE subscription SET enabled = 0, disabled_reason = $1, updated_us = $2 WHERE id = $3", reason, micros(now), id); err != nil {
-			return fmt.Errorf("cannot disable the subscription: %w", err)
-		}
-		c := found[0].change("subscription.update", FieldChange{"enabled", "true", "false"})
-		c.Text = reason
-		return record(ctx, tx, found[0].Company, now, c)
+		return err
 	})
+}
+
+// disableSubscription gives the subscription as it was; false where it is not enabled.
+func disableSubscription(ctx context.Context, tx *sql.Tx, id, reason string, now time.Time) (Subscription, bool, error) {
+	found, err := readSubscriptions(ctx, tx, "WHERE s.id = $1 AND s.enabled = 1 AND s.deleted_us = 0", id)
+	if err != nil || len(found) == 0 {
+		return Subscription{}, false, err
+	}
+	if _, err := tx.ExecContext(ctx, "UPDATE subscription SET enabled = 0, disabled_reason = $1, updated_us = $2 WHERE id = $3", reason, micros(now), id); err != nil {
+		return Subscription{}, false, fmt.Errorf("cannot disable the subscription: %w", err)
+	}
+	c := found[0].change("subscription.update", FieldChange{"enabled", "true", "false"})
+	c.Text = reason
+	found[0].DisabledReason = reason
+	return found[0], true, record(ctx, tx, found[0].Company, now, c)
 }
 
 // RotateSubscriptionSecret gives a new secret. The old one signs beside it for

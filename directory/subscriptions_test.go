@@ -465,3 +465,132 @@ func TestJournaledDeletions(t *testing.T) {
 		}
 	})
 }
+
+// However many events come for receivers that are down, what waits is bounded,
+// of each subscription and of all of a company; nothing of it is thrown away.
+func TestPendingIsBounded(t *testing.T) {
+	onBoth(t, func(t *testing.T, d *directory.Directory) {
+		ctx, c := t.Context(), withClock(d)
+		must(d.StartSending(ctx, "me", time.Minute))(t)
+		bounds := directory.PendingBounds{Subscription: 10, Company: 500}
+		at := int64(-1)
+		add := func(s directory.Subscription, n int) {
+			t.Helper()
+			var events []directory.Delivery
+			for range n {
+				events = append(events, event(s, "", int(at)+2+len(events)))
+			}
+			c.after(time.Minute)
+			to := max(at, 0) + int64(n)
+			queue(t, d, at, to, events...)
+			at = to
+		}
+		disabled := func() (names []string) {
+			t.Helper()
+			for _, s := range must(d.DisableOverfull(ctx, bounds))(t) {
+				names = append(names, s.Description)
+			}
+			return names
+		}
+		named := func(name string) directory.Subscription {
+			t.Helper()
+			return must(d.CreateSubscription(ctx, "default", directory.Subscription{URL: "https://example.com", Types: []string{"*"}, Description: name, Enabled: true}))(t)
+		}
+		switchOn := func(s directory.Subscription) {
+			t.Helper()
+			on := true
+			must(d.UpdateSubscription(ctx, "default", s.ID, directory.SubscriptionChange{Enabled: &on}))(t)
+		}
+		down, up := named("down"), named("up")
+		add(down, 10)
+		add(up, 3)
+		if got := disabled(); got != nil {
+			t.Fatalf("disabled within the bounds: %q", got)
+		}
+		add(down, 1)
+		before := must(d.Version(ctx))(t)
+		if got := disabled(); !slices.Equal(got, []string{"down"}) {
+			t.Fatalf("disabled: %q", got)
+		}
+		if got := disabled(); got != nil || must(d.Version(ctx))(t) != before+1 {
+			t.Errorf("disabled again: %q", got)
+		}
+		s := must(d.Subscription(ctx, "default", down.ID))(t)
+		if s.State() != directory.SubscriptionDisabled || s.DisabledReason != "11 deliveries were pending, more than 10" || s.Pending != 11 {
+			t.Errorf("%+v", s)
+		}
+		if text := strings.Join(d.JournalText(t), "\n"); !strings.Contains(text, s.DisabledReason) {
+			t.Errorf("the journal: %s", text)
+		}
+
+		// Switched on again it has time to take what gathered, while more comes…
+		switchOn(down)
+		if got := dueOf(t, d, down); len(got) != 11 {
+			t.Errorf("due when it is switched on again: %q", got)
+		}
+		add(down, 9)
+		if got := disabled(); got != nil {
+			t.Errorf("disabled while it catches up: %q", got)
+		}
+		// …and what it has taken counts when it is down again.
+		for _, id := range dueOf(t, d, down) {
+			finish(t, d, down, id, directory.DeliveryDelivered, 0)
+		}
+		add(down, 10)
+		if got := disabled(); got != nil {
+			t.Errorf("disabled within the bounds: %q", got)
+		}
+		add(down, 1)
+		if got := disabled(); !slices.Equal(got, []string{"down"}) {
+			t.Errorf("disabled: %q", got)
+		}
+		// However often it is switched on, it never has more than twice the bound, but
+		// for what comes before that is looked at.
+		for range 5 {
+			switchOn(down)
+			for range 20 {
+				if add(down, 1); disabled() != nil {
+					break
+				}
+			}
+		}
+		if s := must(d.Subscription(ctx, "default", down.ID))(t); s.Enabled || s.Pending > 20+5 {
+			t.Errorf("switched on again and again: %+v", s)
+		}
+
+		// Of a company: those that have gathered much give way, whatever the others do.
+		bounds = directory.PendingBounds{Company: 50}
+		much := named("much")
+		add(much, 40)
+		if got := disabled(); !slices.Equal(got, []string{"much", "up"}) && !slices.Equal(got, []string{"up", "much"}) {
+			t.Errorf("disabled of the company: %q", got)
+		}
+		if s := must(d.Subscription(ctx, "default", much.ID))(t); s.DisabledReason != "40 deliveries were pending, and more than 50 of all the company's subscriptions" {
+			t.Errorf("%+v", s)
+		}
+		bounds = directory.PendingBounds{Company: 500}
+		few := named("few")
+		add(few, 5)
+		add(named("more"), 500)
+		if got := disabled(); !slices.Equal(got, []string{"more"}) {
+			t.Errorf("disabled of the company: %q", got)
+		}
+		bounds = directory.PendingBounds{}
+		add(few, 100)
+		if got := disabled(); got != nil {
+			t.Errorf("disabled without a bound: %q", got)
+		}
+	})
+}
+
+// A company cannot make a delivery of each event for any number of subscriptions.
+func TestSubscriptionsAreBounded(t *testing.T) {
+	onBoth(t, func(t *testing.T, d *directory.Directory) {
+		s := directory.Subscription{URL: "https://example.com", Types: []string{"*"}, Enabled: true}
+		for range 200 {
+			must(d.CreateSubscription(t.Context(), "default", s))(t)
+		}
+		_, err := d.CreateSubscription(t.Context(), "default", s)
+		wantField(t, err, directory.ErrConflict, "company")
+	})
+}

@@ -115,6 +115,29 @@ func (s *sender) keepHouse(ctx context.Context) {
 	}
 }
 
+// boundsEvery is how much later at most a subscription ends that has too much pending.
+const boundsEvery = time.Second
+
+// keepBounds disables the subscriptions that deliveries gather for beyond what is
+// allowed. Each process does so for what it has taken itself. Nothing that was
+// taken is thrown away: whoever is told how to go on finds all of it.
+func (s *Sink) keepBounds(ctx context.Context) {
+	bounds := directory.PendingBounds{Subscription: s.MaxPending, Company: s.MaxPendingCompany}
+	for sleep(ctx, boundsEvery) {
+		if !s.grown.Swap(false) {
+			continue
+		}
+		s.again(ctx, "disable subscriptions with too much pending", func() error {
+			disabled, err := s.dir.DisableOverfull(ctx, bounds)
+			for _, d := range disabled {
+				s.metrics.disabled.Inc()
+				s.log.Warn("a subscription was disabled", "subscription", d.ID, "company", d.Company, "reason", d.DisabledReason)
+			}
+			return err
+		})
+	}
+}
+
 // sweep works in small steps: each holds the database's lock for moments only.
 func (s *sender) sweep(ctx context.Context) error {
 	for {

@@ -17,9 +17,12 @@ type Config struct {
 	Timeout      time.Duration `koanf:"timeout" doc:"of one request"`
 	Concurrency  int           `koanf:"concurrency" doc:"requests at a time; a quarter as many more for subscribers that fail or are slow"`
 	PerEndpoint  int           `koanf:"per_endpoint" doc:"requests at a time to one subscription"`
-	AllowPrivate []string      `koanf:"allow_private" doc:"networks that webhooks may reach although they are not public, such as 10.1.0.0/16 or 127.0.0.1"`
-	Imported     bool          `koanf:"imported" doc:"send the call events of imported captures too"`
-	Retention    Retention     `koanf:"retention"`
+	MaxPending   int64         `koanf:"max_pending" doc:"deliveries that may wait for one subscription; one with more is disabled and keeps them; 0: any number"`
+	// A subscription may have a hundredth of it, whatever the others have.
+	MaxPendingCompany int64     `koanf:"max_pending_company" doc:"deliveries that may wait for all subscriptions of a company; where there are more, those of them with more than a hundredth of it are disabled and keep them; 0: any number"`
+	AllowPrivate      []string  `koanf:"allow_private" doc:"networks that webhooks may reach although they are not public, such as 10.1.0.0/16 or 127.0.0.1"`
+	Imported          bool      `koanf:"imported" doc:"send the call events of imported captures too"`
+	Retention         Retention `koanf:"retention"`
 }
 
 // Retention is how many days deliveries are kept after they are done.
@@ -32,7 +35,7 @@ type Retention struct {
 func DefaultConfig() Config {
 	return Config{
 		Backoff: []string{"5s", "5m", "30m", "2h", "5h", "10h"}, GiveUp: 24 * time.Hour, Probe: 5 * time.Minute, DisableAfter: 5 * 24 * time.Hour,
-		Timeout: 15 * time.Second, Concurrency: 128, PerEndpoint: 8, Retention: Retention{Delivered: 7, Dead: 30},
+		Timeout: 15 * time.Second, Concurrency: 128, PerEndpoint: 8, MaxPending: 100_000, MaxPendingCompany: 1_000_000, Retention: Retention{Delivered: 7, Dead: 30},
 	}
 }
 
@@ -72,6 +75,8 @@ func (c Config) plan() (plan, error) {
 		return p, errors.New("webhooks.disable_after must not be negative")
 	case c.Concurrency < 1 || c.PerEndpoint < 1:
 		return p, errors.New("webhooks: concurrency and per_endpoint must be positive")
+	case c.MaxPending < 0 || c.MaxPendingCompany < 0:
+		return p, errors.New("webhooks: max_pending and max_pending_company must not be negative")
 	case c.Retention.Delivered < 1 || c.Retention.Dead < 1:
 		return p, errors.New("webhooks.retention: delivered and dead must be at least a day")
 	}

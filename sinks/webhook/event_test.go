@@ -120,6 +120,7 @@ func TestSettings(t *testing.T) {
 		"backoff": func(c *Config) { c.Backoff = []string{"5s", "soon"} }, "is empty": func(c *Config) { c.Backoff = nil },
 		"allow_private": func(c *Config) { c.AllowPrivate = []string{"office"} }, "timeout": func(c *Config) { c.Timeout = 0 },
 		"concurrency": func(c *Config) { c.Concurrency = 0 }, "retention": func(c *Config) { c.Retention.Dead = 0 }, "disable_after": func(c *Config) { c.DisableAfter = -1 },
+		"max_pending": func(c *Config) { c.MaxPending = -1 }, "max_pending_company": func(c *Config) { c.MaxPendingCompany = -1 },
 	} {
 		c := DefaultConfig()
 		spoil(&c)

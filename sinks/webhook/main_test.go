@@ -100,8 +100,12 @@ type bench struct {
 
 // onBoth runs a test on SQLite and on PostgreSQL.
 func onBoth(t *testing.T, test func(b *bench)) {
-	t.Run("sqlite", func(t *testing.T) { test(newBench(t, "")) })
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel() // with the other one: they mostly wait
+		test(newBench(t, ""))
+	})
 	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
 		started = true
 		server, err := postgres()
 		require.NoError(t, err)

@@ -40,7 +40,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		delivered: counter("delivered_total", "Deliveries that were answered with 2xx."),
 		failed:    counter("failed_attempts_total", "Attempts that failed."),
 		dead:      counter("dead_total", "Deliveries that were given up."),
-		disabled:  counter("disabled_total", "Subscriptions that were disabled because of how they answered."),
+		disabled:  counter("disabled_total", "Subscriptions that were disabled because of how they answered, or of how much was pending."),
 		pending:   gauge("pending", "Deliveries that are to be sent, of all subscriptions that are enabled; by the process that sends."),
 		oldest:    gauge("oldest_pending_seconds", "Age of the oldest of them; 0: there is none."),
 		sending:   gauge("sending", "1 in the process that sends."),

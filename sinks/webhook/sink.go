@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -46,6 +47,8 @@ type Sink struct {
 	owner   string
 	// queued is told when there is something new to send.
 	queued chan struct{}
+	// grown says that deliveries were stored since the bounds were looked at.
+	grown atomic.Bool
 }
 
 // NewSink checks the configuration.
@@ -80,11 +83,13 @@ func (s *Sink) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.take(ctx) })
 	g.Go(func() error { return newSender(s).run(ctx) })
+	g.Go(func() error { s.keepBounds(ctx); return nil })
 	return g.Wait()
 }
 
 // wake says that there is something new to send.
 func (s *Sink) wake() {
+	s.grown.Store(true)
 	select {
 	case s.queued <- struct{}{}:
 	default:

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -391,6 +392,51 @@ func TestDisabledAfterDays(t *testing.T) {
 		}
 		require.Contains(t, got.DisabledReason, "failed for")
 		return nil
+	})
+}
+
+// A receiver that is down does not fill the database: its subscription ends, and
+// what had come till then is sent in order when it is switched on again.
+func TestDisabledWhereTooMuchIsPending(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		r, well := newReceiver(b.T), newReceiver(b.T)
+		s := b.subscribe(r.url)
+		r.knows(s.Secret)
+		b.subscribe(well.url)
+		r.behaves(misbehaviours(b)["fails"])
+		c := quick()
+		c.MaxPending = 20
+		b.start(c)
+		for range 8 {
+			b.round(4)
+			b.eventually("the other is told", func() error { return b.hasAll(well) })
+		}
+		b.eventually("it is disabled", func() error {
+			got, err := b.dir.Subscription(b.Context(), directory.DefaultCompany, s.ID)
+			require.NoError(b, err)
+			if got.State() != directory.SubscriptionDisabled {
+				return errNotYet
+			}
+			require.Contains(b, got.DisabledReason, "deliveries were pending, more than 20")
+			return nil
+		})
+		pending, _, err := b.dir.Deliveries(b.Context(), directory.DefaultCompany, s.ID, directory.DeliveryPending, directory.Page{Limit: 1000})
+		require.NoError(b, err)
+		require.Greater(b, len(pending), 20)
+		r.behaves(nil)
+		on := true
+		_, err = b.dir.UpdateSubscription(b.Context(), directory.DefaultCompany, s.ID, directory.SubscriptionChange{Enabled: &on})
+		require.NoError(b, err)
+		want := map[string][]string{}
+		for _, d := range slices.Backward(pending) {
+			want[d.Call] = append(want[d.Call], d.EventID)
+		}
+		b.eventually("what waited is sent", func() error {
+			if got, _ := r.has(); !reflect.DeepEqual(got, want) {
+				return fmt.Errorf("%w: %v of %v", errNotYet, got, want)
+			}
+			return nil
+		})
 	})
 }
 
