@@ -25,6 +25,16 @@ const ndjsonType = "application/x-ndjson"
 // progressInterval is how often an import tells how far it is.
 const progressInterval = 200 * time.Millisecond
 
+// maxImports bounds how many imports run at a time, for each has all of its file
+// in memory. A further one waits for a while: those before it take seconds.
+const maxImports = 2
+
+// importPatience is how long; a variable for tests.
+var importPatience = 30 * time.Second
+
+// uploadTime bounds for how long a sender may keep others from importing.
+const uploadTime = 10 * time.Minute
+
 // importResult is what came of an import.
 type importResult struct {
 	DryRun  bool `json:"dry_run"`
@@ -59,6 +69,7 @@ func (s *server) routeUsersImport() {
 	add(s, huma.Operation{Method: "POST", Path: companyPath + "/users/import", OperationID: "import-users", Summary: "Add users from CSV, all or none", Tags: []string{"Users"},
 		Description: "The first row names the columns: name, and any of email, id, state, office, departments, contact_centers, numbers, aors and voicemail_greeting; " +
 			"what an export has beside them is read over. Delimited by comma, semicolon or tab; several values of a cell are divided by semicolons; UTF-8; at most 64 MiB and 200,000 users. " +
+			"Two imports run at a time; a further one waits for up to half a minute and is then refused with 503. " +
 			"Places are named by id or by name. Each row that is wrong is named by line and column, and then nothing is stored. " +
 			"With Accept: application/x-ndjson an import that takes longer than a moment answers lines of progress {rows_checked, rows_stored, total}, and the result as the last line.",
 		Metadata: map[string]any{metaFormats: []string{ndjsonType}},
@@ -81,8 +92,17 @@ func (s *server) importUsers(ctx huma.Context, in *importInput) {
 		s.refuse(ctx, newProblem(http.StatusUnsupportedMediaType, "the body must be text/csv"))
 		return
 	}
+	if p := s.beginImport(ctx.Context()); p != nil {
+		ctx.SetHeader("Retry-After", "30")
+		s.refuse(ctx, p)
+		return
+	}
+	defer func() { <-s.imports }()
 	// All of the file is here before anything is locked.
+	body := http.NewResponseController(c.Writer)
+	_ = body.SetReadDeadline(time.Now().Add(uploadTime))
 	file, err := directory.ParseUsers(c.Request.Body)
+	_ = body.SetReadDeadline(time.Time{})
 	if err != nil {
 		s.refuse(ctx, newProblem(http.StatusBadRequest, "the file did not arrive whole"))
 		return
@@ -113,6 +133,18 @@ func (s *server) importUsers(ctx huma.Context, in *importInput) {
 			begun = true
 			writeLine(c.Writer, p)
 		}
+	}
+}
+
+// beginImport waits until there is room for an import, or says why there is none.
+func (s *server) beginImport(ctx context.Context) *Problem {
+	ctx, cancel := context.WithTimeout(ctx, importPatience)
+	defer cancel()
+	select {
+	case s.imports <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return newProblem(http.StatusServiceUnavailable, fmt.Sprintf("%d imports are under way, which is as many as run at a time: try again when one of them has ended", maxImports))
 	}
 }
 

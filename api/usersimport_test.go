@@ -128,6 +128,65 @@ func TestImportOfASlowSender(t *testing.T) {
 	})
 }
 
+// Two imports run at a time. A further one is stored when one of them has ended.
+func TestImportsAtATime(t *testing.T) {
+	s := newSite(t, nil)
+	before := s.countUsers()
+	type sender struct {
+		io.WriteCloser
+		status chan int
+	}
+	send := func(name string) sender {
+		r, w := io.Pipe()
+		out := sender{w, make(chan int, 1)}
+		req, err := http.NewRequestWithContext(t.Context(), "POST", s.url+usersPath+"/import", r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+s.operator)
+		req.Header.Set("Content-Type", "text/csv")
+		go func() {
+			resp, err := http.DefaultTransport.RoundTrip(req)
+			if err != nil {
+				out.status <- 0
+				return
+			}
+			resp.Body.Close()
+			out.status <- resp.StatusCode
+		}()
+		fmt.Fprintf(w, "name,email\n%[1]s,%[1]s@example.org\n", name)
+		return out
+	}
+	first, second := send("Ann"), send("Ben")
+	// More than the connection's buffers hold: it is taken only by who reads it.
+	third, taken := send("Cem"), make(chan struct{})
+	go func() {
+		defer close(taken)
+		for range 16 << 10 {
+			fmt.Fprint(third, strings.Repeat("\n", 1<<10))
+		}
+	}()
+	select {
+	case <-taken:
+		t.Fatal("a third import is read while two are under way")
+	case <-time.After(time.Second):
+	}
+	first.Close()
+	if status := <-first.status; status != 200 {
+		t.Errorf("the first: %d", status)
+	}
+	<-taken
+	for _, other := range []sender{second, third} {
+		other.Close()
+		if status := <-other.status; status != 200 {
+			t.Errorf("another: %d", status)
+		}
+	}
+	if n := s.countUsers(); n != before+3 {
+		t.Errorf("%d users, want %d", n, before+3)
+	}
+}
+
 // What is exported can be imported elsewhere, and is the same there.
 func TestExportRoundTrip(t *testing.T) {
 	onBothSites(t, nil, func(from *site) {

@@ -240,7 +240,17 @@ func (d *Directory) Version(ctx context.Context) (int64, error) {
 // reads is what it writes upon. That is what keeps rules over several rows ("a
 // source keeps a number") free of write skew on PostgreSQL at read committed.
 func (d *Directory) write(ctx context.Context, change func(tx *sql.Tx) error) error {
-	tx, err := d.writes.BeginTx(ctx, nil)
+	return d.writeOn(ctx, d.writes, change)
+}
+
+// beginner is what *sql.DB and *sql.Conn have in common.
+type beginner interface {
+	BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error)
+}
+
+// writeOn is write on a connection that the caller has.
+func (d *Directory) writeOn(ctx context.Context, conn beginner, change func(tx *sql.Tx) error) error {
+	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("cannot begin a change of the directory: %w", err)
 	}
@@ -261,6 +271,9 @@ func (d *Directory) write(ctx context.Context, change func(tx *sql.Tx) error) er
 		return err
 	}
 	if err := tx.Commit(); err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err() // that is why the transaction has gone
+		}
 		return fmt.Errorf("cannot store a change of the directory: %w", err)
 	}
 	return nil
@@ -313,6 +326,17 @@ func placeholders(first, n int) string {
 	return b.String()
 }
 
+// oneOf is the condition that a column is one of many values, which are one
+// parameter, $n: a statement of as many parameters is slow on SQLite, and each
+// length of it is another statement, which PostgreSQL has to plan.
+func (d *Directory) oneOf(column string, n int, values []string) (condition string, arg any) {
+	if d.postgres {
+		return fmt.Sprintf("%s = ANY ($%d)", column, n), values
+	}
+	list, _ := json.Marshal(values) // strings always marshal
+	return fmt.Sprintf("%s IN (SELECT value FROM json_each($%d))", column, n), string(list)
+}
+
 // appendAll is append of strings to the arguments of a statement.
 func appendAll(args []any, values []string) []any {
 	for _, v := range values {
@@ -326,6 +350,12 @@ func appendAll(args []any, values []string) []any {
 // ones: each has few rows, and is prepared once.
 func insertRows(ctx context.Context, tx *sql.Tx, company, into string, rows [][]any) error {
 	if len(rows) == 0 {
+		return nil
+	}
+	if b, ok := ctx.Value(bulkKey{}).(*bulk); ok {
+		if err := b.insert(ctx, company, into, rows); err != nil {
+			return fmt.Errorf("cannot store rows: %w", err)
+		}
 		return nil
 	}
 	statement := func(n int) string {

@@ -99,12 +99,18 @@ func officeOf(kind, id string) string {
 
 // addNumbers adds numbers that the company does not have, each once, with the
 // status and owner that they say. Those of one owner that follow one another
-// keep that order: the first is the one to show. An import adds 100,000 at once.
+// keep that order: the first is the one to show.
 func addNumbers(ctx context.Context, tx *sql.Tx, company string, numbers []Number, reason string, now time.Time) error {
 	holders, err := holdersOf(ctx, tx, company, numbers)
 	if err != nil {
 		return err
 	}
+	return addHeldNumbers(ctx, tx, company, numbers, holders, reason, now)
+}
+
+// addHeldNumbers is addNumbers where it is known what is kept of their owners. An
+// import adds 100,000 at once.
+func addHeldNumbers(ctx context.Context, tx *sql.Tx, company string, numbers []Number, holders map[Owner]holder, reason string, now time.Time) error {
 	left, err := leftAfter(ctx, tx, company, numbers, now)
 	if err != nil {
 		return err

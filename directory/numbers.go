@@ -48,7 +48,13 @@ type Number struct {
 // dialled in region. Numbers that no one can have, such as 911, are refused.
 func ParseNumber(value, region string) (Number, error) {
 	p, err := phonenumbers.Parse(value, region)
-	if err != nil || !phonenumbers.IsValidNumber(p) {
+	if err != nil {
+		return Number{}, invalid("number", "is not a valid number")
+	}
+	// A number that is valid is of a type, and no other is. Asked once, for an
+	// import asks it 100,000 times.
+	kind := phonenumbers.GetNumberType(p)
+	if kind == phonenumbers.UNKNOWN {
 		return Number{}, invalid("number", "is not a valid number")
 	}
 	n := Number{
@@ -58,7 +64,7 @@ func ParseNumber(value, region string) (Number, error) {
 		Region:   phonenumbers.GetRegionCodeForNumber(p),
 		Status:   StatusAvailable,
 	}
-	if phonenumbers.GetNumberType(p) == phonenumbers.TOLL_FREE {
+	if kind == phonenumbers.TOLL_FREE {
 		n.Type = TypeTollFree
 	}
 	n.AreaCode = n.National[:min(3, len(n.National))]

@@ -277,7 +277,7 @@ func (d *Directory) Numbers(ctx context.Context, company string, f NumberFilter)
 	// follow one another.
 	var out []found
 	for m := first; m < len(meanings) && len(out) <= f.limit(); m++ {
-		s := numberSearch{company: company, region: region, filter: f, except: meanings[:m], limit: f.limit() + 1 - len(out)}
+		s := numberSearch{postgres: d.postgres, company: company, region: region, filter: f, except: meanings[:m], limit: f.limit() + 1 - len(out)}
 		if meanings[m] != (span{}) {
 			s.within = append(s.within, meanings[m])
 		}
@@ -324,12 +324,13 @@ type found struct {
 
 // numberSearch is one list of numbers in the order of one index.
 type numberSearch struct {
-	company string
-	region  string
-	filter  NumberFilter
-	within  []span // all of these
-	except  []span // none of these
-	limit   int
+	postgres bool
+	company  string
+	region   string
+	filter   NumberFilter
+	within   []span // all of these
+	except   []span // none of these
+	limit    int
 
 	way    way
 	driver span // the range that is read; none: all that way leads to
@@ -386,13 +387,13 @@ func (s *numberSearch) run(ctx context.Context, q querier, after []string) ([]fo
 	s.choose()
 	where := s.where(after)
 	column := "n." + s.driver.column
-	order := column + ", n.number"
+	order := "k, number"
 	if s.driver.column == "number" {
-		order = "n.number"
+		order = "number"
 	}
 	limit := s.arg(s.limit)
 	part := func(kinds string) string {
-		return "SELECT " + column + " AS k, n.number FROM number n WHERE n.company = $1" + kinds + where + " ORDER BY " + order + " LIMIT " + limit
+		return "SELECT " + column + " AS k, n.number AS number FROM number n WHERE n.company = $1" + kinds + where
 	}
 	statuses, types := numberStatuses, numberTypes
 	if s.filter.Status != "" {
@@ -410,9 +411,9 @@ func (s *numberSearch) run(ctx context.Context, q querier, after []string) ([]fo
 				groups = append(groups, " AND n.status = '"+status+"' AND n.type = '"+t+"'")
 			}
 		}
-		keys = merge(limit, groups, part)
+		keys = s.merge(groups, part, order, limit)
 	case byRange:
-		keys = part(" AND n.status IN ('" + strings.Join(statuses, "','") + "') AND n.type IN ('" + strings.Join(types, "','") + "')")
+		keys = s.merge([]string{" AND n.status IN ('" + strings.Join(statuses, "','") + "') AND n.type IN ('" + strings.Join(types, "','") + "')"}, part, order, limit)
 	default:
 		kinds := ""
 		if len(statuses) == 1 {
@@ -421,7 +422,7 @@ func (s *numberSearch) run(ctx context.Context, q querier, after []string) ([]fo
 		if len(types) == 1 {
 			kinds += " AND (n.type || '') = '" + types[0] + "'"
 		}
-		keys = merge(limit, s.countries(kinds), part)
+		keys = s.merge(s.countries(kinds), part, order, limit)
 	}
 	// SQLite keeps the order of a CROSS JOIN: first the page, then what is shown of it.
 	query := "SELECT " + numberColumns + ", s.k FROM (" + keys + ") s CROSS JOIN number n WHERE n.company = $1 AND n.number = s.number ORDER BY s.k, s.number"
@@ -475,17 +476,21 @@ func (s *numberSearch) where(after []string) string {
 	return where
 }
 
-// merge makes one page of a page of each part: whatever is looked for, and
-// however rare it is, no more is read than pages.
-func merge(limit string, conditions []string, part func(condition string) string) string {
-	if len(conditions) == 1 {
-		return part(conditions[0])
-	}
+// merge makes one page of several parts. Each is a range of an index in the
+// order of the page, and both engines read them side by side and stop when the
+// page is full, however much there is of what is looked for: SQLite if the parts
+// are bare, for it sorts what was limited; PostgreSQL if each is limited itself,
+// for else it may think it better to sort them all.
+func (s *numberSearch) merge(conditions []string, part func(condition string) string, order, limit string) string {
+	ordered := " ORDER BY " + order + " LIMIT " + limit
 	parts := make([]string, len(conditions))
 	for i, c := range conditions {
-		parts[i] = fmt.Sprintf("SELECT k, number FROM (%s) p%d", part(c), i)
+		parts[i] = part(c)
+		if s.postgres && len(conditions) > 1 {
+			parts[i] = "(" + parts[i] + ordered + ")"
+		}
 	}
-	return "SELECT k, number FROM (" + strings.Join(parts, " UNION ALL ") + ") u ORDER BY k, number LIMIT " + limit
+	return strings.Join(parts, " UNION ALL ") + ordered
 }
 
 // countries splits the numbers of an owner or office, which are read in their

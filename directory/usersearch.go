@@ -14,9 +14,9 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// searchVersion is that of tokensOf and nameKey. Whoever changes what they give
-// raises it, and Migrate fills the index anew.
-const searchVersion = 1
+// searchVersion is that of tokensOf, nameKey and signatureOf. Whoever changes
+// what they give raises it, and Migrate fills the index anew.
+const searchVersion = 2
 
 const (
 	maxToken   = 64 // bytes; of a longer word, and of a search for it, the beginning counts
@@ -29,10 +29,11 @@ const (
 
 // Variables for tests, which have fewer users.
 var (
-	// fewUsers is how many users a search may touch to put them into order. What
-	// matches more is walked in the order of the index.
+	// fewUsers is how many users a search may put into order. What matches more is
+	// walked in the order of the index.
 	fewUsers = 1000
-	// walkAtOnce bounds how many rows of the index one page may cost.
+	// walkAtOnce bounds how many rows of the index one page may cost, and one
+	// search for the few.
 	walkAtOnce = 4000
 )
 
@@ -148,6 +149,49 @@ func searchText(tokens []string) string { return strings.Join(tokens, "\n") }
 
 func splitSearchText(s string) []string { return strings.Split(s, "\n") }
 
+// A signature is a set in 64 bits (a Bloom filter) of what a user is found by:
+// of a word its beginnings, of a filter the whole. It tells for sure that a user
+// does not match; of those who seem to, about one in twenty does not.
+const bitsOfFilter = 3
+
+// beginnings are the lengths, in bytes, of which a signature has the beginnings of words.
+var beginnings = []int{2, 3, 4}
+
+// bitOf is one of 64 bits, the same for ever: it is stored.
+func bitOf(text string, salt byte) uint64 {
+	const offset, prime = 14695981039346656037, 1099511628211 // FNV-1a
+	h := (offset ^ uint64(salt)) * prime
+	for i := range len(text) {
+		h = (h ^ uint64(text[i])) * prime
+	}
+	return 1 << (h * 0x9e3779b97f4a7c15 >> 58) // the upper bits of FNV alone differ too little
+}
+
+// bitsOf is the bits of those who have a token, or one that begins so.
+func bitsOf(token string) (bits uint64) {
+	if isFilter(token) {
+		for salt := range byte(bitsOfFilter) {
+			bits |= bitOf(token, salt)
+		}
+		return bits
+	}
+	for _, n := range beginnings {
+		if len(token) >= n {
+			bits |= bitOf(token[:n], 0)
+		}
+	}
+	return bits
+}
+
+// signatureOf is a user's signature, as the engines store 64 bits.
+func signatureOf(tokens []string) int64 {
+	var bits uint64
+	for _, t := range tokens {
+		bits |= bitsOf(t)
+	}
+	return int64(bits)
+}
+
 // indexed is a user as the index has it.
 type indexed struct {
 	id, key string
@@ -158,12 +202,12 @@ type indexed struct {
 func insertTokens(ctx context.Context, tx *sql.Tx, company string, users ...indexed) error {
 	var rows [][]any
 	for _, u := range users {
-		key := []byte(u.key)
+		key, signature := []byte(u.key), signatureOf(u.tokens)
 		for _, t := range u.tokens {
-			rows = append(rows, []any{[]byte(t), key, u.id})
+			rows = append(rows, []any{[]byte(t), key, u.id, signature})
 		}
 	}
-	return insertRows(ctx, tx, company, "user_token (company, token, name_key, user_id)", rows)
+	return insertRows(ctx, tx, company, "user_token (company, token, name_key, user_id, signature)", rows)
 }
 
 // deleteTokens takes a user out of the index, as its row says it stands there.
@@ -363,7 +407,7 @@ func (d *Directory) Users(ctx context.Context, company string, f UserFilter) ([]
 	if err != nil || none || (f.IDs != nil && len(f.IDs) == 0) {
 		return nil, "", err
 	}
-	s := search{d: d, company: company, terms: terms, phrase: phraseOf(f.Query), limit: f.limit()}
+	s := search{d: d, company: company, terms: terms, mask: maskOf(terms), phrase: phraseOf(f.Query), limit: f.limit()}
 	if f.IDs != nil {
 		s.only = make(map[string]bool, len(f.IDs))
 		for _, id := range f.IDs {
@@ -380,12 +424,12 @@ func (d *Directory) Users(ctx context.Context, company string, f UserFilter) ([]
 
 // usersByID reads users in the order of their ids.
 func (d *Directory) usersByID(ctx context.Context, q querier, company string, ids []string) ([]User, error) {
-	args, place := []any{company}, make(map[string]int, len(ids))
+	place := make(map[string]int, len(ids))
 	for i, id := range ids {
-		args = append(args, id)
 		place[id] = i
 	}
-	users, err := d.users(ctx, q, company, "SELECT "+userColumns+" FROM users WHERE company = $1 AND id IN ("+placeholders(2, len(ids))+")", args...)
+	in, list := d.oneOf("id", 2, ids)
+	users, err := d.users(ctx, q, company, "SELECT "+userColumns+" FROM users WHERE company = $1 AND "+in, company, list)
 	if err != nil {
 		return nil, err
 	}
@@ -398,110 +442,168 @@ type search struct {
 	d       *Directory
 	company string
 	terms   []term
+	mask    int64           // what the signature of who matches has
 	phrase  string          // several words as typed; empty: there is one, or none
 	only    map[string]bool // who may be in the answer; nil: all
 	limit   int
 }
 
+// maskOf is the bits that users have who match all terms. Who matches digits
+// may do so by a number, of which signatures do not know.
+func maskOf(terms []term) int64 {
+	var bits uint64
+	for _, t := range terms {
+		if t.digits == "" {
+			bits |= bitsOf(t.token)
+		}
+	}
+	return int64(bits)
+}
+
 func (s search) page(ctx context.Context, only []string, at listPosition) ([]string, string, error) {
 	if at.way != byWalk {
-		few := only
-		if only == nil || len(only) > fewUsers {
-			var err error
-			if few, err = s.fewest(ctx, at.way == byName); err != nil {
-				return nil, "", err
-			}
+		few, found, err := s.few(ctx, only, at.way == byName)
+		if err != nil {
+			return nil, "", err
 		}
-		if few != nil {
+		if found {
 			return s.sorted(ctx, few, at)
 		}
 	}
 	return s.walk(ctx, at)
 }
 
-// fewest gives those who match the first term that few match, or nil where
-// many match each. more raises the bound: a list that began by name goes on so
-// although users were added meanwhile.
-func (s search) fewest(ctx context.Context, more bool) ([]string, error) {
-	bound := fewUsers
+// few gives those who may be in the answer, where they are few. more raises the
+// bound: a list that began by name goes on so although users were added meanwhile.
+func (s search) few(ctx context.Context, only []string, more bool) (all []candidate, found bool, err error) {
+	if only != nil && len(only) <= fewUsers {
+		all, err = s.read(ctx, only)
+		return all, true, err
+	}
+	few, scanned := fewUsers, fewUsers
+	if len(s.terms) > 1 {
+		scanned = max(fewUsers, walkAtOnce) // most of which the signatures rule out
+	}
 	if more {
-		bound *= 10
+		few, scanned = 10*few, 10*scanned
 	}
+	// The term of which the index has the fewest rows.
+	var best term
+	least := scanned + 1
 	for _, t := range s.terms {
-		ids, err := s.matching(ctx, t, bound+1)
-		if err != nil {
-			return nil, err
+		n, err := s.count(ctx, t, least)
+		if err != nil || n == 0 {
+			return nil, true, err
 		}
-		if len(ids) <= bound {
-			return ids, nil
+		if n < least {
+			best, least = t, n
 		}
 	}
-	return nil, nil
+	if least > scanned {
+		return nil, false, nil
+	}
+	all, err = s.matching(ctx, best, few+1)
+	return all, len(all) <= few, err
 }
 
-// matching gives up to limit users who match a term, not nil.
-func (s search) matching(ctx context.Context, t term, limit int) ([]string, error) {
-	ids := []string{}
+// rows is the condition on the rows of the index that a term matches, alias t,
+// and its arguments from $first on.
+func (t term) rows(first int) (where string, args []any) {
+	if t.exact {
+		return fmt.Sprintf("t.token = $%d", first), []any{[]byte(t.token)}
+	}
+	return fmt.Sprintf("t.token >= $%d AND t.token < $%d", first, first+1), []any{[]byte(t.token), []byte(t.token + high)}
+}
+
+// count counts what a term matches in the indexes, up to limit.
+func (s search) count(ctx context.Context, t term, limit int) (int, error) {
+	total := 0
+	count := func(from string, args ...any) error {
+		if total >= limit {
+			return nil
+		}
+		var n int
+		args = append([]any{s.company, limit - total}, args...)
+		if err := s.d.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM "+from+" LIMIT $2) c", args...).Scan(&n); err != nil {
+			return fmt.Errorf("cannot count what a word matches: %w", err)
+		}
+		total += n
+		return nil
+	}
+	where, args := t.rows(3)
+	if err := count("user_token t WHERE t.company = $1 AND "+where, args...); err != nil {
+		return 0, err
+	}
+	for _, n := range t.numberRanges() {
+		if err := count("number n WHERE n.company = $1 AND n.status = 'user' AND "+n.where("n", 3), n.from, n.to); err != nil {
+			return 0, err
+		}
+	}
+	return total, nil
+}
+
+// matching gives up to limit users who match a term, and the others as far as
+// signatures tell.
+func (s search) matching(ctx context.Context, t term, limit int) (out []candidate, err error) {
 	add := func(r *sql.Rows) error {
-		var id string
-		err := r.Scan(&id)
-		ids = append(ids, id)
+		var c candidate
+		var key []byte
+		err := r.Scan(&c.id, &key)
+		c.key = string(key)
+		out = append(out, c)
 		return err
 	}
-	where, args := "token >= $2 AND token < $3", []any{s.company, []byte(t.token), []byte(t.token + high), limit}
-	if t.exact {
-		where, args = "token = $2", []any{s.company, []byte(t.token), limit}
-	}
-	if err := each(ctx, s.d.db, add, fmt.Sprintf("SELECT user_id FROM user_token WHERE company = $1 AND %s LIMIT $%d", where, len(args)), args...); err != nil {
+	where, args := t.rows(4)
+	err = each(ctx, s.d.db, add, "SELECT DISTINCT t.user_id, t.name_key FROM user_token t WHERE t.company = $1 AND (t.signature & $2) = $2 AND "+where+" LIMIT $3",
+		append([]any{s.company, s.mask, limit}, args...)...)
+	if err != nil {
 		return nil, err
 	}
 	for _, n := range t.numberRanges() {
-		if len(ids) >= limit {
+		if len(out) >= limit {
 			break
 		}
-		err := each(ctx, s.d.db, add, "SELECT n.owner_id FROM number n WHERE n.company = $1 AND n.status = 'user' AND "+n.where("n", 2)+" LIMIT $4",
-			s.company, n.from, n.to, limit)
+		err := each(ctx, s.d.db, add, "SELECT u.id, u.name_key FROM number n CROSS JOIN users u WHERE n.company = $1 AND n.status = 'user' AND "+n.where("n", 2)+
+			" AND u.company = n.company AND u.id = n.owner_id LIMIT $4", s.company, n.from, n.to, limit)
 		if err != nil {
 			return nil, err
 		}
 	}
-	slices.Sort(ids)
-	return slices.Compact(ids), nil
+	return out, nil
 }
 
 // candidate is a user who may be in the answer.
 type candidate struct {
-	indexed
-	at [3]string // its row in the source
+	indexed           // without tokens: the user's row was not read
+	at      [3]string // its row in the source
 }
 
-// sorted filters few users and puts them in order.
-func (s search) sorted(ctx context.Context, ids []string, at listPosition) ([]string, string, error) {
-	var found []candidate
-	for part := range slices.Chunk(ids, fewUsers) {
-		args := appendAll([]any{s.company}, part)
-		err := each(ctx, s.d.db, func(r *sql.Rows) error {
-			c, err := scanCandidate(r.Scan)
-			found = append(found, c)
-			return err
-		}, "SELECT id, name_key, search FROM users WHERE company = $1 AND id IN ("+placeholders(2, len(part))+")", args...)
-		if err != nil {
-			return nil, "", err
-		}
+func compareCandidates(a, b candidate) int {
+	return cmp.Or(strings.Compare(a.key, b.key), strings.Compare(a.id, b.id))
+}
+
+// sorted puts few users in order and leaves those of a page who match.
+func (s search) sorted(ctx context.Context, all []candidate, at listPosition) ([]string, string, error) {
+	if s.only != nil {
+		all = slices.DeleteFunc(all, func(c candidate) bool { return !s.only[c.id] })
 	}
-	found, err := s.keep(ctx, found)
-	if err != nil {
-		return nil, "", err
-	}
-	slices.SortFunc(found, func(a, b candidate) int { return cmp.Or(strings.Compare(a.key, b.key), strings.Compare(a.id, b.id)) })
+	slices.SortFunc(all, compareCandidates)
+	all = slices.CompactFunc(all, func(a, b candidate) bool { return a.id == b.id })
 	if at.way == byName {
-		i, same := slices.BinarySearchFunc(found, at.key, func(c candidate, key [3]string) int {
-			return cmp.Or(strings.Compare(c.key, key[1]), strings.Compare(c.id, key[2]))
-		})
+		i, same := slices.BinarySearchFunc(all, candidate{indexed: indexed{key: at.key[1], id: at.key[2]}}, compareCandidates)
 		if same {
 			i++
 		}
-		found = found[i:]
+		all = all[i:]
+	}
+	var found []candidate
+	for n := s.limit + 1; len(all) > 0 && len(found) <= s.limit; n *= 2 {
+		n = min(n, len(all))
+		part, err := s.matched(ctx, all[:n])
+		if err != nil {
+			return nil, "", err
+		}
+		found, all = append(found, part...), all[n:]
 	}
 	next := ""
 	if len(found) > s.limit {
@@ -514,6 +616,36 @@ func (s search) sorted(ctx context.Context, ids []string, at listPosition) ([]st
 		out[i] = c.id
 	}
 	return out, next, nil
+}
+
+// matched leaves those who match, in their order.
+func (s search) matched(ctx context.Context, all []candidate) ([]candidate, error) {
+	if all[0].tokens == nil {
+		if len(s.terms) == 1 {
+			return all, nil // by which they were found
+		}
+		ids := make([]string, len(all))
+		for i, c := range all {
+			ids[i] = c.id
+		}
+		var err error
+		if all, err = s.read(ctx, ids); err != nil {
+			return nil, err
+		}
+		slices.SortFunc(all, compareCandidates)
+	}
+	return s.keep(ctx, all)
+}
+
+// read reads the words of users.
+func (s search) read(ctx context.Context, ids []string) (out []candidate, err error) {
+	in, list := s.d.oneOf("id", 2, ids)
+	err = each(ctx, s.d.db, func(r *sql.Rows) error {
+		c, err := scanCandidate(r.Scan)
+		out = append(out, c)
+		return err
+	}, "SELECT id, name_key, search FROM users WHERE company = $1 AND "+in, s.company, list)
+	return out, err
 }
 
 func scanCandidate(scan func(...any) error, also ...any) (candidate, error) {
@@ -552,24 +684,23 @@ func (s search) keep(ctx context.Context, all []candidate) ([]candidate, error) 
 // numbered tells which of the users have a number that a term matches.
 func (s search) numbered(ctx context.Context, t term, ids []string) (map[string]bool, error) {
 	out := map[string]bool{}
-	for part := range slices.Chunk(ids, fewUsers) {
-		args := appendAll([]any{s.company}, part)
-		var match []string
-		for _, n := range t.numberRanges() {
-			match = append(match, n.where("n", len(args)+1))
-			args = append(args, n.from, n.to)
-		}
-		err := each(ctx, s.d.db, func(r *sql.Rows) error {
-			var id string
-			err := r.Scan(&id)
-			out[id] = true
-			return err
-		}, "SELECT n.owner_id FROM number n WHERE n.company = $1 AND n.owner_kind = 'user' AND n.owner_id IN ("+placeholders(2, len(part))+") AND ("+strings.Join(match, " OR ")+")", args...)
-		if err != nil {
-			return nil, err
-		}
+	if len(ids) == 0 {
+		return out, nil
 	}
-	return out, nil
+	in, list := s.d.oneOf("n.owner_id", 2, ids)
+	args := []any{s.company, list}
+	var match []string
+	for _, n := range t.numberRanges() {
+		match = append(match, n.where("n", len(args)+1))
+		args = append(args, n.from, n.to)
+	}
+	err := each(ctx, s.d.db, func(r *sql.Rows) error {
+		var id string
+		err := r.Scan(&id)
+		out[id] = true
+		return err
+	}, "SELECT n.owner_id FROM number n WHERE n.company = $1 AND n.owner_kind = 'user' AND "+in+" AND ("+strings.Join(match, " OR ")+")", args...)
+	return out, err
 }
 
 // numberRange is a way in which a number may match: by its beginning with or
@@ -600,8 +731,10 @@ func (t term) numberRanges() []numberRange {
 
 // source is one way through the users that a walk takes.
 type source interface {
-	// rows gives up to n rows after the one that after names, in order.
-	rows(ctx context.Context, s search, after [3]string, n int) ([]candidate, error)
+	// rows reads up to n rows after the one that after names, in order. It may
+	// leave out some who do not match. to is the last row that it read, or no row
+	// where it read to the end.
+	rows(ctx context.Context, s search, after [3]string, n int) (out []candidate, to [3]string, err error)
 	// again tells whether a candidate was in an earlier source, or comes twice in this one.
 	again(s search, c candidate) bool
 }
@@ -667,13 +800,11 @@ func (s search) walk(ctx context.Context, at listPosition) (out []string, next s
 			after = at.key
 		}
 		for more := true; more; {
-			rows, err := sources[i].rows(ctx, s, after, n)
+			rows, to, err := sources[i].rows(ctx, s, after, n)
 			if err != nil {
 				return nil, "", err
 			}
-			if more, read = len(rows) == n, read+len(rows); more {
-				after = rows[n-1].at
-			}
+			after, more, read = to, to != [3]string{}, read+n
 			rows, err = s.keep(ctx, slices.DeleteFunc(rows, func(c candidate) bool { return sources[i].again(s, c) }))
 			if err != nil {
 				return nil, "", err
@@ -688,16 +819,24 @@ func (s search) walk(ctx context.Context, at listPosition) (out []string, next s
 			if at = last; more && len(out) > 0 && read >= walkAtOnce {
 				return out, listPosition{byWalk, i, after}.cursor(), nil
 			}
-			n = min(2*n, fewUsers)
+			n = min(2*n, max(fewUsers, walkAtOnce/2))
 		}
 	}
 	return out, "", nil
 }
 
+// lastOf is where a source stands that read n rows, or fewer at its end.
+func lastOf(rows []candidate, n int) (to [3]string) {
+	if len(rows) == n {
+		to = rows[n-1].at
+	}
+	return to
+}
+
 // namesFrom is all users by name, or those whose name begins so.
 type namesFrom struct{ prefix string }
 
-func (f namesFrom) rows(ctx context.Context, s search, after [3]string, n int) (out []candidate, err error) {
+func (f namesFrom) rows(ctx context.Context, s search, after [3]string, n int) (out []candidate, to [3]string, err error) {
 	if after[1] == "" {
 		after[1] = f.prefix
 	}
@@ -708,7 +847,7 @@ func (f namesFrom) rows(ctx context.Context, s search, after [3]string, n int) (
 		return err
 	}, "SELECT id, name_key, search FROM users WHERE company = $1 AND (name_key, id) > ($2, $3) AND name_key < $4 ORDER BY name_key, id LIMIT $5",
 		s.company, []byte(after[1]), after[2], []byte(f.prefix+high), n)
-	return out, err
+	return out, lastOf(out, n), err
 }
 
 func (namesFrom) again(search, candidate) bool { return false }
@@ -716,7 +855,7 @@ func (namesFrom) again(search, candidate) bool { return false }
 // tokensFrom is the users with a token by token and name; with one token, by name.
 type tokensFrom struct{ term term }
 
-func (f tokensFrom) rows(ctx context.Context, s search, after [3]string, n int) (out []candidate, err error) {
+func (f tokensFrom) rows(ctx context.Context, s search, after [3]string, n int) (out []candidate, to [3]string, err error) {
 	if after[0] == "" {
 		after[0] = f.term.token
 	}
@@ -724,15 +863,41 @@ func (f tokensFrom) rows(ctx context.Context, s search, after [3]string, n int) 
 	if f.term.exact {
 		where, args = "t.token = $3 AND (t.name_key, t.user_id) > ($4, $5)", args[:3]
 	}
+	const order = " ORDER BY t.token, t.name_key, t.user_id"
+	args = append([]any{s.company, n}, args...)
+	// With other terms, the users of some of the rows are read; n bounds the rows.
+	sifted := len(s.terms) > 1
+	if sifted {
+		err := each(ctx, s.d.db, func(r *sql.Rows) error {
+			var token, key []byte
+			err := r.Scan(&token, &key, &to[2])
+			to[0], to[1] = string(token), string(key)
+			return err
+		}, "SELECT t.token, t.name_key, t.user_id FROM user_token t WHERE t.company = $1 AND "+where+order+" LIMIT 1 OFFSET $2 - 1", args...)
+		if err != nil {
+			return nil, to, err
+		}
+		p := len(args) + 1
+		where += fmt.Sprintf(" AND (t.signature & $%d) = $%d", p, p)
+		args = append(args, s.mask)
+		if to != ([3]string{}) {
+			where += fmt.Sprintf(" AND (t.token, t.name_key, t.user_id) <= ($%d, $%d, $%d)", p+1, p+2, p+3)
+			args = append(args, []byte(to[0]), []byte(to[1]), to[2])
+		}
+	}
+	// The order of a CROSS JOIN is kept by SQLite: first the index.
 	err = each(ctx, s.d.db, func(r *sql.Rows) error {
 		var token []byte
 		c, err := scanCandidate(r.Scan, &token)
 		c.at = [3]string{string(token), c.key, c.id}
 		out = append(out, c)
 		return err
-	}, "SELECT u.id, u.name_key, u.search, t.token FROM user_token t JOIN users u ON u.company = t.company AND u.id = t.user_id WHERE t.company = $1 AND "+
-		where+" ORDER BY t.token, t.name_key, t.user_id LIMIT $2", append([]any{s.company, n}, args...)...)
-	return out, err
+	}, "SELECT u.id, u.name_key, u.search, t.token FROM user_token t CROSS JOIN users u WHERE u.company = t.company AND u.id = t.user_id AND t.company = $1 AND "+
+		where+order+" LIMIT $2", args...)
+	if !sifted {
+		to = lastOf(out, n)
+	}
+	return out, to, err
 }
 
 func (f tokensFrom) again(s search, c candidate) bool {
@@ -750,7 +915,7 @@ type numbersFrom struct {
 	at   int
 }
 
-func (f numbersFrom) rows(ctx context.Context, s search, after [3]string, n int) (out []candidate, err error) {
+func (f numbersFrom) rows(ctx context.Context, s search, after [3]string, n int) (out []candidate, to [3]string, err error) {
 	ranges := f.term.numberRanges()
 	this := ranges[f.at]
 	args := []any{s.company, n, this.from, this.to, after[0], after[1]}
@@ -769,7 +934,7 @@ func (f numbersFrom) rows(ctx context.Context, s search, after [3]string, n int)
 		" WHERE n.company = $1 AND n.status = 'user' AND "+this.where("n", 3)+" AND (n."+this.column+", n.number) > ($5, $6)"+
 		" AND NOT EXISTS (SELECT 1 FROM number m WHERE m.company = n.company AND m.owner_kind = 'user' AND m.owner_id = n.owner_id AND ("+before+"))"+
 		" ORDER BY n."+this.column+", n.number LIMIT $2", args...)
-	return out, err
+	return out, lastOf(out, n), err
 }
 
 func (f numbersFrom) again(s search, c candidate) bool {

@@ -103,6 +103,7 @@ func ParseUsers(r io.Reader) (*ImportFile, error) {
 	if err := p.parse(); err != nil {
 		return nil, err
 	}
+	p.orderIDs()
 	return &p.ImportFile, nil
 }
 
@@ -125,6 +126,7 @@ type userParser struct {
 	ImportFile
 	in      *bufio.Reader
 	columns []string // of the cells, '' where not used
+	unnamed []int    // rows without an id in the file
 }
 
 func (p *userParser) parse() error {
@@ -337,8 +339,8 @@ func (p *userParser) row(cells []string, line int) {
 }
 
 func (p *userParser) judge(u User, line int) {
-	id := u.ID
-	if id == "" {
+	unnamed := u.ID == ""
+	if unnamed {
 		u.ID = newID()
 	}
 	if len(u.Name) > 200 {
@@ -363,7 +365,23 @@ func (p *userParser) judge(u User, line int) {
 			}
 		}
 	}
+	if unnamed {
+		p.unnamed = append(p.unnamed, len(p.rows))
+	}
 	p.rows = append(p.rows, ImportRow{User: u, Line: line})
+}
+
+// orderIDs gives the ids that were made out in ascending order: what is stored of
+// a user then goes beside what was stored of the one before.
+func (p *userParser) orderIDs() {
+	ids := make([]string, len(p.unnamed))
+	for k, n := range p.unnamed {
+		ids[k] = p.rows[n].ID
+	}
+	slices.Sort(ids)
+	for k, n := range p.unnamed {
+		p.rows[n].ID = ids[k]
+	}
 }
 
 // unguarded takes off the apostrophe with which an export keeps spreadsheets
@@ -393,8 +411,12 @@ type ImportOptions struct {
 	Progress func(ImportProgress)
 }
 
-// importBatch is how many users one round of statements has.
-const importBatch = 1000
+// How many users are checked by one round of questions, and stored by one round
+// of statements: sorted together, many cost less than few.
+const (
+	importBatch = 1000
+	storeBatch  = 10_000
+)
 
 // ImportUsers stores the users of a file, all or none: a file with one row that
 // cannot be stored is refused with *ImportErrors that names each. It is checked
@@ -411,7 +433,12 @@ func (d *Directory) ImportUsers(ctx context.Context, company string, f *ImportFi
 	if err := i.check(ctx, d.db); err != nil || o.DryRun {
 		return err
 	}
-	return d.write(ctx, func(tx *sql.Tx) error {
+	rows, err := d.beginBulk(ctx)
+	if err != nil {
+		return err
+	}
+	defer d.endBulk(ctx, rows)
+	return d.writeOn(ctx, rows.conn, func(tx *sql.Tx) error {
 		var now int64
 		if err := tx.QueryRowContext(ctx, "SELECT n FROM directory_version").Scan(&now); err != nil {
 			return fmt.Errorf("cannot read the directory's version: %w", err)
@@ -421,22 +448,8 @@ func (d *Directory) ImportUsers(ctx context.Context, company string, f *ImportFi
 				return err
 			}
 		}
-		return i.withRoom(ctx, tx, func() error { return i.store(ctx, tx) })
+		return i.store(withBulk(ctx, rows), tx)
 	})
-}
-
-// withRoom gives SQLite a cache that holds what an import changes. Its usual
-// 2 MiB would be written out and read back again and again.
-func (i *userImport) withRoom(ctx context.Context, tx *sql.Tx, store func() error) error {
-	if i.d.postgres {
-		return store()
-	}
-	if _, err := tx.ExecContext(ctx, "PRAGMA cache_size = -262144"); err != nil { // KiB
-		return fmt.Errorf("cannot set the size of the directory's cache: %w", err)
-	}
-	// Also where the import fails: the connection is used again.
-	defer func() { _, _ = tx.ExecContext(context.WithoutCancel(ctx), "PRAGMA cache_size = -2000") }()
-	return store()
 }
 
 type userImport struct {
@@ -626,11 +639,12 @@ func inBatches(ctx context.Context, q querier, company, query string, values []s
 
 // store writes rows that were found good.
 func (i *userImport) store(ctx context.Context, tx *sql.Tx) error {
-	for n := 0; n < len(i.rows); n += importBatch {
-		part := i.rows[n:min(n+importBatch, len(i.rows))]
+	for n := 0; n < len(i.rows); n += storeBatch {
+		part := i.rows[n:min(n+storeBatch, len(i.rows))]
 		users, changes := make([]User, len(part)), make([]Change, 0, len(part))
 		var aors, members [][]any
 		var added []Number
+		holders := make(map[Owner]holder, len(part))
 		for k, r := range part {
 			users[k] = r.User
 			changes = append(changes, userChange("user.create", "import", User{ID: r.ID}, r.User)...)
@@ -643,6 +657,7 @@ func (i *userImport) store(ctx context.Context, tx *sql.Tx) error {
 			for _, id := range r.ContactCenters {
 				members = append(members, []any{r.ID, KindContactCenter, id})
 			}
+			holders[Owner{Kind: KindUser, ID: r.ID}] = holder{office: r.Office, name: r.Name}
 			for _, n := range r.numbers {
 				if _, there := i.available[n.Number]; !there {
 					added = append(added, n)
@@ -656,7 +671,7 @@ func (i *userImport) store(ctx context.Context, tx *sql.Tx) error {
 				return insertRows(ctx, tx, i.company, "membership (company, user_id, kind, place_id)", members)
 			},
 			func() error { return record(ctx, tx, i.company, i.now, changes...) },
-			func() error { return addNumbers(ctx, tx, i.company, added, "import", i.now) },
+			func() error { return addHeldNumbers(ctx, tx, i.company, added, holders, "import", i.now) },
 			func() error { return i.take(ctx, tx, part) },
 		} {
 			if err := step(); err != nil {
@@ -664,17 +679,17 @@ func (i *userImport) store(ctx context.Context, tx *sql.Tx) error {
 			}
 		}
 		i.tell(len(i.rows), n+len(part))
-		if err := i.analyze(ctx, tx, n/importBatch); err != nil {
+		if err := i.analyze(ctx, tx, n); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// analyze tells PostgreSQL what this transaction has put into tables that may
-// have been empty: without statistics it reads them whole for each number.
-func (i *userImport) analyze(ctx context.Context, tx *sql.Tx, batch int) error {
-	if !i.d.postgres || (batch != 0 && batch != 9) {
+// analyze tells PostgreSQL once what this transaction has put into tables that
+// may have been empty: without statistics it reads them whole for each number.
+func (i *userImport) analyze(ctx context.Context, tx *sql.Tx, stored int) error {
+	if !i.d.postgres || stored > 0 {
 		return nil
 	}
 	if _, err := tx.ExecContext(ctx, "ANALYZE users, number, number_history, journal"); err != nil {
