@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/earshot/earshot/api"
@@ -46,6 +49,9 @@ type process struct {
 	publishes, eager bool
 	rules            *quality.RuleBook
 
+	// waits: this process is a role, which waits for engines that are away; a command fails.
+	waits   bool
+	started atomic.Bool
 	stages  []*stage
 	failure chan error
 	// Filled by the roles that listen.
@@ -71,6 +77,12 @@ func newProcess(s *settings, log *slog.Logger) (*process, error) {
 	if p.admin, err = admin.Listen(s.Admin.Listen, p.registry, log); err != nil {
 		return nil, err
 	}
+	p.admin.Add("start", func(context.Context) error {
+		if !p.started.Load() {
+			return errors.New("not everything is started yet")
+		}
+		return nil
+	})
 	p.start("admin", p.admin.Run)
 	return p, nil
 }
@@ -83,12 +95,17 @@ func (p *process) start(name string, run func(context.Context) error) {
 	go func() {
 		defer close(st.done)
 		if err := run(ctx); err != nil {
-			select {
-			case p.failure <- fmt.Errorf("%s failed: %w", name, err):
-			default:
-			}
+			p.fail(fmt.Errorf("%s failed: %w", name, err))
 		}
 	}()
+}
+
+// fail ends the process; the first reason counts.
+func (p *process) fail(err error) {
+	select {
+	case p.failure <- err:
+	default:
+	}
 }
 
 // shutdown stops the roles in the reverse of the order they were started in.
@@ -114,15 +131,14 @@ func (p *process) shutdown() {
 	}
 }
 
-// wait returns when the process is told to stop or a role fails.
-func (p *process) wait(ctx context.Context, also <-chan struct{}, why func() error) error {
+// wait returns when the process is told to stop or something it needs has failed.
+func (p *process) wait(ctx context.Context) error {
+	p.started.Store(true)
 	select {
 	case <-ctx.Done():
 		return nil
 	case err := <-p.failure:
 		return err
-	case <-also:
-		return why()
 	}
 }
 
@@ -130,12 +146,14 @@ func (p *process) openDirectory(ctx context.Context) error {
 	if p.dir != nil {
 		return nil
 	}
-	d, err := directory.Open(ctx, p.s.Directory, p.s.Data)
+	err := p.reach(ctx, "directory", func(ctx context.Context) (err error) {
+		p.dir, err = directory.Open(ctx, p.s.Directory, p.s.Data)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	p.dir = d
-	p.admin.Add("directory", d.Ping)
+	p.admin.Add("directory", p.dir.Ping)
 	return nil
 }
 
@@ -175,9 +193,6 @@ func (p *process) learnWhoIsWho(ctx context.Context) error {
 
 // prepare makes topics and schema exist and watches that Kafka answers.
 func (p *process) prepare(ctx context.Context) error {
-	if err := bus.EnsureTopics(ctx, p.s.Kafka); err != nil {
-		return err
-	}
 	opts, err := p.s.Kafka.Options()
 	if err != nil {
 		return err
@@ -186,8 +201,67 @@ func (p *process) prepare(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot make a Kafka client: %w", err)
 	}
-	p.admin.Add("kafka", client.Ping)
 	p.start("kafka", func(ctx context.Context) error { <-ctx.Done(); client.Close(); return nil })
+	if err := p.reach(ctx, "kafka", func(ctx context.Context) error { return p.ensureTopics(ctx, client) }); err != nil {
+		return err
+	}
+	p.admin.Add("kafka", client.Ping)
+	return nil
+}
+
+// ensureTopics makes the topics exist. Making them tries for half a minute before
+// it says that nobody answers, so a role asks first; and first without SASL, because
+// some brokers refuse a password by hanging up, as they would when they end.
+func (p *process) ensureTopics(ctx context.Context, client *kgo.Client) error {
+	if !p.waits {
+		return bus.EnsureTopics(ctx, p.s.Kafka)
+	}
+	if err := ask(ctx, p.someKafka); err != nil {
+		return fmt.Errorf("cannot reach Kafka: %w", err)
+	}
+	err := ask(ctx, client.Ping)
+	if err == nil {
+		err = bus.EnsureTopics(ctx, p.s.Kafka)
+	}
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("a broker of Kafka hung up: %s; check kafka.sasl", err) // not wrapped: it was there a moment ago
+	}
+	return err
+}
+
+// someKafka is nil where a broker answers, to whomever.
+func (p *process) someKafka(ctx context.Context) error {
+	anybody := p.s.Kafka
+	anybody.SASL = bus.SASL{}
+	opts, err := anybody.Options()
+	if err != nil {
+		return err
+	}
+	client, err := kgo.NewClient(opts...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for _, broker := range client.SeedBrokers() {
+		if _, err = broker.Request(ctx, kmsg.NewPtrApiVersionsRequest()); err == nil { // which all may ask
+			return nil
+		}
+	}
+	return err
+}
+
+// prepareClickHouse brings the schema up to date and watches that ClickHouse answers.
+func (p *process) prepareClickHouse(ctx context.Context) error {
+	err := p.reach(ctx, "clickhouse", func(ctx context.Context) error { return clickhouse.Migrate(ctx, p.s.ClickHouse) })
+	if err != nil {
+		return err
+	}
+	conn, err := clickhouse.Open(p.s.ClickHouse)
+	if err != nil {
+		return err
+	}
+	p.admin.Add("clickhouse", query.New(conn, query.Options{}).Ping)
+	p.start("clickhouse", func(ctx context.Context) error { <-ctx.Done(); return conn.Close() })
 	return nil
 }
 
@@ -281,7 +355,7 @@ func (p *process) startProcess() error {
 }
 
 func (p *process) startSink(ctx context.Context) error {
-	if err := clickhouse.Migrate(ctx, p.s.ClickHouse); err != nil {
+	if err := p.prepareClickHouse(ctx); err != nil {
 		return err
 	}
 	sink, err := clickhouse.NewSink(p.s.ClickHouse, clickhouse.Deps{
@@ -425,14 +499,19 @@ func roleCommand(use, short string, start func(ctx context.Context, p *process) 
 				return err
 			}
 			defer p.shutdown()
-			if err := p.prepare(cmd.Context()); err != nil {
-				return err
+			p.waits = true
+			err = p.prepare(cmd.Context())
+			if err == nil {
+				err = start(cmd.Context(), p)
 			}
-			if err := start(cmd.Context(), p); err != nil {
+			switch {
+			case cmd.Context().Err() != nil:
+				return nil // told to stop before all was there
+			case err != nil:
 				return err
 			}
 			p.log.Info("ready", "role", use, "admin", p.admin.Addr())
-			return p.wait(cmd.Context(), nil, nil)
+			return p.wait(cmd.Context())
 		},
 	}
 }

@@ -42,7 +42,11 @@ func upCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return up(cmd, s, roles, withDemo)
+			err = up(cmd, s, roles, withDemo)
+			if cmd.Context().Err() != nil && errors.Is(err, context.Canceled) {
+				return nil // told to stop before all was there
+			}
+			return err
 		},
 	}
 	cmd.Flags().BoolVar(&withDemo, "demo", false, "make live demo traffic with known faults")
@@ -75,6 +79,13 @@ func up(cmd *cobra.Command, s *settings, roles []string, withDemo bool) error {
 		return err
 	}
 	p.start("engines", func(ctx context.Context) error { <-ctx.Done(); set.Stop(); return nil })
+	go func() {
+		select {
+		case <-set.Failed():
+			p.fail(set.Err())
+		case <-ctx.Done():
+		}
+	}()
 	if err := s.useEngines(set); err != nil {
 		return err
 	}
@@ -89,6 +100,7 @@ func up(cmd *cobra.Command, s *settings, roles []string, withDemo bool) error {
 			return nil
 		})
 	}
+	p.waits = true
 	if err := p.prepare(ctx); err != nil {
 		return err
 	}
@@ -138,7 +150,7 @@ func up(cmd *cobra.Command, s *settings, roles []string, withDemo bool) error {
 		p.start("demo", func(ctx context.Context) error { return runDemo(ctx, s, log) })
 		say("Demo calls are running; the first ones show in a few seconds.")
 	}
-	err = p.wait(ctx, set.Failed(), set.Err)
+	err = p.wait(ctx)
 	say("Stopping …")
 	return err
 }

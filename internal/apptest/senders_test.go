@@ -2,10 +2,11 @@ package apptest
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,58 +67,87 @@ onreply_route[answer] {
 }
 `
 
-// udpPort gives an address whose UDP port was free a moment ago.
+// udpPort gives an address whose UDP port is free: below those that systems give
+// to sockets that send, as the programs under test do, and no port twice.
 func udpPort(t *testing.T) string {
 	t.Helper()
-	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer conn.Close()
-	return conn.LocalAddr().String()
+	for range 200 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+		if _, given := givenPorts.LoadOrStore(addr, true); given {
+			continue
+		}
+		if conn, err := net.ListenPacket("udp4", addr); err == nil {
+			conn.Close()
+			return addr
+		}
+	}
+	t.Fatal("there is no free UDP port between 20000 and 32000")
+	return ""
 }
 
-// listens waits until a program has bound a UDP port.
-func listens(t *testing.T, addr string, output fmt.Stringer) {
+var givenPorts sync.Map
+
+// listens waits until a program has bound a UDP port. It looks in the kernel's
+// table: trying to bind the port could take it from the program in that moment.
+func listens(t *testing.T, addr string, by *program) {
 	t.Helper()
-	Eventually(t, time.Minute, "a program listens on "+addr, func() error {
-		conn, err := net.ListenPacket("udp4", addr)
-		if errors.Is(err, syscall.EADDRINUSE) {
-			return nil
+	port := netip.MustParseAddrPort(addr).Port()
+	Eventually(t, time.Minute, by.name+" listens on "+addr, func() error {
+		select {
+		case <-by.ended:
+			t.Fatalf("%s ended before it listened on %s: %v\n%s", by.name, addr, by.err, by.output)
+		default:
 		}
-		if err == nil {
-			conn.Close()
+		table, err := os.ReadFile("/proc/net/udp")
+		if err != nil {
+			return err
 		}
-		return fmt.Errorf("nobody does; %v\n%s", err, output)
+		for line := range strings.Lines(string(table)) {
+			if fields := strings.Fields(line); len(fields) > 1 && strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", port)) {
+				return nil
+			}
+		}
+		return fmt.Errorf("nobody does\n%s", by.output)
 	})
+}
+
+// program is one of somebody else.
+type program struct {
+	name   string
+	output *tail
+	ended  chan struct{}
+	err    error        // once it has ended
+	stop   func() error // kills it; the error says that it was no longer there
 }
 
 // run starts a program of somebody else and ends it with the test.
-func run(t *testing.T, name string, args ...string) *tail {
-	t.Helper()
-	output, _ := start(t, name, args...)
-	return output
-}
-
-// start starts a program of somebody else, which stop kills; so does the end of
-// the test. The error of stop says that it was no longer there.
-func start(t *testing.T, name string, args ...string) (output *tail, stop func() error) {
+func run(t *testing.T, name string, args ...string) *program {
 	t.Helper()
 	cmd := exec.Command(name, args...)
-	output = &tail{}
-	cmd.Stdout, cmd.Stderr = output, output
+	p := &program{name: name, output: &tail{}, ended: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = p.output, p.output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	require.NoError(t, cmd.Start())
-	stop = sync.OnceValue(func() error {
-		err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		_ = cmd.Wait() // says that it was killed
+	go func() { p.err = cmd.Wait(); close(p.ended) }()
+	p.stop = sync.OnceValue(func() error {
+		err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // and what it has started
+		<-p.ended
 		return err
 	})
 	t.Cleanup(func() {
-		_ = stop() // it may have ended by itself
+		_ = p.stop() // it may have ended by itself
 		if t.Failed() {
-			t.Logf("output of %s:\n%s", name, output)
+			t.Logf("output of %s (%v):\n%s", name, p.err, p.output)
 		}
 	})
-	return output, stop
+	return p
+}
+
+// start is run for a test that stops the program itself.
+func start(t *testing.T, name string, args ...string) (output *tail, stop func() error) {
+	t.Helper()
+	p := run(t, name, args...)
+	return p.output, p.stop
 }
 
 // tone writes seconds of 440 Hz as a WAV file: 8 kHz, mono, 16 bits.
@@ -142,7 +172,7 @@ func tone(t *testing.T, file string, seconds int) {
 }
 
 // baresip starts a phone that speaks PCMU from a file.
-func baresip(t *testing.T, listen, account string, args ...string) *tail {
+func baresip(t *testing.T, listen, account string, args ...string) *program {
 	t.Helper()
 	dir := t.TempDir()
 	tone(t, filepath.Join(dir, "tone.wav"), 20)
