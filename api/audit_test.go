@@ -73,8 +73,10 @@ func TestPathsThatAreNoText(t *testing.T) {
 				s.t.Errorf("%s: %d %s", path, a.status, a.body)
 			}
 		}
-		if a := s.get("/scim/v2/default/Users/a%00b", "Authorization", "Bearer "+s.operator); a.status >= 500 {
-			s.t.Errorf("SCIM: %d %s", a.status, a.body)
+		for _, path := range []string{"/a%00b", filtered(`userName co "a\u0000b"`), filtered(`displayName sw "a\u0000b"`), filtered(`userName eq "a\u0000b"`)} {
+			if a := s.get("/scim/v2/default/Users"+path, "Authorization", "Bearer "+s.operator); a.status >= 500 {
+				s.t.Errorf("SCIM %s: %d %s", path, a.status, a.body)
+			}
 		}
 	})
 }

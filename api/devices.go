@@ -88,10 +88,14 @@ func (f *deviceFacts) addCredentials(credentials []directory.CredentialInUse) {
 	}
 }
 
-// away are the deleted devices of a user, or with an empty one of all, that were
-// not seen since: no REGISTER of theirs was accepted, and they made no call.
-func (s *server) away(ctx context.Context, company, user string) (map[query.DeviceKey]directory.DeviceDeletion, error) {
-	deletions, err := s.deps.Directory.DeviceDeletions(ctx, company, user)
+// away are those of some devices that were deleted and not seen since: no REGISTER
+// of theirs was accepted, and they made no call.
+func (s *server) away(ctx context.Context, company string, devices []query.DeviceKey) (map[query.DeviceKey]directory.DeviceDeletion, error) {
+	of := make([]directory.UserDevice, len(devices))
+	for i, d := range devices {
+		of[i] = directory.UserDevice{User: d.User, Device: d.ID}
+	}
+	deletions, err := s.deps.Directory.DeviceDeletions(ctx, company, of)
 	if err != nil || len(deletions) == 0 {
 		return nil, err
 	}
@@ -123,8 +127,12 @@ func (s *server) userDevices(ctx context.Context, company, user string, deleted 
 	if err != nil {
 		return nil, err
 	}
+	keys := make([]query.DeviceKey, len(found))
+	for i, d := range found {
+		keys[i] = query.DeviceKey{User: user, ID: d.ID}
+	}
 	var facts deviceFacts
-	if facts.deletions, err = s.away(ctx, company, user); err != nil {
+	if facts.deletions, err = s.away(ctx, company, keys); err != nil {
 		return nil, err
 	}
 	if facts.releases, err = s.deps.Directory.AppReleases(ctx, company); err != nil {
@@ -181,14 +189,7 @@ func (s *server) companyDevices(ctx context.Context, in *devicesInput) (*listOut
 			return facts.releases.Outdated(a.Kind, a.App, a.Platform, a.Version) != *wanted
 		})
 	}
-	away, err := s.away(ctx, in.Company, in.User)
-	if err != nil {
-		return nil, err
-	}
-	for key := range away {
-		filter.Hidden = append(filter.Hidden, key)
-	}
-	found, err := q.CompanyDevices(ctx, filter, in.PageInput.query())
+	found, err := s.present(ctx, in.Company, filter, in.PageInput.query())
 	if err != nil {
 		return nil, err
 	}
@@ -207,6 +208,45 @@ func (s *server) companyDevices(ctx context.Context, in *devicesInput) (*listOut
 		out.Items[i] = facts.device(d)
 	}
 	return listOf(out), nil
+}
+
+// readsForAPage bounds what one page of a company's devices costs.
+const readsForAPage = 10
+
+// present is a page of a company's devices without those that are away. It may be
+// shorter than its limit although more follow, where very many in a row are.
+func (s *server) present(ctx context.Context, company string, filter query.DeviceFilter, page query.Page) (query.List[query.Device], error) {
+	out := query.List[query.Device]{Items: []query.Device{}}
+	if page.Limit == 0 {
+		page.Limit = query.DefaultLimit
+	}
+	limit := page.Limit
+	for range readsForAPage {
+		page.Limit = limit - len(out.Items)
+		found, err := s.deps.Query.Company(company).CompanyDevices(ctx, filter, page)
+		if err != nil {
+			return out, err
+		}
+		keys := make([]query.DeviceKey, len(found.Items))
+		for i, d := range found.Items {
+			keys[i] = query.DeviceKey{User: d.UserID, ID: d.ID}
+		}
+		away, err := s.away(ctx, company, keys)
+		if err != nil {
+			return out, err
+		}
+		for i, d := range found.Items {
+			if _, gone := away[keys[i]]; !gone {
+				out.Items = append(out.Items, d)
+			}
+		}
+		out.NextCursor = found.NextCursor
+		if len(out.Items) == limit || found.NextCursor == nil {
+			break
+		}
+		page.Cursor = *found.NextCursor
+	}
+	return out, nil
 }
 
 // deletedAnswer says what is left to be done after a device was deleted.
@@ -299,7 +339,8 @@ func (s *server) routeDevices() {
 		})
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/devices", OperationID: "list-devices", Summary: "The devices of a company", Tags: tags, Metadata: csvToo,
-		Description: "First those that register, by SIP address, then those that were seen in calls of the last 90 days only, by user."},
+		Description: "First those that register, by SIP address, then those that were seen in calls of the last 90 days only, by user. " +
+			"Where very many were deleted and have not come back, a page may be shorter than its limit although more follow."},
 		s.companyDevices)
 }
 

@@ -126,6 +126,10 @@ func TestUserDevices(t *testing.T) {
 			s.t.Errorf("after it came back: %+v, deleted %v", d, list("?deleted=true"))
 		}
 
+		// However many were deleted and never came back, nobody waits for them.
+		s.sql(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)
+			INSERT INTO device (company, user_id, id, deleted_us, revoked, n) SELECT 'workshop', '` + user + `', 'gone-for-good-' || i, 1, 0, 0 FROM n`)
+
 		// Every device of the company, by what it is.
 		for query, want := range map[string][]string{
 			"":                                      {"desk", "iphone", "mac"},

@@ -60,6 +60,7 @@ type scimRequest struct {
 	*gin.Context
 	s       *server
 	company string
+	actor   directory.Actor
 }
 
 func (s *server) routeSCIM(engine *gin.Engine) {
@@ -82,7 +83,7 @@ func (s *server) routeSCIM(engine *gin.Engine) {
 // scim lets in who may, and turns errors into what SCIM says them in.
 func (s *server) scim(c *gin.Context, handle func(scimRequest) error) {
 	c.Header("Cache-Control", "no-store")
-	r := scimRequest{c, s, c.Param("company")}
+	r := scimRequest{Context: c, s: s, company: c.Param("company")}
 	err := r.enter()
 	if err == nil {
 		err = handle(r)
@@ -98,6 +99,8 @@ func (s *server) scim(c *gin.Context, handle func(scimRequest) error) {
 		fault = scimFault(http.StatusConflict, "uniqueness", field.Error())
 	case errors.As(err, &field):
 		fault = badValue(field.Error())
+	case errors.Is(err, directory.ErrTooMany):
+		fault = scimFault(http.StatusBadRequest, "tooMany", fmt.Sprintf("the filter would have to look at more than %d users: narrow it by id, userName, externalId, emails or the beginning of displayName", directory.MaxScimScan))
 	case errors.Is(err, directory.ErrNotFound):
 		fault = scimFault(http.StatusNotFound, "", "there is no such resource")
 	case errors.Is(err, directory.ErrUnauthenticated):
@@ -115,7 +118,7 @@ func (s *server) scim(c *gin.Context, handle func(scimRequest) error) {
 }
 
 // enter takes keys only: a browser's session has no business here.
-func (r scimRequest) enter() error {
+func (r *scimRequest) enter() error {
 	if r.GetHeader("Authorization") == "" {
 		return directory.ErrUnauthenticated
 	}
@@ -131,10 +134,18 @@ func (r scimRequest) enter() error {
 	if _, err := r.s.deps.Directory.Company(r.Request.Context(), r.company); err != nil {
 		return err
 	}
-	actor := p.Actor()
-	actor.Kind = "scim"
-	r.Request = r.Request.WithContext(directory.WithActor(r.Request.Context(), actor))
+	r.actor = p.Actor()
+	r.actor.Kind = "scim"
+	r.Request = r.Request.WithContext(directory.WithActor(r.Request.Context(), r.actor))
 	return nil
+}
+
+// takeDownRead tells the audit of a read that was answered, as takeDownReads
+// does for what the OpenAPI document describes.
+func (r scimRequest) takeDownRead(kind, id, what string) {
+	if r.s.deps.Access != nil {
+		r.s.deps.Access.Read(directory.Access{Actor: r.actor, Company: r.company, Kind: kind, ID: id, What: what})
+	}
 }
 
 func (r scimRequest) answer(status int, v any) {
@@ -315,7 +326,22 @@ func (r scimRequest) listUsers() error {
 		items[i] = r.chosen(r.user(u))
 	}
 	r.answerList(total, skip, items)
+	r.takeDownList(q, users)
 	return nil
+}
+
+// takeDownList tells the audit of the users in a list: each where the filter names
+// them, as providers look for one before they change it, else of the list.
+func (r scimRequest) takeDownList(q directory.ScimQuery, users []directory.ScimUser) {
+	if !q.Some || len(q.Likes) > 0 || len(q.NamesFrom) > 0 {
+		if len(users) > 0 {
+			r.takeDownRead("export", "users", "scim")
+		}
+		return
+	}
+	for _, u := range users {
+		r.takeDownRead("user", u.ID, "")
+	}
 }
 
 func (r scimRequest) getUser() error {
@@ -328,6 +354,7 @@ func (r scimRequest) getUser() error {
 		r.Writer.WriteHeaderNow()
 		return nil
 	}
+	r.takeDownRead("user", u.ID, "")
 	return r.answerUser(http.StatusOK, u)
 }
 
@@ -385,14 +412,7 @@ func (r scimRequest) patchUser() error {
 }
 
 func (r scimRequest) deleteUser() error {
-	u, err := r.s.deps.Directory.ScimUser(r.Request.Context(), r.company, r.Param("id"))
-	if err != nil {
-		return err
-	}
-	if err := r.matches(u); err != nil {
-		return err
-	}
-	if err := r.s.deps.Directory.DeleteUser(r.Request.Context(), r.company, u.ID); err != nil {
+	if err := r.s.deps.Directory.DeleteScimUser(r.Request.Context(), r.company, r.Param("id"), r.matches); err != nil {
 		return err
 	}
 	r.Status(http.StatusNoContent)

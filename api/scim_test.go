@@ -2,11 +2,15 @@ package api_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/earshot/earshot/directory"
 )
 
 type scimUser struct {
@@ -302,6 +306,102 @@ func TestScimRefuses(t *testing.T) {
 			if s.scim("GET", path, "", 200, &v); v["schemas"] == nil {
 				t.Errorf("%s: %v", path, v)
 			}
+		}
+	})
+}
+
+// What a provider has read of users is in the audit, as what others read is.
+func TestScimReadsAreInTheAudit(t *testing.T) {
+	onBothSites(t, nil, func(s *site) {
+		t := s.t
+		for _, path := range []string{"/Users/alice", "/Users" + filtered(`userName eq "bob"`), "/Users", "/Users" + filtered(`emails.value co "example"`), "/Users" + filtered(`userName eq "nobody"`)} {
+			s.scim("GET", path, "", 200, nil)
+		}
+		s.scimFails("GET", "/Users/nobody", "", 404, "")
+		var u scimUser
+		s.scim("GET", "/Users/alice", "", 200, &u)
+		if a := s.as(s.operator, "GET", scimRoot+"/Users/alice", "", "If-None-Match", u.Meta.Version); a.status != 304 {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+		if err := s.access.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, e := range s.list(s.operator, defaultCompany+"/audit?action=read") {
+			if e.Actor.Kind != "scim" || e.Actor.Name != "operator" {
+				t.Errorf("%+v", e)
+			}
+			got = append(got, fmt.Sprint(e.Subject.Kind, " ", e.Subject.ID, " ", e.Text, " ", e.Count))
+		}
+		slices.Sort(got)
+		if want := []string{"export users scim 2", "user alice  2", "user bob  1"}; !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
+}
+
+// Who deletes what it has seen does not delete what somebody has made of it.
+func TestScimDeletesWhatWasSeen(t *testing.T) {
+	onBothSites(t, nil, func(s *site) {
+		t := s.t
+		var u scimUser
+		s.scim("GET", "/Users/bob", "", 200, &u)
+		changing, goOn, changed := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+		go func() {
+			_, err := s.directory.UpdateScimUser(t.Context(), "default", "bob", func(u *directory.ScimUser) error {
+				close(changing)
+				<-goOn
+				u.Name = "Bob Changed"
+				return nil
+			})
+			changed <- err
+		}()
+		<-changing
+		deleted := make(chan answer, 1)
+		go func() { deleted <- s.as(s.operator, "DELETE", scimRoot+"/Users/bob", "", "If-Match", u.Meta.Version) }()
+		time.Sleep(300 * time.Millisecond) // for a deletion that looks before its turn to do so
+		close(goOn)
+		if err := <-changed; err != nil {
+			t.Fatal(err)
+		}
+		if a := <-deleted; a.status != 412 {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+		s.scim("GET", "/Users/bob", "", 200, &u)
+		if u.DisplayName != "Bob Changed" {
+			t.Errorf("%+v", u)
+		}
+		if a := s.as(s.operator, "DELETE", scimRoot+"/Users/bob", "", "If-Match", u.Meta.Version); a.status != 204 {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+	})
+}
+
+// Of very many users those are found that can be without looking at all of them;
+// the other filters are refused as SCIM has it.
+func TestScimAmongManyUsers(t *testing.T) {
+	onBothSites(t, nil, func(s *site) {
+		t := s.t
+		s.scim("POST", "/Users", `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"Ünal_100%","displayName":"Émile Zola","emails":[{"value":"zola@books.example"}]}`, 201, nil)
+		s.sql(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10001)
+			INSERT INTO users (company, id, name, email, state, search, created_us, updated_us) SELECT 'default', 'many-' || i, 'Many ' || i, 'many-' || i || '@crowd.example', 'active', '', 1, 1 FROM n`)
+		for filter, want := range map[string]int{
+			`userName sw "üNAL_"`: 1, `userName co "_100%"`: 1, `userName ew "0%"`: 1, `userName co "%_"`: 0, `userName sw "0%"`: 0,
+			`emails.value ew "@BOOKS.example"`: 1, `emails[type eq "work" and value sw "zola@"]`: 1, `emails co "many-77"`: 111,
+			`displayName sw "émile z"`: 1, `displayName sw "Emile"`: 0, `name.formatted sw "Émile" and active eq true`: 1,
+			`userName sw "zola" or displayName sw "Alice"`: 1, `userName sw "MANY-9999"`: 1, `active eq true and userName eq "alice@example.com"`: 1,
+		} {
+			var list scimUsers
+			if s.scim("GET", "/Users"+filtered(filter)+"&count=0", "", 200, &list); list.TotalResults != want {
+				t.Errorf("%s: %d, want %d", filter, list.TotalResults, want)
+			}
+		}
+		for _, filter := range []string{`active eq true`, `displayName co "Zola"`, `userName co "many"`, `emails.value ew "@crowd.example"`, `not (userName sw "zola")`, `userName sw "zola" or active eq false`, `userName pr`} {
+			s.scimFails("GET", "/Users"+filtered(filter), "", 400, "tooMany")
+		}
+		var list scimUsers
+		if s.scim("GET", "/Users?startIndex=10000&count=2", "", 200, &list); list.TotalResults != 10_004 || len(list.Resources) != 2 {
+			t.Errorf("%d, %d of them", list.TotalResults, len(list.Resources))
 		}
 	})
 }

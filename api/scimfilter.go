@@ -204,10 +204,14 @@ func candidates(e filter.Expression, q *directory.ScimQuery) bool {
 		}
 	case *filter.AttributeExpression:
 		value, ok := e.CompareValue.(string)
-		if !ok || e.Operator != filter.EQ || value == "" {
+		if !ok || value == "" {
 			return false
 		}
-		switch strings.ToLower(e.AttributePath.AttributeName + "." + e.AttributePath.SubAttributeName()) {
+		attribute := strings.ToLower(e.AttributePath.AttributeName + "." + e.AttributePath.SubAttributeName())
+		if e.Operator != filter.EQ {
+			return candidatesByPart(e.Operator, attribute, value, q)
+		}
+		switch attribute {
 		case "username.", "emails.", "emails.value", "value.":
 			q.Names = append(slices.Clone(q.Names), value)
 			return true
@@ -218,6 +222,25 @@ func candidates(e filter.Expression, q *directory.ScimQuery) bool {
 			q.IDs = append(slices.Clone(q.IDs), value)
 			return true
 		}
+	}
+	return false
+}
+
+// candidatesByPart is candidates for a comparison with part of a text.
+func candidatesByPart(op filter.CompareOperator, attribute, value string, q *directory.ScimQuery) bool {
+	switch attribute {
+	case "username.", "emails.", "emails.value", "value.":
+		if op != filter.SW && op != filter.CO && op != filter.EW {
+			return false
+		}
+		q.Likes = append(slices.Clone(q.Likes), directory.ScimLike{Text: value, From: op == filter.SW, To: op == filter.EW})
+		return true
+	case "displayname.", "name.formatted":
+		if op != filter.SW {
+			return false
+		}
+		q.NamesFrom = append(slices.Clone(q.NamesFrom), value)
+		return true
 	}
 	return false
 }

@@ -63,6 +63,7 @@ type server struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	now      func() time.Time
+	imports  chan struct{} // one for each import of users that is under way
 }
 
 // New builds the handler of everything that listens on api.listen.
@@ -80,7 +81,7 @@ func New(cfg Config, deps Deps) (http.Handler, error) {
 	if deps.Version == "" {
 		deps.Version = "dev"
 	}
-	s := &server{cfg: cfg, deps: deps, log: deps.Log, now: time.Now,
+	s := &server{cfg: cfg, deps: deps, log: deps.Log, now: time.Now, imports: make(chan struct{}, maxImports),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "earshot_http_requests_total", Help: "Requests answered, by route, method and status.",
 		}, []string{"route", "method", "status"}),

@@ -28,23 +28,14 @@ func whoamiOf(p directory.Principal) whoami {
 	return w
 }
 
-func (s *server) whoami(ctx context.Context) (*bodyOutput[whoami], error) {
-	w := whoamiOf(principal(ctx))
-	var err error
-	w.Proxy, err = s.openProxy(ctx)
-	return &bodyOutput[whoami]{Body: w}, err
-}
-
 func (s *server) routeSessions() {
 	tags := []string{"Sessions"}
-	add(s, huma.Operation{Method: "GET", Path: "/api/v1/whoami", OperationID: "whoami", Summary: "Who is asking", Tags: tags},
+	add(s, huma.Operation{Method: "GET", Path: "/api/v1/whoami", OperationID: "whoami", Summary: "Who is asking, and for whom it acts", Tags: tags},
 		func(ctx context.Context, _ *struct{}) (*bodyOutput[whoami], error) {
-			return s.whoami(ctx)
-		})
-
-	add(s, huma.Operation{Method: "GET", Path: "/api/v1/session", OperationID: "get-session", Summary: "Who is asking, and for whom it acts", Tags: tags},
-		func(ctx context.Context, _ *struct{}) (*bodyOutput[whoami], error) {
-			return s.whoami(ctx)
+			w := whoamiOf(principal(ctx))
+			var err error
+			w.Proxy, err = s.openProxy(ctx)
+			return &bodyOutput[whoami]{Body: w}, err
 		})
 
 	add(s, huma.Operation{Method: "POST", Path: "/api/v1/session", OperationID: "sign-in", Summary: "Sign in to the portal with an API key", Tags: tags, Metadata: map[string]any{metaPublic: true}},

@@ -426,12 +426,36 @@ func (d *Directory) DeletePlace(ctx context.Context, company, kind, id string) e
 				return err
 			}
 		}
+		if kind == KindOffice {
+			if err := d.freeDeletedUsers(ctx, tx, company, id, now); err != nil {
+				return err
+			}
+		}
 		if _, err := tx.ExecContext(ctx, "DELETE FROM place WHERE company = $1 AND kind = $2 AND id = $3", company, kind, id); err != nil {
 			return fmt.Errorf("cannot remove the place: %w", err)
 		}
 		return record(ctx, tx, company, now, Change{Action: kind + ".delete", Kind: kind, ID: id,
 			Fields: []FieldChange{{Field: "name", Old: p.Name}, {Field: "office", Old: p.Office}}})
 	})
+}
+
+// freeDeletedUsers takes an office that goes from the users who were deleted in
+// it: they do not keep it, nor are they in another one that gets its id. The
+// journal still tells where they were.
+func (d *Directory) freeDeletedUsers(ctx context.Context, tx *sql.Tx, company, office string, now time.Time) error {
+	for {
+		users, err := d.users(ctx, tx, company, "SELECT "+userColumns+" FROM users WHERE company = $1 AND office_id = $2 AND state = 'deleted' ORDER BY id LIMIT 100", company, office)
+		if err != nil || len(users) == 0 {
+			return err
+		}
+		for _, u := range users {
+			freed := u
+			freed.Office = ""
+			if err := storeUser(ctx, tx, company, u, freed, now); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // leftIn says what hangs on a place, such as "2 numbers".

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -106,16 +107,29 @@ func storeDeletion(ctx context.Context, tx *sql.Tx, del DeviceDeletion) error {
 		Fields: []FieldChange{{Field: "app_kind", Old: del.AppKind}, {Field: "platform", Old: del.Platform}, {Field: "version", Old: del.Version}}})
 }
 
-// DeviceDeletions lists the deleted devices of a user, or of all users where
-// that is empty, the newest first. Those that were seen since are in it too: only
-// what was measured knows.
-func (d *Directory) DeviceDeletions(ctx context.Context, company, user string) ([]DeviceDeletion, error) {
-	where, args := "WHERE company = $1", []any{company}
-	if user != "" {
-		where, args = where+" AND user_id = $2", append(args, user)
+// UserDevice names a device of a user.
+type UserDevice struct{ User, Device string }
+
+// DeviceDeletions gives those of some devices that were deleted. Those that were
+// seen since are in it too: only what was measured knows. All that were ever
+// deleted are not for one answer: they only get more.
+func (d *Directory) DeviceDeletions(ctx context.Context, company string, devices []UserDevice) ([]DeviceDeletion, error) {
+	var out []DeviceDeletion
+	for some := range slices.Chunk(devices, 50) {
+		c := &conditions{}
+		c.and("company = ?", company)
+		var values []any
+		for _, x := range some {
+			values = append(values, x.User, x.Device)
+		}
+		c.and("("+strings.TrimSuffix(strings.Repeat("(user_id = ? AND id = ?) OR ", len(some)), " OR ")+")", values...)
+		found, _, err := d.deletions(ctx, "WHERE "+c.String(), c.args...)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, found...)
 	}
-	out, _, err := d.deletions(ctx, where+" ORDER BY deleted_us DESC, user_id, id", args...)
-	return out, err
+	return out, nil
 }
 
 // DeletedDevices lists what was deleted, in any company, after a version of the
@@ -148,11 +162,26 @@ const maxUses = 8
 type CredentialUse struct{ Credential, Device string }
 
 // NoteCredentials notes with which credentials devices registered. What is known
-// already, as after every start of a registrar, costs no write.
+// already, as after every start of a registrar, costs no write. It may be called
+// again with what it has noted in part.
 func (d *Directory) NoteCredentials(ctx context.Context, uses []CredentialUse) error {
+	for some := range slices.Chunk(uses, 100) {
+		if err := d.noteCredentials(ctx, some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Directory) noteCredentials(ctx context.Context, uses []CredentialUse) error {
 	fresh := map[CredentialUse]bool{}
 	var ids []any
 	for _, u := range uses {
+		// What cannot be stored is no device that could be deleted, either: the
+		// others do not wait for it.
+		if storable(u.Credential) != u.Credential || storable(u.Device) != u.Device {
+			continue
+		}
 		if !fresh[u] {
 			fresh[u], ids = true, append(ids, u.Credential)
 		}

@@ -53,7 +53,7 @@ func TestDeleteDevice(t *testing.T) {
 		}
 		before := must(d.Version(ctx))(t)
 		for range 2 {
-			if err := d.NoteCredentials(ctx, []directory.CredentialUse{{Credential: "no such", Device: "aa"}, {Credential: credentials["alice desk"].ID, Device: "ab"}}); err != nil {
+			if err := d.NoteCredentials(ctx, []directory.CredentialUse{{Credential: "no such", Device: "aa"}, {Credential: credentials["alice desk"].ID, Device: "no\x00text\xff"}, {Credential: credentials["alice desk"].ID, Device: "ab"}}); err != nil {
 				t.Errorf("credentials that are gone: %v", err)
 			}
 		}
@@ -101,12 +101,22 @@ func TestDeleteDevice(t *testing.T) {
 		if more, again, err := d.DeletedDevices(ctx, upTo); err != nil || len(more) != 0 || again != upTo {
 			t.Errorf("told again: %v, %d, %v", more, again, err)
 		}
-		if got := must(d.DeviceDeletions(ctx, "default", "alice"))(t); len(got) != 3 || !slices.ContainsFunc(got, func(x directory.DeviceDeletion) bool {
+		all := []directory.UserDevice{{User: "bob", Device: "aa"}, {User: "alice", Device: "soft"}}
+		for i := range 200 { // of which nothing is known
+			all = append(all, directory.UserDevice{User: "alice", Device: fmt.Sprintf("d%03d", i)})
+		}
+		for _, id := range ids {
+			all = append(all, directory.UserDevice{User: "alice", Device: id})
+		}
+		if got := must(d.DeviceDeletions(ctx, "default", all[len(all)-1:]))(t); len(got) != 1 || got[0].DeviceID != "desk" {
+			t.Errorf("of one: %+v", got)
+		}
+		if got := must(d.DeviceDeletions(ctx, "default", all))(t); len(got) != 3 || !slices.ContainsFunc(got, func(x directory.DeviceDeletion) bool {
 			return x.DeviceID == "aa" && x.AppKind == "desk_phone" && x.Platform == "SIP-T46S" && x.Version == "66.85"
 		}) {
 			t.Errorf("%+v", got)
 		}
-		if got := must(d.DeviceDeletions(ctx, "other", ""))(t); len(got) != 0 {
+		if got := must(d.DeviceDeletions(ctx, "other", all))(t); len(got) != 0 {
 			t.Errorf("another company's: %+v", got)
 		}
 

@@ -103,7 +103,8 @@ func TestJournalFilters(t *testing.T) {
 		c := withClock(d)
 		applySeed(t, d)
 		begin := c.after(time.Hour)
-		bob := directory.Actor{Kind: "session", ID: "s1", Name: "Bob"}
+		cookie := must(d.CreateSession(t.Context(), directory.Principal{Role: directory.RoleOperator, Name: "Bob"}, 24*time.Hour))(t)
+		bob := must(d.AuthenticateSession(t.Context(), cookie))(t).Actor()
 		acting := must(d.StartProxy(directory.WithActor(t.Context(), bob), "default", "alice", "she asked", time.Hour))(t)
 		bob.Proxy = acting.ID
 		for i, w := range []struct {

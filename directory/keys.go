@@ -180,11 +180,13 @@ func (d *Directory) RevokeKey(ctx context.Context, idOrPrefix string) (Key, erro
 		if _, err := tx.ExecContext(ctx, "UPDATE api_key SET revoked_us = $1 WHERE id = $2", micros(k.RevokedAt), k.ID); err != nil {
 			return fmt.Errorf("cannot revoke the key: %w", err)
 		}
+		// Before its sessions are gone: of those that acted for a user only they tell.
+		if err := endProxies(ctx, tx, k.RevokedAt, fmt.Sprintf(`(s.actor_kind = 'key' AND s.actor_id = $2
+			OR s.actor_kind = 'session' AND s.actor_id IN (SELECT SUBSTR(hash, 1, %d) FROM session WHERE key_id = $2))`, sessionNameLength), k.ID); err != nil {
+			return err
+		}
 		if _, err := tx.ExecContext(ctx, "DELETE FROM session WHERE key_id = $1", k.ID); err != nil {
 			return fmt.Errorf("cannot end the key's sessions: %w", err)
-		}
-		if err := endProxies(ctx, tx, k.RevokedAt, "s.actor_kind = 'key' AND s.actor_id = $2", k.ID); err != nil {
-			return err
 		}
 		return record(ctx, tx, k.Company, k.RevokedAt, Change{Action: "key.revoke", Kind: "key", ID: k.ID,
 			Fields: []FieldChange{{Field: "name", Old: k.Name}, {Field: "role", Old: k.Role}}})
@@ -318,19 +320,46 @@ func (d *Directory) AuthenticateSession(ctx context.Context, session string) (Pr
 
 // sessionName is part of the hash: enough to tell sessions apart, of no use for
 // signing in.
-func sessionName(hash string) string { return hash[:16] }
+func sessionName(hash string) string { return hash[:sessionNameLength] }
+
+const sessionNameLength = 16
+
+// sessionExpiry is when the session of a name ends; false where there is none
+// any more.
+func sessionExpiry(ctx context.Context, q querier, name string) (time.Time, bool, error) {
+	var expires int64
+	// In the order of the index: hashes are hexadecimal, in lower case.
+	err := q.QueryRowContext(ctx, "SELECT expires_us FROM session WHERE hash >= $1 AND hash < $2", name, name+"g").Scan(&expires)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return time.Time{}, false, nil
+	case err != nil:
+		return time.Time{}, false, fmt.Errorf("cannot look up the session: %w", err)
+	}
+	return fromMicros(expires), true, nil
+}
 
 // EndSession signs out, and ends whom the session acted for.
 func (d *Directory) EndSession(ctx context.Context, session string) error {
 	hash := hashSecret(session)
-	if _, err := d.writes.ExecContext(ctx, "DELETE FROM session WHERE hash = $1", hash); err != nil {
-		return fmt.Errorf("cannot end the session: %w", err)
-	}
 	acts, err := exists(ctx, d.db, "SELECT 1 FROM proxy_session WHERE actor_kind = 'session' AND actor_id = $1 AND ended_us = 0 AND expires_us > $2", sessionName(hash), micros(d.now()))
-	if err != nil || !acts {
+	if err != nil {
 		return err
 	}
+	end := func(x execer) error {
+		if _, err := x.ExecContext(ctx, "DELETE FROM session WHERE hash = $1", hash); err != nil {
+			return fmt.Errorf("cannot end the session: %w", err)
+		}
+		return nil
+	}
+	if !acts {
+		return end(d.writes)
+	}
+	// Both or none: who has signed out cannot end a proxy session any more.
 	return d.write(ctx, func(tx *sql.Tx) error {
+		if err := end(tx); err != nil {
+			return err
+		}
 		return endProxies(ctx, tx, d.now(), "s.actor_kind = 'session' AND s.actor_id = $2", sessionName(hash))
 	})
 }

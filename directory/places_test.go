@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/earshot/earshot/directory"
 )
@@ -135,5 +136,50 @@ func TestUpdateCompany(t *testing.T) {
 		if got := actions(t, d, "new", "company"); !slices.Equal(got, []string{"company.create new", "company.update new"}) {
 			t.Errorf("journal: %q", got)
 		}
+	})
+}
+
+// Users who are deleted do not keep an office from being deleted, nor are they
+// left in one that is not there: they can be changed, and are not in an office
+// that gets its id.
+func TestADeletedOfficeFreesDeletedUsers(t *testing.T) {
+	onBoth(t, func(t *testing.T, d *directory.Directory) {
+		ctx, c := t.Context(), withClock(d)
+		office := directory.Place{Kind: directory.KindOffice, ID: "north", Name: "North"}
+		must(d.CreatePlace(ctx, "default", office))(t)
+		for i := range 110 {
+			id := fmt.Sprintf("u%03d", i)
+			must(d.CreateUser(ctx, "default", directory.User{ID: id, Name: "User " + id, Office: "north"}))(t)
+			if err := d.DeleteUser(ctx, "default", id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := c.t
+		c.after(time.Hour)
+		if err := d.DeletePlace(ctx, "default", directory.KindOffice, "north"); err != nil {
+			t.Fatal(err)
+		}
+		name := "Renamed"
+		if u := must(d.UpdateUser(ctx, "default", "u007", directory.UserChange{Name: &name}))(t); u.Name != name || u.Office != "" || u.State != directory.StateDeleted {
+			t.Errorf("%+v", u)
+		}
+		must(d.CreatePlace(ctx, "default", office))(t)
+		if found := must(first(d.Users(ctx, "default", directory.UserFilter{Office: "north"})))(t); len(found) != 0 {
+			t.Errorf("%d users are in the new office", len(found))
+		}
+		if in := must(d.MembershipsAt(ctx, "default", "u007", before))(t); in.Office != "north" {
+			t.Errorf("where the user was: %+v", in)
+		}
+
+		// One that an older program left in an office that is gone.
+		if _, err := d.DB().ExecContext(ctx, "UPDATE users SET office_id = 'south' WHERE company = 'default' AND id = 'u008'"); err != nil {
+			t.Fatal(err)
+		}
+		if u := must(d.UpdateUser(ctx, "default", "u008", directory.UserChange{Name: &name}))(t); u.Name != name || u.Office != "" {
+			t.Errorf("%+v", u)
+		}
+		wrong := "nowhere"
+		_, err := d.UpdateUser(ctx, "default", "u009", directory.UserChange{Office: &wrong})
+		wantField(t, err, directory.ErrInvalid, "office")
 	})
 }

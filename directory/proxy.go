@@ -36,8 +36,9 @@ type ProxySession struct {
 // Open tells whether the session may be used.
 func (p ProxySession) Open(now time.Time) bool { return p.EndedAt.IsZero() && now.Before(p.ExpiresAt) }
 
-// StartProxy opens a proxy session of the caller with a user. A caller has one
-// at a time: two windows on two users are how the wrong one gets changed.
+// StartProxy opens a proxy session of the caller with a user, no longer than the
+// caller is signed in. A caller has one at a time: two windows on two users are
+// how the wrong one gets changed.
 func (d *Directory) StartProxy(ctx context.Context, company, user, reason string, length time.Duration) (ProxySession, error) {
 	reason = strings.TrimSpace(reason)
 	if err := checkText("reason", reason, 500); err != nil {
@@ -53,6 +54,13 @@ func (d *Directory) StartProxy(ctx context.Context, company, user, reason string
 	err := d.write(ctx, func(tx *sql.Tx) error {
 		if err := checkLiveUser(ctx, tx, company, user); err != nil {
 			return err
+		}
+		last, err := callerExpiry(ctx, tx, a)
+		if err != nil {
+			return err
+		}
+		if !last.IsZero() && last.Before(p.ExpiresAt) {
+			p.ExpiresAt = last
 		}
 		open, err := exists(ctx, tx, "SELECT 1 FROM proxy_session WHERE actor_kind = $1 AND actor_id = $2 AND ended_us = 0 AND expires_us > $3", a.Kind, a.ID, micros(now))
 		if err != nil {
@@ -72,6 +80,26 @@ func (d *Directory) StartProxy(ctx context.Context, company, user, reason string
 		return recordProxy(ctx, tx, "proxy_session.start", p, now)
 	})
 	return p, err
+}
+
+// callerExpiry is until when a caller can act: zero for keys. Whoever signed out
+// or lost the key since they were let in is refused.
+func callerExpiry(ctx context.Context, tx *sql.Tx, a Actor) (time.Time, error) {
+	switch a.Kind {
+	case "key":
+		revoked, err := exists(ctx, tx, "SELECT 1 FROM api_key WHERE id = $1 AND revoked_us > 0", a.ID)
+		if err == nil && revoked {
+			err = ErrUnauthenticated
+		}
+		return time.Time{}, err
+	case "session":
+		last, found, err := sessionExpiry(ctx, tx, a.ID)
+		if err == nil && !found {
+			err = ErrUnauthenticated
+		}
+		return last, err
+	}
+	return time.Time{}, nil
 }
 
 // recordProxy notes the beginning or the end of a session on the user's page.

@@ -14,8 +14,10 @@ func TestProxySessions(t *testing.T) {
 	onBoth(t, func(t *testing.T, d *directory.Directory) {
 		applySeed(t, d)
 		c := withClock(d)
-		mine := directory.WithActor(t.Context(), ann)
-		theirs := directory.WithActor(t.Context(), directory.Actor{Kind: "session", ID: "k1", Name: "Bob"}) // the same id, another kind
+		cookie := must(d.CreateSession(t.Context(), directory.Principal{Role: directory.RoleOperator, Name: "Bob"}, 24*time.Hour))(t)
+		bob := must(d.AuthenticateSession(t.Context(), cookie))(t).Actor()
+		ann := directory.Actor{Kind: "key", ID: bob.ID, Name: "Ann's key"} // the same id, another kind
+		mine, theirs := directory.WithActor(t.Context(), ann), directory.WithActor(t.Context(), bob)
 		p := must(d.StartProxy(mine, "default", "alice", " she asked ", 15*time.Minute))(t)
 		if p.By != ann || p.UserName != "Alice Ámos" || p.Reason != "she asked" || !p.StartedAt.Equal(c.t) || !p.ExpiresAt.Equal(c.t.Add(15*time.Minute)) || !p.Open(c.t) {
 			t.Errorf("started: %+v", p)
@@ -187,12 +189,89 @@ func TestProxyEndsWithItsCaller(t *testing.T) {
 				t.Errorf("after %s: %v", ctx.name, err)
 			}
 		}
-		p := must(d.StartProxy(key, "default", "bob", "he asked", time.Hour))(t)
+		other := directory.WithActor(t.Context(), ann)
+		p := must(d.StartProxy(other, "default", "bob", "he asked", time.Hour))(t)
 		if err := d.DeleteUser(t.Context(), "default", "bob"); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := d.ProxiedAccount(key, "default", "bob", p.ID); !errors.Is(err, directory.ErrProxyOver) {
+		if _, err := d.ProxiedAccount(other, "default", "bob", p.ID); !errors.Is(err, directory.ErrProxyOver) {
 			t.Errorf("after the user was deleted: %v", err)
+		}
+	})
+}
+
+// With a key all end that was opened with it: the sessions in the portal, and the
+// proxy sessions of those. The journal says who ended them.
+func TestRevokingAKeyEndsWhatItsSessionsActFor(t *testing.T) {
+	onBoth(t, func(t *testing.T, d *directory.Directory) {
+		applySeed(t, d)
+		c := withClock(d)
+		signIn := func(key string) (cookie string, who directory.Actor) {
+			t.Helper()
+			cookie = must(d.CreateSession(t.Context(), must(d.AuthenticateKey(t.Context(), key))(t), 8*time.Hour))(t)
+			return cookie, must(d.AuthenticateSession(t.Context(), cookie))(t).Actor()
+		}
+		plain, k, err := d.CreateKey(t.Context(), "bob", directory.RoleOperator, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		others, _, err := d.CreateKey(t.Context(), "carol", directory.RoleOperator, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		byKey := must(d.AuthenticateKey(t.Context(), plain))(t).Actor()
+		_, one := signIn(plain)
+		_, two := signIn(plain)
+		_, carol := signIn(others)
+		open := map[directory.Actor]directory.ProxySession{}
+		for _, who := range []directory.Actor{byKey, one, two, carol} {
+			open[who] = must(d.StartProxy(directory.WithActor(t.Context(), who), "default", "alice", "ticket", time.Hour))(t)
+		}
+		at := c.after(time.Minute)
+		must(d.RevokeKey(directory.WithActor(t.Context(), ann), k.ID))(t)
+		for who, p := range open {
+			got := must(d.ProxySession(t.Context(), "default", "alice", p.ID))(t)
+			if want := who == carol; got.Open(c.t) != want || !want && !got.EndedAt.Equal(at) {
+				t.Errorf("of %+v: %+v", who, got)
+			}
+			_, err := d.StartProxy(directory.WithActor(t.Context(), who), "default", "bob", "again", time.Hour)
+			if who == carol {
+				wantField(t, err, directory.ErrConflict, "user")
+			} else if !errors.Is(err, directory.ErrUnauthenticated) {
+				t.Errorf("%+v may begin anew: %v", who, err)
+			}
+		}
+		var ended []string
+		for _, e := range must(first(d.Journal(t.Context(), "default", directory.JournalFilter{User: "alice", Action: "proxy_session.end"})))(t) {
+			if e.Actor.Name != ann.Name {
+				t.Errorf("%+v", e)
+			}
+			ended = append(ended, e.Change.ID)
+		}
+		want := []string{open[byKey].ID, open[one].ID, open[two].ID}
+		if slices.Sort(want); !slices.Equal(slices.Sorted(slices.Values(ended)), want) {
+			t.Errorf("journal: %v, want %v", ended, want)
+		}
+	})
+}
+
+// Nobody acts for a user longer than they are signed in.
+func TestProxyEndsWithTheTimeOfItsSession(t *testing.T) {
+	onBoth(t, func(t *testing.T, d *directory.Directory) {
+		applySeed(t, d)
+		c := withClock(d)
+		cookie := must(d.CreateSession(t.Context(), directory.Principal{Role: directory.RoleOperator, Name: "Bob"}, time.Hour))(t)
+		as := directory.WithActor(t.Context(), must(d.AuthenticateSession(t.Context(), cookie))(t).Actor())
+		end := c.t.Add(time.Hour)
+		c.after(50 * time.Minute)
+		if p := must(d.StartProxy(as, "default", "alice", "ticket", 15*time.Minute))(t); !p.ExpiresAt.Equal(end) {
+			t.Errorf("to %s, want %s", p.ExpiresAt, end)
+		}
+		if err := d.EndSession(as, cookie); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.StartProxy(as, "default", "alice", "ticket", 15*time.Minute); !errors.Is(err, directory.ErrUnauthenticated) {
+			t.Errorf("after signing out: %v", err)
 		}
 	})
 }

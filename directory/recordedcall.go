@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -36,9 +37,11 @@ func (d *Directory) RecordingOfCall(ctx context.Context, company string, call Re
 		return CallRecording{}, err
 	}
 	var out CallRecording
-	if out.State, err = recordingAt(ctx, d.db, company, levels, call.Began); err != nil {
+	last, err := lastSettings(ctx, d.db, company, call.Began, levels...)
+	if err != nil {
 		return CallRecording{}, err
 	}
+	out.State = recordingBy(last, levels, call.Began)
 	out.State.Memberships = in
 	c := &conditions{}
 	c.and("company = ?", company)
@@ -47,15 +50,7 @@ func (d *Directory) RecordingOfCall(ctx context.Context, company string, call Re
 	if out.Since, err = recordingChanges(ctx, d.db, c, fmt.Sprintf("ORDER BY at_us, id LIMIT %d", MaxLimit)); err != nil {
 		return CallRecording{}, err
 	}
-	turned, err := d.firstTurn(ctx, company, levels, out)
-	if err != nil {
-		return CallRecording{}, err
-	}
-	takenBack, err := lastSettings(ctx, d.db, company, call.Began, levels...)
-	if err != nil {
-		return CallRecording{}, err
-	}
-	out.Sentence = recordingSentence(name, call, out.State, turned, takenBack)
+	out.Sentence = recordingSentence(name, call, out.State, firstTurn(last, levels, out), last)
 	return out, nil
 }
 
@@ -76,17 +71,24 @@ func (d *Directory) concerned(ctx context.Context, company string, call Recorded
 }
 
 // firstTurn is the first change since the call began that made what holds another.
-func (d *Directory) firstTurn(ctx context.Context, company string, levels []RecordingLevel, c CallRecording) (*RecordingChange, error) {
+// Last are the settings when it began.
+func firstTurn(last map[RecordingLevel]RecordingChange, levels []RecordingLevel, c CallRecording) *RecordingChange {
+	last = maps.Clone(last)
+	var turned *RecordingChange
 	for i, change := range c.Since {
-		state, err := recordingAt(ctx, d.db, company, levels, change.At)
-		if err != nil {
-			return nil, err
+		last[change.RecordingLevel] = change
+		switch {
+		case recordingBy(last, levels, change.At).Effective == c.State.Effective:
+			turned = nil
+		case turned == nil:
+			turned = &c.Since[i]
 		}
-		if state.Effective != c.State.Effective {
-			return &c.Since[i], nil
+		// Of what was set at once the last holds.
+		if turned != nil && (i+1 == len(c.Since) || !c.Since[i+1].At.Equal(change.At)) {
+			return turned
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 func recordingSentence(name string, call RecordedCall, s RecordingState, turned *RecordingChange, last map[RecordingLevel]RecordingChange) string {

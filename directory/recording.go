@@ -259,6 +259,11 @@ func recordingAt(ctx context.Context, q querier, company string, levels []Record
 	if err != nil {
 		return RecordingState{}, err
 	}
+	return recordingBy(last, levels, at), nil
+}
+
+// recordingBy judges by the newest entry of each level at a time.
+func recordingBy(last map[RecordingLevel]RecordingChange, levels []RecordingLevel, at time.Time) RecordingState {
 	state := RecordingState{At: at, From: LevelDefault, Enabled: last[levels[0]].New}
 	for _, level := range recordingLevels {
 		// Where someone is in several places of a kind, one that says off is
@@ -276,7 +281,7 @@ func recordingAt(ctx context.Context, q querier, company string, levels []Record
 			break
 		}
 	}
-	return state, nil
+	return state
 }
 
 // MembershipsAt tells which places a user was in at a time. Only what is now is

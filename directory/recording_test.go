@@ -301,3 +301,56 @@ func TestWhyACallWasNotRecorded(t *testing.T) {
 		}
 	})
 }
+
+// However often settings have changed since a call, one answer about it costs a
+// few queries.
+func TestWhyACallWasNotRecordedCostsLittle(t *testing.T) {
+	onBothRecorders(t, func(t *testing.T, r *recorder) {
+		began := r.clock.t
+		ask := func() (c directory.CallRecording, queries int) {
+			t.Helper()
+			queries = r.d.CountQueries(t, func() {
+				c = must(r.d.RecordingOfCall(t.Context(), "default", directory.RecordedCall{User: "ann", Began: began}))(t)
+			})
+			return c, queries
+		}
+		_, none := ask()
+		for range 30 { // which change nothing for ann, whose contact center decides
+			r.set("office", "vienna", &off)
+			r.set("office", "vienna", nil)
+		}
+		r.set("contact_center", "help", &off)
+		for range 30 {
+			r.set("company", "", &on)
+			r.set("company", "", &off)
+		}
+		c, many := ask()
+		if len(c.Since) != 121 || !strings.HasSuffix(c.Sentence, "it has not been turned on since.") {
+			t.Errorf("%d changes: %s", len(c.Since), c.Sentence)
+		}
+		if none == 0 || many > none {
+			t.Errorf("%d queries without changes, %d with many", none, many)
+		}
+	})
+}
+
+// Of what was set in the same moment, that counts which holds after it.
+func TestTurnedWithinAMoment(t *testing.T) {
+	onBothRecorders(t, func(t *testing.T, r *recorder) {
+		began := r.clock.t
+		r.after(time.Minute)
+		ctx := directory.WithActor(t.Context(), directory.Actor{Kind: "key", ID: "k", Name: "Bob"})
+		for _, c := range []struct {
+			kind, id string
+			to       *bool
+		}{{"office", "vienna", &on}, {"department", "sales", &off}, {"contact_center", "help", &on}, {"company", "", &off}} {
+			if err := r.d.SetRecording(ctx, "default", level(c.kind, c.id), c.to, "asked for"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c := must(r.d.RecordingOfCall(t.Context(), "default", directory.RecordedCall{User: "ann", Began: began, Ended: r.clock.t.Add(time.Hour)}))(t)
+		if want := "it was turned on for the contact center Help line by Bob on 2026-03-01 09:01:00 UTC, during the call."; !strings.HasSuffix(c.Sentence, want) {
+			t.Errorf("%s", c.Sentence)
+		}
+	})
+}

@@ -46,8 +46,38 @@ type ScimQuery struct {
 	// all that Keep keeps has one of them. They need not be in lower case.
 	Some                    bool
 	Names, ExternalIDs, IDs []string
-	Skip, Limit             int
+	// Likes are parts of user names and email addresses, NamesFrom beginnings of
+	// the names that are shown.
+	Likes       []ScimLike
+	NamesFrom   []string
+	Skip, Limit int
 }
+
+// ScimLike is part of a text: with nothing before it where From, with nothing
+// after it where To.
+type ScimLike struct {
+	Text     string
+	From, To bool
+}
+
+// pattern is what LIKE … ESCAPE '\' takes of a column in lower case.
+func (l ScimLike) pattern() string {
+	out := escapeLike(strings.ToLower(l.Text))
+	if !l.From {
+		out = "%" + out
+	}
+	if !l.To {
+		out += "%"
+	}
+	return out
+}
+
+// MaxScimScan is how many users are looked at for one list. To say how many a
+// filter keeps, all that no index leaves out have to be.
+const MaxScimScan = 10_000
+
+// ErrTooMany says that a list would have to look at more than MaxScimScan users.
+var ErrTooMany = errors.New("too many users to look at")
 
 // ScimUsers lists users, without those who are deleted, and tells how many there
 // are altogether.
@@ -80,8 +110,16 @@ func (d *Directory) ScimUsers(ctx context.Context, company string, q ScimQuery) 
 	return users, total, err
 }
 
-// scanScimUsers reads all users: a filter that no index answers.
+// scanScimUsers reads all users, where they are not too many: a filter that no
+// index answers.
 func (d *Directory) scanScimUsers(ctx context.Context, company string, q ScimQuery) ([]ScimUser, int, error) {
+	many, err := exists(ctx, d.db, fmt.Sprintf("SELECT 1 FROM users WHERE company = $1 AND state <> 'deleted' LIMIT 1 OFFSET %d", MaxScimScan), company)
+	if err != nil {
+		return nil, 0, err
+	}
+	if many {
+		return nil, 0, ErrTooMany
+	}
 	var out []ScimUser
 	total := 0
 	for last := ""; ; {
@@ -115,33 +153,51 @@ func scimIDs(ctx context.Context, q querier, query string, args ...any) ([]strin
 	return ids, err
 }
 
-// scimCandidates finds users by what indexes know.
+// scimCandidates finds users by what indexes know, or for parts of names by a
+// look at the names alone.
 func (d *Directory) scimCandidates(ctx context.Context, company string, q ScimQuery) ([]string, error) {
 	var out []string
-	find := func(query string, values []string) error {
+	find := func(query string, args ...any) error {
+		ids, err := scimIDs(ctx, d.db, fmt.Sprintf("%s LIMIT %d", query, MaxScimScan+1), append([]any{company}, args...)...)
+		out = append(out, ids...)
+		return err
+	}
+	findAll := func(query string, values []string) error {
 		for _, v := range values {
-			ids, err := scimIDs(ctx, d.db, query, company, v)
-			if err != nil {
+			if err := find(query, v); err != nil {
 				return err
 			}
-			out = append(out, ids...)
 		}
 		return nil
 	}
-	lower := make([]string, len(q.Names))
+	lower, likes := make([]string, len(q.Names)), make([]string, len(q.Likes))
 	for i, n := range q.Names {
 		lower[i] = strings.ToLower(n)
 	}
+	for i, l := range q.Likes {
+		likes[i] = l.pattern()
+	}
 	if err := errors.Join(
-		find("SELECT user_id FROM scim_user WHERE company = $1 AND user_name = $2", lower),
-		find("SELECT id FROM users WHERE company = $1 AND email = $2 AND email <> '' AND state <> 'deleted'", lower),
-		find("SELECT id FROM users WHERE company = $1 AND id = $2 AND state <> 'deleted'", append(q.Names, q.IDs...)),
-		find("SELECT user_id FROM scim_user WHERE company = $1 AND external_id = $2 AND external_id <> ''", q.ExternalIDs),
+		findAll("SELECT user_id FROM scim_user WHERE company = $1 AND user_name = $2", lower),
+		findAll("SELECT id FROM users WHERE company = $1 AND email = $2 AND email <> '' AND state <> 'deleted'", lower),
+		findAll("SELECT id FROM users WHERE company = $1 AND id = $2 AND state <> 'deleted'", append(q.Names, q.IDs...)),
+		findAll("SELECT user_id FROM scim_user WHERE company = $1 AND external_id = $2 AND external_id <> ''", q.ExternalIDs),
+		findAll(`SELECT user_id FROM scim_user WHERE company = $1 AND user_name LIKE $2 ESCAPE '\'`, likes),
+		findAll(`SELECT id FROM users WHERE company = $1 AND (email LIKE $2 ESCAPE '\' OR LOWER(id) LIKE $2 ESCAPE '\') AND state <> 'deleted'`, likes),
 	); err != nil {
 		return nil, err
 	}
+	for _, name := range q.NamesFrom {
+		key := nameKey(name)
+		if err := find("SELECT id FROM users WHERE company = $1 AND name_key >= $2 AND name_key < $3 AND state <> 'deleted'", []byte(key), []byte(key+high)); err != nil {
+			return nil, err
+		}
+	}
 	slices.Sort(out)
-	return slices.Compact(out), nil
+	if out = slices.Compact(out); len(out) > MaxScimScan {
+		return nil, ErrTooMany
+	}
+	return out, nil
 }
 
 // ScimUser returns one user; one who is deleted is not found.
@@ -250,6 +306,23 @@ func (d *Directory) UpdateScimUser(ctx context.Context, company, id string, chan
 		return ScimUser{}, err
 	}
 	return u, nil
+}
+
+// DeleteScimUser deletes a user of whom check does not say otherwise, in one
+// transaction: what check has seen is what is deleted.
+func (d *Directory) DeleteScimUser(ctx context.Context, company, id string, check func(ScimUser) error) error {
+	now := d.now()
+	return d.write(ctx, func(tx *sql.Tx) error {
+		u, err := d.scimUser(ctx, tx, company, id)
+		if err != nil {
+			return err
+		}
+		if err := check(u); err != nil {
+			return err
+		}
+		_, err = d.deleteUser(ctx, tx, company, u.User, now)
+		return err
+	})
 }
 
 // storeScim writes what only the provider knows of a user.

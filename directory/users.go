@@ -99,11 +99,7 @@ func (d *Directory) users(ctx context.Context, q querier, company, query string,
 	for i := range out {
 		out[i].Numbers = numbers[out[i].ID]
 	}
-	in := "(" + placeholders(2, len(ids)) + ")"
-	keys := []any{company}
-	for _, id := range ids {
-		keys = append(keys, id)
-	}
+	in, list := d.oneOf("user_id", 2, ids)
 	err = each(ctx, q, func(r *sql.Rows) error {
 		var id, aor string
 		if err := r.Scan(&id, &aor); err != nil {
@@ -111,7 +107,7 @@ func (d *Directory) users(ctx context.Context, q querier, company, query string,
 		}
 		at[id].AORs = append(at[id].AORs, aor)
 		return nil
-	}, "SELECT user_id, aor FROM aor WHERE company = $1 AND user_id IN "+in+" ORDER BY aor", keys...)
+	}, "SELECT user_id, aor FROM aor WHERE company = $1 AND "+in+" ORDER BY aor", company, list)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +122,7 @@ func (d *Directory) users(ctx context.Context, q querier, company, query string,
 			at[id].ContactCenters = append(at[id].ContactCenters, place)
 		}
 		return nil
-	}, "SELECT user_id, kind, place_id FROM membership WHERE company = $1 AND user_id IN "+in+" ORDER BY place_id", keys...)
+	}, "SELECT user_id, kind, place_id FROM membership WHERE company = $1 AND "+in+" ORDER BY place_id", company, list)
 	if err != nil {
 		return nil, err
 	}
@@ -323,6 +319,13 @@ func (d *Directory) updateUser(ctx context.Context, tx *sql.Tx, company, id stri
 	}
 	if u.State == StateDeleted { // has nothing that could be wrong
 		u = ordered(u)
+		// Offices that were deleted by an older program did not free those who were
+		// deleted in them.
+		if known, err := exists(ctx, tx, "SELECT 1 FROM place WHERE company = $1 AND kind = 'office' AND id = $2", company, u.Office); err != nil {
+			return User{}, err
+		} else if !known && u.Office == before.Office {
+			u.Office = ""
+		}
 	}
 	if err := checkUserRefs(ctx, tx, company, u); err != nil {
 		return User{}, err

@@ -78,8 +78,6 @@ type DeviceFilter struct {
 	Query                   string // part of the address, user, or the beginning of the id
 	// Apps, where not nil, are the only ones listed.
 	Apps []AppInUse
-	// Hidden are not listed.
-	Hidden []DeviceKey
 }
 
 // DeviceKey names a device of a user.
@@ -88,7 +86,6 @@ type DeviceKey struct{ User, ID string }
 // AppInUse is a version of an app as devices have it.
 type AppInUse struct{ Kind, App, Platform, Version string }
 
-func (k DeviceKey) key() string { return k.User + "\n" + k.ID }
 func (a AppInUse) key() string {
 	return a.Kind + "\n" + a.App + "\n" + a.Platform + "\n" + a.Version
 }
@@ -115,14 +112,6 @@ func (f *DeviceFilter) where(p *params, kind, words string) string {
 		}
 		p.texts("apps", keys)
 		conditions = append(conditions, "concat("+kind+`, '\n', app, '\n', platform, '\n', app_version) IN {apps:Array(String)}`)
-	}
-	if len(f.Hidden) > 0 {
-		keys := make([]string, len(f.Hidden))
-		for i, h := range f.Hidden {
-			keys[i] = h.key()
-		}
-		p.texts("hidden", keys)
-		conditions = append(conditions, `concat(user_id, '\n', device_id) NOT IN {hidden:Array(String)}`)
 	}
 	return "WHERE " + strings.Join(conditions, " AND ")
 }

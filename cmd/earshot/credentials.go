@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/earshot/earshot/directory"
 	"github.com/earshot/earshot/ingest/registrar"
@@ -15,17 +16,26 @@ type credentials struct {
 	log       *slog.Logger
 	uses      chan directory.CredentialUse
 	version   int64 // of the directory, up to which deletions are known
+	// patience is how long deleted waits for who is who.
+	patience time.Duration
 }
 
-// usesAtOnce bounds the uses of credentials that wait to be noted.
-const usesAtOnce = 1000
+const (
+	// usesAtOnce bounds the uses of credentials that wait to be noted: as many in
+	// the queue, and as many in hand.
+	usesAtOnce = 1000
+	// noteAgain is the longest time between attempts to note them.
+	noteAgain = 10 * time.Second
+	// whoIsWhoSoon is longer than the directory's changes take to come here.
+	whoIsWhoSoon = 10 * time.Second
+)
 
 func newCredentials(ctx context.Context, d *directory.Directory, r *directory.Resolver, log *slog.Logger) (*credentials, error) {
 	version, err := d.Version(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &credentials{directory: d, resolver: r, log: log, uses: make(chan directory.CredentialUse, usesAtOnce), version: version}, nil
+	return &credentials{directory: d, resolver: r, log: log, uses: make(chan directory.CredentialUse, usesAtOnce), version: version, patience: whoIsWhoSoon}, nil
 }
 
 // Credentials implements registrar.Credentials.
@@ -49,9 +59,8 @@ func (c *credentials) used(credential, device string) bool {
 }
 
 // run notes which devices use which credentials, so that deleting a device can
-// revoke them.
+// revoke them. What cannot be noted is tried again, before what comes after it.
 func (c *credentials) run(ctx context.Context) error {
-	failing := false
 	for {
 		var batch []directory.CredentialUse
 		select {
@@ -63,11 +72,28 @@ func (c *credentials) run(ctx context.Context) error {
 		for len(batch) < usesAtOnce && len(c.uses) > 0 {
 			batch = append(batch, <-c.uses)
 		}
+		c.note(ctx, batch)
+	}
+}
+
+// note returns when the uses are noted or ctx has ended: a registrar that starts
+// tells of them again.
+func (c *credentials) note(ctx context.Context, batch []directory.CredentialUse) {
+	failing := false
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, noteAgain) {
 		err := c.directory.NoteCredentials(ctx, batch)
-		if err != nil && !failing && ctx.Err() == nil {
-			c.log.Warn("cannot note which device uses which credentials: deleting it will not revoke them", "error", err)
+		if err == nil || ctx.Err() != nil {
+			return
 		}
-		failing = err != nil
+		if !failing {
+			failing = true
+			c.log.Warn("cannot note which device uses which credentials, trying again: until then deleting it does not revoke them", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
 	}
 }
 
@@ -78,8 +104,11 @@ func (c *credentials) deleted(ctx context.Context) ([]registrar.Device, error) {
 		return nil, err
 	}
 	// The credentials first: between the end of its binding and theirs a phone
-	// could register again with what was revoked.
-	if err := c.resolver.Wait(ctx, version); err != nil {
+	// could register again with what was revoked. Where that is not known soon, who
+	// asks asks again, and is not held up till then.
+	soon, cancel := context.WithTimeout(ctx, c.patience)
+	defer cancel()
+	if err := c.resolver.Wait(soon, version); err != nil {
 		return nil, err
 	}
 	c.version = version
