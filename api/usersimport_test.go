@@ -136,7 +136,8 @@ func TestImportsAtATime(t *testing.T) {
 		io.WriteCloser
 		status chan int
 	}
-	send := func(name string) sender {
+	taken := make(chan sender)
+	for i := range 3 {
 		r, w := io.Pipe()
 		out := sender{w, make(chan int, 1)}
 		req, err := http.NewRequestWithContext(t.Context(), "POST", s.url+usersPath+"/import", r)
@@ -154,34 +155,30 @@ func TestImportsAtATime(t *testing.T) {
 			resp.Body.Close()
 			out.status <- resp.StatusCode
 		}()
-		fmt.Fprintf(w, "name,email\n%[1]s,%[1]s@example.org\n", name)
-		return out
+		go func() {
+			fmt.Fprintf(w, "name,email\n%[1]s,%[1]s@example.org\n", fmt.Sprint("user", i))
+			// More than the connection's buffers hold: it is taken only by who reads it.
+			for range 16 << 10 {
+				fmt.Fprint(w, strings.Repeat("\n", 1<<10))
+			}
+			taken <- out
+		}()
 	}
-	first, second := send("Ann"), send("Ben")
-	// More than the connection's buffers hold: it is taken only by who reads it.
-	third, taken := send("Cem"), make(chan struct{})
-	go func() {
-		defer close(taken)
-		for range 16 << 10 {
-			fmt.Fprint(third, strings.Repeat("\n", 1<<10))
+	end := func(one sender) {
+		one.Close()
+		if status := <-one.status; status != 200 {
+			t.Errorf("an import: %d", status)
 		}
-	}()
+	}
+	first, second := <-taken, <-taken
 	select {
 	case <-taken:
 		t.Fatal("a third import is read while two are under way")
 	case <-time.After(time.Second):
 	}
-	first.Close()
-	if status := <-first.status; status != 200 {
-		t.Errorf("the first: %d", status)
-	}
-	<-taken
-	for _, other := range []sender{second, third} {
-		other.Close()
-		if status := <-other.status; status != 200 {
-			t.Errorf("another: %d", status)
-		}
-	}
+	end(first)
+	end(<-taken)
+	end(second)
 	if n := s.countUsers(); n != before+3 {
 		t.Errorf("%d users, want %d", n, before+3)
 	}
