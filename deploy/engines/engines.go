@@ -150,6 +150,11 @@ func (s *Set) start(ctx context.Context) error {
 		var before int
 		if prior != nil {
 			before = portOf(prior.Addr)
+			// Where the process that had it was killed, its engine may be on the way out, and has the port until then.
+			// The roles in other processes know that port.
+			if err := awaitEngineEnd(ctx, filepath.Join(config.Data, name)); err != nil {
+				return fmt.Errorf("cannot start engine %s: %w", name, err)
+			}
 		}
 		port, err := choosePort(explicit, before, taken...)
 		if err != nil {

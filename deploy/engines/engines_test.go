@@ -19,6 +19,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
+	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -314,4 +315,27 @@ func TestLogOfAChildIsBounded(t *testing.T) {
 	if got, want := l.tail(0, 2), "line 998\nline 999"; got != want {
 		t.Errorf("tail: %q, want %q", got, want)
 	}
+}
+
+// A process that was killed leaves its engines on their way out, with their ports.
+func TestPortsAreKeptWhereTheEngineBeforeStillEnds(t *testing.T) {
+	c := testConfig(t, t.TempDir())
+	c.Kafka = true
+	s, err := Start(context.Background(), c)
+	require.NoError(t, err)
+	before := s.Health()[0].Addr
+	s.Stop()
+
+	unlock, err := lockEngineDir(context.Background(), filepath.Join(c.Data, Kafka))
+	require.NoError(t, err)
+	ending, err := net.Listen("tcp4", before)
+	require.NoError(t, err)
+	time.AfterFunc(time.Second, func() {
+		ending.Close()
+		unlock()
+	})
+	s, err = Start(context.Background(), c)
+	require.NoError(t, err)
+	defer s.Stop()
+	require.Equal(t, before, s.Health()[0].Addr)
 }

@@ -84,6 +84,18 @@ func lockEngineDir(ctx context.Context, dir string) (unlock func(), err error) {
 	}
 }
 
+// awaitEngineEnd waits for an engine below dir that is on its way out, and for it to give its port back.
+func awaitEngineEnd(ctx context.Context, dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("cannot create the directory of an engine: %w", err)
+	}
+	unlock, err := lockEngineDir(ctx, dir)
+	if err == nil {
+		unlock()
+	}
+	return err
+}
+
 // FreeBytes is the space that this process may still use on the file system of dir.
 func FreeBytes(dir string) (uint64, error) {
 	var st syscall.Statfs_t
