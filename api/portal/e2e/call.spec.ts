@@ -175,8 +175,8 @@ test('reporting a call gives what a ticket needs', async ({ page, request, conte
   await page.getByRole('button', { name: 'Report this call' }).click();
   const dialog = page.getByRole('dialog', { name: 'Report of this call' });
   await expect(dialog.getByRole('status')).toHaveText('Copied to the clipboard.');
-  await expect(dialog.getByRole('textbox')).toHaveValue(new RegExp(call.id.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')));
-  expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(await dialog.getByRole('textbox').inputValue());
+  await expect(dialog.getByRole('textbox', { name: 'Report in Markdown' })).toHaveValue(new RegExp(call.id.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')));
+  expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(await dialog.getByRole('textbox', { name: 'Report in Markdown' }).inputValue());
   await fits(page);
   await accessible(page);
   await dialog.getByRole('button', { name: 'Close' }).click();

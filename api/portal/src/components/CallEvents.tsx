@@ -72,18 +72,23 @@ export function CallEvents({ company, call, live }: { company: string; call: str
     <Section heading="Call events" id="events" count={events.data?.items.length}>
       {events.isPending ? <Loading what="call events" /> : null}
       {events.isError ? <Failure error={events.error} what="call events" retry={() => void events.refetch()} /> : null}
-      {events.data?.items.length === 0 ? <Empty>Neither signalling nor a platform told of this call’s life.</Empty> : null}
-      {events.data?.items.length ? (
-        <ol className="happened">
-          {events.data.items.map((e) => (
-            <li key={e.id}>
-              <Moment at={e.at} />
-              <Tag tone={eventTone(e.type)}>{title(e.type)}</Tag>
-              <Told event={e} company={company} />
-            </li>
-          ))}
-        </ol>
-      ) : null}
+      {events.data ? <Happened company={company} events={events.data.items} /> : null}
     </Section>
+  );
+}
+
+/** Happened lists the events of a call. */
+export function Happened({ company, events }: { company: string; events: CallEvent[] }) {
+  if (events.length === 0) return <Empty>Neither signalling nor a platform told of this call’s life.</Empty>;
+  return (
+    <ol className="happened">
+      {events.map((e) => (
+        <li key={e.id}>
+          <Moment at={e.at} />
+          <Tag tone={eventTone(e.type)}>{title(e.type)}</Tag>
+          <Told event={e} company={company} />
+        </li>
+      ))}
+    </ol>
   );
 }

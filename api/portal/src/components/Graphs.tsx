@@ -1,28 +1,20 @@
 // The graphs of a call: one side's, both sides' next to each other, or the network's reports.
-import { getRouteApi, useRouterState } from '@tanstack/react-router';
+import { useRouterState } from '@tanstack/react-router';
 import { useEffect, useMemo, useState } from 'react';
 import type { Call, Message, Sample } from '../api';
 import { callStart, rttBands, shortName } from '../bands';
-import { asked, graphOf, type Place, placeOf, spansOf, viewOf, zoomOf } from '../evidence';
+import { useCallNavigate, useCallSearch } from '../callroute';
+import { graphOf, type Place, placeOf, spansOf, viewOf, zoomOf } from '../evidence';
 import { phone, second, title } from '../format';
 import { holds } from '../ladder';
 import { defaultView, hasNetwork, isEmpty, legsOf, networkCharts, sidesWithWebRTC, type View, type WebRTCCharts, webrtcCharts } from '../series';
 import { CallGraph } from './Chart';
 import { Choice, Failure, Loading, Section, Select } from './ui';
 
-const route = getRouteApi('/c/$company/calls/$call');
-
 /** momentOf is the place that ?at= names by itself. */
 function momentOf(at: string | undefined): Place | null {
   const t = Number(at ?? 'none');
   return Number.isFinite(t) ? { from: t, to: t } : null;
-}
-
-/** useSelected is the evidence that the address speaks of. */
-export function useSelected(call: Call): number {
-  const at = route.useSearch({ select: (s) => s.at });
-  const hash = useRouterState({ select: (s) => s.location.hash });
-  return asked(call.verdict?.evidence ?? [], Date.parse(callStart(call)), hash, at);
 }
 
 export function Graphs({
@@ -31,8 +23,8 @@ export function Graphs({
   company: string; call: Call; rows: Sample[]; messages: Message[]; selected: number; onSelect: (index: number) => void;
   pending: boolean; error: unknown; retry: () => void; truncated: boolean;
 }) {
-  const search = route.useSearch();
-  const navigate = route.useNavigate();
+  const search = useCallSearch();
+  const navigate = useCallNavigate();
   const origin = Date.parse(callStart(call));
   const sides = useMemo(() => sidesWithWebRTC(rows), [rows]);
   const network = useMemo(() => hasNetwork(rows), [rows]);
@@ -82,7 +74,7 @@ export function Graphs({
       return chart !== undefined && !isEmpty(chart);
     };
     const best = viewOf(evidence, view, has);
-    if (best !== view) void navigate({ search: (s) => ({ ...s, view: best, leg: undefined }), hash: true, replace: true, hashScrollIntoView: false, resetScroll: false });
+    if (best !== view) navigate({ view: best, leg: undefined }, true);
     const place = placeOf(evidence, origin);
     setZoom(place ? zoomOf(place, end) : null);
     const graph = graphOf(evidence);
@@ -111,7 +103,7 @@ export function Graphs({
               label="Leg"
               value={leg ?? ''}
               options={legs.map((l): [string, string] => [l, l])}
-              onChange={(l) => void navigate({ search: (s) => ({ ...s, leg: l }), hash: true, replace: true, hashScrollIntoView: false, resetScroll: false })}
+              onChange={(l) => navigate({ leg: l }, true)}
             />
           ) : null}
           <Choice<View>
@@ -123,7 +115,7 @@ export function Graphs({
               ...(both ? [{ value: 'both' as const, label: 'Both sides' }] : []),
               ...(network ? [{ value: 'network' as const, label: 'Network (RTCP)' }] : []),
             ]}
-            onChange={(v) => void navigate({ search: (s) => ({ ...s, view: v, leg: undefined }), replace: true, resetScroll: false })}
+            onChange={(v) => navigate({ view: v, leg: undefined })}
           />
         </span>
       }

@@ -1,7 +1,7 @@
 // Where a number comes from: shown beside it on hover, focus or tap.
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
 import { createContext, type ReactNode, useCallback, useContext, useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from 'react';
-import { api, type Explanation } from '../api';
+import { api, type Explained as Explanations, type Explanation } from '../api';
 import { title, words } from '../format';
 
 interface Open {
@@ -23,8 +23,12 @@ interface Asking {
 
 const Context = createContext<Asking | null>(null);
 
-/** Explained holds what explains the numbers of one call. Nothing is loaded until a reader asks. */
-export function Explained({ company, call, version, children }: { company: string; call: string; version: number; children: ReactNode }) {
+/** Explained holds what explains the numbers of one call. Nothing is loaded until a reader asks; a snapshot brings it along. */
+export function Explained({
+  company, call, version, frozen, children,
+}: {
+  company: string; call: string; version: number; frozen?: { call: Explanations; samples: Explanations }; children: ReactNode;
+}) {
   const [open, setOpen] = useState<Open | null>(null);
   const [asked, setAsked] = useState({ call: false, samples: false });
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
@@ -32,14 +36,14 @@ export function Explained({ company, call, version, children }: { company: strin
   const numbers = useQuery({
     queryKey: ['explain', company, call, version],
     queryFn: ({ signal }) => api.explain(company, call, signal),
-    enabled: asked.call,
+    enabled: asked.call && !frozen,
     staleTime: Infinity,
     placeholderData: keepPreviousData,
   });
   const columns = useQuery({
     queryKey: ['explain-samples', company, call],
     queryFn: ({ signal }) => api.explainSamples(company, call, signal),
-    enabled: asked.samples,
+    enabled: asked.samples && !frozen,
     staleTime: 60_000,
   });
 
@@ -79,6 +83,7 @@ export function Explained({ company, call, version, children }: { company: strin
   const asking = useMemo(() => ({ tip, open, show, leave, close }), [tip, open, show, leave, close]);
   const samples = open?.path.startsWith('samples:');
   const found = samples ? columns : numbers;
+  const explained = frozen ? (samples ? frozen.samples : frozen.call) : found.data;
   const key = samples ? open?.path.slice('samples:'.length) : open?.path;
   return (
     <Context.Provider value={asking}>
@@ -89,9 +94,9 @@ export function Explained({ company, call, version, children }: { company: strin
           anchor={open.anchor}
           onEnter={() => clearTimeout(timer.current)}
           onLeave={leave}
-          pending={found.isPending}
-          failed={found.isError}
-          explanation={key ? found.data?.explain?.[key] : undefined}
+          pending={!frozen && found.isPending}
+          failed={!frozen && found.isError}
+          explanation={key ? explained?.explain?.[key] : undefined}
         />
       ) : null}
     </Context.Provider>

@@ -101,13 +101,13 @@ export function Empty({ children }: { children: ReactNode }) {
   return <div className="state">{children}</div>;
 }
 
-export function Failure({ error, retry, what }: { error: unknown; retry?: () => void; what: string }) {
+export function Failure({ error, retry, what, gone }: { error: unknown; retry?: () => void; what: string; /** gone is why there may be none. */ gone?: string }) {
   const missing = error instanceof ApiError && error.status === 404;
   const text = error instanceof Error ? error.message : String(error);
   return (
     <div className="state failure" role="alert">
       <strong>{missing ? `No such ${what}.` : `Cannot load ${what}.`}</strong>
-      <span>{missing ? 'It may be another company’s, or its retention may be over.' : text}</span>
+      <span>{missing ? (gone ?? 'It may be another company’s, or its retention may be over.') : text}</span>
       {retry && !missing ? (
         <button type="button" onClick={retry}>
           Try again

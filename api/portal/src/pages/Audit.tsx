@@ -9,7 +9,7 @@ import { given, rangeOptions, span } from '../urlstate';
 
 const route = getRouteApi('/c/$company/settings/audit');
 
-const kinds = ['company', 'user', 'number', 'device', 'credential', 'office', 'department', 'room', 'contact_center', 'port_request', 'experiment', 'recording', 'subscription', 'proxy_session', 'call', 'export'];
+const kinds = ['company', 'user', 'number', 'device', 'credential', 'office', 'department', 'room', 'contact_center', 'port_request', 'experiment', 'recording', 'subscription', 'proxy_session', 'call', 'snapshot', 'export'];
 
 const columns: Column<AuditEntry>[] = [
   { id: 'at', header: 'Time', lead: true, cell: (e) => <Moment at={e.at} full /> },

@@ -8,6 +8,7 @@ const places = [
   { to: '/c/$company/settings/recording', name: 'Call recording', says: 'For whom calls are recorded, and who changed that when.' },
   { to: '/c/$company/settings/subscriptions', name: 'Subscriptions', says: 'Programs that are told of call events, signed and in order, and what was delivered.' },
   { to: '/c/$company/settings/audit', name: 'Audit log', says: 'Who did and who read what.' },
+  { to: '/c/$company/snapshots', name: 'Snapshots', says: 'Calls that were frozen for tickets, behind links that stay.' },
   { to: '/c/$company/events', name: 'Call events', says: 'What happened in calls, as it happens.' },
   { to: '/c/$company/ratings', name: 'Call ratings', says: 'What people thought of calls.' },
   { to: '/c/$company/ingest', name: 'Ingest', says: 'What agents sent, and what became of it.' },
