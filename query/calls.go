@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +16,9 @@ import (
 // liveWindow is how long ago a call that still runs may have begun.
 const liveWindow = 24 * time.Hour
 
-// Calls lists calls, the newest first.
+// Calls lists calls, the newest first. What a page does not hold yet when its
+// calls are written belongs before it: a call is on one page at most, and one
+// that did not change while pages were read is on one.
 func (c Company) Calls(ctx context.Context, f CallFilter, p Page) (List[Call], error) {
 	limit, err := p.limit()
 	if err != nil {
@@ -25,117 +28,96 @@ func (c Company) Calls(ctx context.Context, f CallFilter, p Page) (List[Call], e
 	if err != nil {
 		return List[Call]{}, err
 	}
+	if f, err = f.checked(); err != nil {
+		return List[Call]{}, err
+	}
+	index, err := c.callIndex(ctx, f)
+	if err != nil {
+		return List[Call]{}, err
+	}
 	out := List[Call]{Items: []Call{}}
 	// An item of the index may be stale: its call's newest version begins at
-	// another time or does not pass the filter. Read on until the page is full.
-	for {
-		need := limit - len(out.Items)
-		candidates, more, err := c.callCandidates(ctx, f, after, need)
+	// another time or does not pass the filter. Read on until the page is full,
+	// more at a time where little of it passes.
+	for need := limit; ; need = min(2*need, max(limit, maxCandidates)) {
+		candidates, next, err := index.candidates(ctx, after, need)
 		if err != nil {
 			return List[Call]{}, err
 		}
-		if len(candidates) > 0 {
-			found, err := c.callsByID(ctx, f, candidates)
-			if err != nil {
-				return List[Call]{}, err
-			}
-			for _, at := range candidates {
-				if call, ok := found[at.id]; ok && call.StartedAt.Micros() == at.startedUs {
-					out.Items = append(out.Items, call)
-				}
-			}
-			last := candidates[len(candidates)-1]
-			after = &cursor{List: "calls", At: last.startedUs, Keys: []string{last.id}}
+		found, err := c.callsByID(ctx, f, candidates)
+		if err != nil {
+			return List[Call]{}, err
 		}
-		if !more || len(out.Items) == limit {
-			if more {
-				out.NextCursor = after.encode()
+		for i, at := range candidates {
+			if call, ok := found[at.id]; ok && call.StartedAt.Micros() == at.startedUs {
+				out.Items = append(out.Items, call)
 			}
+			if len(out.Items) == limit {
+				if i < len(candidates)-1 || next != nil {
+					out.NextCursor = at.cursor().encode()
+				}
+				return out, c.attach(ctx, out.Items)
+			}
+		}
+		if after = next; after == nil {
 			return out, c.attach(ctx, out.Items)
 		}
 	}
 }
+
+// maxCandidates bounds how many calls are looked at in one statement.
+const maxCandidates = 2000
 
 // LiveCalls lists calls that run now, the newest first.
 func (c Company) LiveCalls(ctx context.Context, p Page) (List[Call], error) {
 	return c.Calls(ctx, CallFilter{State: "live"}, p)
 }
 
-type callAt struct {
-	id        string
-	startedUs int64
+// checked brings a filter into the form that is stored, or says why it cannot be.
+func (f CallFilter) checked() (CallFilter, error) {
+	switch f.State {
+	case "", "live", "ended":
+	default:
+		return f, fmt.Errorf("%w: state %q is neither live nor ended", ErrFilter, f.State)
+	}
+	switch f.Verdict {
+	case "", "good", "acceptable", "bad", "unacceptable", "unknown", "one_way", "choppy", "delay", "loss":
+	default:
+		return f, fmt.Errorf("%w: verdict %q is none of good, acceptable, bad, unacceptable, unknown, one_way, choppy, delay, loss", ErrFilter, f.Verdict)
+	}
+	for _, digits := range []string{f.NumberPrefix, f.NumberSuffix} {
+		if strings.Trim(digits, "0123456789") != "" {
+			return f, fmt.Errorf("%w: the beginning or end of a number must be digits", ErrFilter)
+		}
+	}
+	if f.Address != "" {
+		a, err := netip.ParseAddr(f.Address)
+		if err != nil {
+			return f, fmt.Errorf("%w: address is no IP address", ErrFilter)
+		}
+		f.Address = a.Unmap().WithZone("").String()
+	}
+	return f, nil
 }
 
-// callCandidates reads up to need items of the index behind after, and whether
-// there are more. Versions of a call that were not yet merged are neighbours;
-// LIMIT BY would remove them too, but keeps the server from reading in order.
-func (c Company) callCandidates(ctx context.Context, f CallFilter, after *cursor, need int) ([]callAt, bool, error) {
-	p := newParams()
-	s := c.from("call_times", p).get("call_id, toUnixTimestamp64Micro(started_at)")
-	if err := c.filterCalls(s, f); err != nil {
-		return nil, false, err
-	}
-	if after != nil {
-		p.integer("after_at", after.At)
-		p.text("after_id", after.Keys[0])
-		const at = "fromUnixTimestamp64Micro({after_at:Int64}, 'UTC')"
-		s.and("started_at <= "+at, "started_at < "+at+" OR call_id < {after_id:String}")
-	}
-	limit := 2*need + 16
-	p.integer("limit", int64(limit))
-	s.with("ORDER BY started_at DESC, call_id DESC LIMIT {limit:UInt32}")
-	var out []callAt
-	read, more := 0, false
-	err := c.rows(ctx, s, func(scan func(...any) error) error {
-		var a callAt
-		if err := scan(&a.id, &a.startedUs); err != nil {
-			return err
-		}
-		read++
-		switch {
-		case len(out) > 0 && out[len(out)-1] == a:
-		case len(out) == need:
-			more = true
-		default:
-			out = append(out, a)
-		}
-		return nil
-	})
-	return out, more || read == limit, err
-}
-
-// filterCalls adds conditions on columns that calls and call_times both have.
-func (c Company) filterCalls(s *statement, f CallFilter) error {
+// filterCalls adds conditions on columns that calls, call_times and call_keys have.
+func (c Company) filterCalls(s *statement, f CallFilter) {
 	p := s.params
-	if f.User != "" {
-		p.text("user", f.User)
-		s.and("target_user_id = {user:String} OR contact_user_id = {user:String}")
-	}
-	if f.Number != "" {
-		p.text("number", f.Number)
-		s.and("target_number = {number:String} OR contact_number = {number:String}")
-	}
 	timeRange(s, "started_at", f.From, f.To)
 	if f.Direction != "" {
 		p.text("direction", f.Direction)
 		s.and("direction = {direction:String}")
 	}
 	switch f.State {
-	case "":
 	case "live":
 		// What an imported capture left open does not run now.
 		p.integer("live_since", c.store.now().Add(-liveWindow).UnixMicro())
 		s.and("state = 'live'", "timeline = ''", "started_at >= fromUnixTimestamp64Micro({live_since:Int64}, 'UTC')")
 	case "ended":
 		s.and("state = 'ended'")
-	default:
-		return fmt.Errorf("%w: state %q is neither live nor ended", ErrFilter, f.State)
 	}
 	switch f.Verdict {
 	case "":
-	case "good", "acceptable", "bad", "unacceptable", "unknown":
-		p.text("overall", f.Verdict)
-		s.and("overall = {overall:String}")
 	case "one_way":
 		s.and("one_way_state IN ('suspected', 'confirmed')")
 	case "choppy":
@@ -145,31 +127,62 @@ func (c Company) filterCalls(s *statement, f CallFilter) error {
 	case "loss":
 		s.and("loss_band IN ('bad', 'unacceptable')")
 	default:
-		return fmt.Errorf("%w: verdict %q is none of good, acceptable, bad, unacceptable, unknown, one_way, choppy, delay, loss", ErrFilter, f.Verdict)
+		p.text("overall", f.Verdict)
+		s.and("overall = {overall:String}")
 	}
+}
+
+// filterParties adds conditions on columns that calls and call_times have.
+func filterParties(s *statement, f CallFilter) {
+	p := s.params
+	if f.User != "" {
+		p.text("user", f.User)
+		s.and("target_user_id = {user:String} OR contact_user_id = {user:String}")
+	}
+	if f.Number != "" {
+		p.text("number", f.Number)
+		s.and("target_number = {number:String} OR contact_number = {number:String}")
+	}
+	if f.NumberPrefix != "" {
+		p.text("number_prefix", "+"+f.NumberPrefix)
+		s.and("startsWith(target_number, {number_prefix:String}) OR startsWith(contact_number, {number_prefix:String})")
+	}
+	if f.NumberSuffix != "" {
+		p.text("number_suffix", f.NumberSuffix)
+		s.and("endsWith(target_number, {number_suffix:String}) OR endsWith(contact_number, {number_suffix:String})")
+	}
+}
+
+// filterIDs adds conditions on columns of calls alone. The statement is of the
+// calls {ids}: what else is looked at is looked at for them only.
+func (c Company) filterIDs(s *statement, f CallFilter) {
+	p := s.params
+	if f.Device != "" {
+		p.text("device", f.Device)
+		s.and("has(device_ids, {device:String})")
+	}
+	if f.SIPCallID != "" {
+		p.text("sip_call_id", f.SIPCallID)
+		s.and("call_id = {sip_call_id:String} OR has(sip_call_ids, {sip_call_id:String})")
+	}
+	if f.Q != "" {
+		p.text("q", f.Q)
+		s.and("call_id = {q:String} OR has(sip_call_ids, {q:String}) OR has(leg_ids, {q:String}) OR has(device_ids, {q:String})" +
+			" OR target_user_id = {q:String} OR contact_user_id = {q:String}" +
+			" OR target_number IN ({q:String}, concat('+', {q:String})) OR contact_number IN ({q:String}, concat('+', {q:String}))")
+	}
+	const these = "call_id IN {ids:Array(String)}"
 	if f.Rejected != nil {
 		not := ""
 		if !*f.Rejected {
 			not = "NOT "
 		}
-		s.and("call_id " + not + "IN (" + c.from("rejections", p).get("call_id").String() + ")")
+		s.and("call_id " + not + "IN (" + c.from("rejections", p).get("call_id").and(these).String() + ")")
 	}
 	if f.Rating != nil {
 		p.integer("rating", int64(*f.Rating))
-		s.and("call_id IN (" + c.from("ratings", p).newest().get("call_id").and("rating = {rating:UInt8}").String() + ")")
+		s.and("call_id IN (" + c.from("ratings", p).newest().get("call_id").and(these, "rating = {rating:UInt8}").String() + ")")
 	}
-	if f.Q != "" {
-		p.text("q", f.Q)
-		// One SELECT for each column: an OR would not use their indexes.
-		var byID []string
-		for _, is := range []string{"call_id = {q:String}", "has(sip_call_ids, {q:String})", "has(leg_ids, {q:String})", "has(device_ids, {q:String})"} {
-			byID = append(byID, c.from("calls", p).get("call_id").and(is).String())
-		}
-		s.and("call_id IN (" + strings.Join(byID, " UNION ALL ") + ")" +
-			" OR target_user_id = {q:String} OR contact_user_id = {q:String}" +
-			" OR target_number IN ({q:String}, concat('+', {q:String})) OR contact_number IN ({q:String}, concat('+', {q:String}))")
-	}
-	return nil
 }
 
 // timeRange narrows a DateTime64 column to from ≤ column < to.
@@ -206,23 +219,39 @@ func (c Company) scanCall(scan func(...any) error) (Call, error) {
 	return call, nil
 }
 
-// callsByID gives the newest versions of calls, those that pass the filter, as list items.
+// receptionSkew is how much sooner than a version of a call a later one may seem
+// to be received: ingesters have clocks of their own.
+const receptionSkew = 24 * time.Hour
+
+// callsByID gives the newest versions of calls, those that pass the filter, as
+// list items. Versions are received one after the other: the months before are
+// not looked into.
 func (c Company) callsByID(ctx context.Context, f CallFilter, at []callAt) (map[string]Call, error) {
+	out := make(map[string]Call, len(at))
+	if len(at) == 0 {
+		return out, nil
+	}
 	ids := make([]string, len(at))
+	received := at[0].receivedMs
 	for i := range at {
-		ids[i] = at[i].id
+		ids[i], received = at[i].id, min(received, at[i].receivedMs)
 	}
 	p := newParams()
 	p.texts("ids", ids)
-	s := c.from("calls", p).newest().get(callColumns).and("call_id IN {ids:Array(String)}")
-	if err := c.filterCalls(s, f); err != nil {
-		return nil, err
-	}
-	out := make(map[string]Call, len(ids))
+	// By the partition: of FINAL the server looks into all of them for a time.
+	p.text("received_since", time.UnixMilli(received).UTC().Add(-receptionSkew).Format("200601"))
+	s := c.from("calls", p).newest().get(callColumns).before("call_id IN {ids:Array(String)}").
+		and("_partition_id >= {received_since:String}")
+	c.filterCalls(s, f)
+	filterParties(s, f)
+	c.filterIDs(s, f)
 	err := c.rows(ctx, s, func(scan func(...any) error) error {
 		call, err := c.scanCall(scan)
 		if err != nil {
 			return err
+		}
+		if f.Address != "" && !slices.ContainsFunc(call.Legs, func(l Leg) bool { return hostOf(l.Address) == f.Address }) {
+			return nil
 		}
 		call.Legs, call.SIPCallIDs, call.Verdict.Evidence, call.Verdict.Sources = nil, nil, nil, nil
 		call.Verdict.Segments, call.Verdict.OneWayAudio.Spans, call.Verdict.Thresholds = nil, nil, nil
@@ -230,6 +259,15 @@ func (c Company) callsByID(ctx context.Context, f CallFilter, at []callAt) (map[
 		return nil
 	})
 	return out, err
+}
+
+// hostOf is the IP address of a media address, empty where it is none.
+func hostOf(address string) string {
+	a, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return ""
+	}
+	return a.Addr().Unmap().WithZone("").String()
 }
 
 // attach adds the rejections and ratings of calls.
@@ -285,28 +323,49 @@ func (c Company) Call(ctx context.Context, id string) (Call, error) {
 }
 
 func (c Company) findCall(ctx context.Context, id string) (Call, error) {
-	p := newParams()
 	// A Call-ID that cannot stand in a path has another public id.
-	p.texts("ids", slices.Compact([]string{id, telemetry.CallID(id)}))
-	p.text("id", id)
-	for _, where := range []string{"call_id IN {ids:Array(String)}", "has(sip_call_ids, {id:String})"} {
-		var found []Call
-		s := c.from("calls", p).newest().get(callColumns).and(where).with("ORDER BY started_at DESC LIMIT 1")
-		err := c.rows(ctx, s, func(scan func(...any) error) error {
-			call, err := c.scanCall(scan)
-			if err == nil {
-				found = append(found, call)
-			}
-			return err
-		})
-		if err != nil {
-			return Call{}, err
-		}
-		if len(found) > 0 {
-			return found[0], nil
-		}
+	call, found, err := c.newestOf(ctx, slices.Compact([]string{id, telemetry.CallID(id)}), "")
+	if found || err != nil {
+		return call, err
 	}
-	return Call{}, fmt.Errorf("call: %w", ErrNotFound)
+	p := newParams()
+	s := c.keyed(p, 0, callKey{kind: "id", key: id}).get("DISTINCT call_id").with("LIMIT 1000")
+	var ids []string
+	err = c.rows(ctx, s, func(scan func(...any) error) error {
+		var id string
+		err := scan(&id)
+		ids = append(ids, id)
+		return err
+	})
+	if err != nil {
+		return Call{}, err
+	}
+	call, found, err = c.newestOf(ctx, ids, id)
+	if err == nil && !found {
+		err = fmt.Errorf("call: %w", ErrNotFound)
+	}
+	return call, err
+}
+
+// newestOf gives the call that began last of some, of those that have the SIP
+// Call-ID where it is given.
+func (c Company) newestOf(ctx context.Context, ids []string, sipCallID string) (call Call, found bool, err error) {
+	if len(ids) == 0 {
+		return Call{}, false, nil
+	}
+	p := newParams()
+	p.texts("ids", ids)
+	s := c.from("calls", p).newest().get(callColumns).before("call_id IN {ids:Array(String)}").with("ORDER BY started_at DESC LIMIT 1")
+	if sipCallID != "" {
+		p.text("id", sipCallID)
+		s.and("has(sip_call_ids, {id:String})")
+	}
+	err = c.rows(ctx, s, func(scan func(...any) error) error {
+		found = true
+		call, err = c.scanCall(scan)
+		return err
+	})
+	return call, found && err == nil, err
 }
 
 // CallOf shows a call as it is stored; its ids are not in it.

@@ -25,6 +25,7 @@ type Config struct {
 	Timeout   time.Duration `koanf:"timeout" doc:"of one insert; then it is tried again with the same token"`
 	// MaxExecution limits what a question of the API may cost.
 	MaxExecution time.Duration `koanf:"max_execution" doc:"time limit of one query of the API on the server"`
+	MaxExport    time.Duration `koanf:"max_export" doc:"the same, of one download of a whole list, the time that its client takes included"`
 }
 
 // Retention is how many days rows are kept, from reception; 0 keeps them for ever.
@@ -56,6 +57,7 @@ func DefaultConfig() Config {
 		Batch:        Batch{Rows: 100_000, Bytes: 8 << 20, Linger: 200 * time.Millisecond, Buffer: 64 << 20},
 		Timeout:      2 * time.Minute,
 		MaxExecution: 20 * time.Second,
+		MaxExport:    time.Hour,
 	}
 }
 

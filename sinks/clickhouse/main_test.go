@@ -188,13 +188,13 @@ func outcomeAt(i int64) (*telemetry.Outcome, []string) {
 		o.Body = &telemetry.Outcome_Call{Call: &telemetry.Call{State: "ended", Direction: "inbound", StartedUs: now,
 			Target:  &telemetry.Party{Identity: &telemetry.Identity{UserId: "u", OfficeId: "hq"}},
 			Verdict: &telemetry.Verdict{Final: true, Loss: &telemetry.Loss{Percent: &f}}}}
-		return o, []string{"calls", "call_times", "call_figures", "call_figures"}
+		return o, []string{"calls", "call_times", "call_keys", "call_keys", "call_figures", "call_figures", "call_quality"}
 	case 2:
 		o.Body = &telemetry.Outcome_Rejection{Rejection: &telemetry.Rejection{Id: fmt.Sprint("r", i), AtUs: now, Reason: "on_a_call"}}
-		return o, []string{"rejections"}
+		return o, []string{"rejections", "rejection_times", "call_keys"}
 	case 3:
 		o.Body = &telemetry.Outcome_Rating{Rating: &telemetry.Rating{Id: fmt.Sprint("s", i), AtUs: now, Rating: 4}}
-		return o, []string{"ratings"}
+		return o, []string{"ratings", "call_keys"}
 	case 4:
 		o.CallId = ""
 		o.Body = &telemetry.Outcome_Registration{Registration: &telemetry.RegistrationChange{Aor: fmt.Sprint("sip:u", i, "@example.net"), DeviceId: "d", AtUs: now, Change: "registered", Registered: true}}

@@ -194,9 +194,9 @@ func applyRetention(ctx context.Context, conn driver.Conn, r Retention) error {
 		days  int
 	}{
 		{"samples", r.Samples}, {"messages", r.Messages},
-		{"calls", r.Calls}, {"call_times", r.Calls}, {"call_figures", r.Calls},
+		{"calls", r.Calls}, {"call_times", r.Calls}, {"call_keys", r.Calls}, {"call_figures", r.Calls}, {"call_quality", r.Calls},
 		{"call_events", r.Calls}, {"call_event_times", r.Calls},
-		{"rejections", r.Rejections}, {"ratings", r.Ratings},
+		{"rejections", r.Rejections}, {"rejection_times", r.Rejections}, {"ratings", r.Ratings},
 		{"registration_changes", r.Registrations}, {"registrations", r.Registrations},
 		{"ingest_counts", r.Ingest},
 	} {

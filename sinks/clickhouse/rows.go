@@ -40,8 +40,11 @@ type blocks struct {
 	messages      *messagesTable
 	calls         *callsTable
 	callTimes     *callTimesTable
+	keys          *keysTable
 	figures       *figuresTable
+	quality       *qualityTable
 	rejections    *rejectionsTable
+	refusals      *rejectionsTable // the same in order of time
 	ratings       *ratingsTable
 	events        *eventsTable
 	eventTimes    *eventsTable
@@ -56,8 +59,11 @@ func newBlocks() *blocks {
 		messages:      newMessagesTable(),
 		calls:         newCallsTable(),
 		callTimes:     newCallTimesTable(),
+		keys:          newKeysTable(),
 		figures:       newFiguresTable(),
-		rejections:    newRejectionsTable(),
+		quality:       newQualityTable(),
+		rejections:    newRejectionsTable("rejections"),
+		refusals:      newRejectionsTable("rejection_times"),
 		ratings:       newRatingsTable(),
 		events:        newEventsTable("call_events"),
 		eventTimes:    newEventsTable("call_event_times"),
@@ -72,7 +78,7 @@ func newBlocks() *blocks {
 func (b *blocks) tables() []*table {
 	return []*table{
 		b.samples.table, b.messages.table, b.calls.table, b.rejections.table, b.ratings.table,
-		b.events.table, b.callTimes.table, b.figures.table, b.eventTimes.table, b.changes.table, b.registrations.table, b.ingest.table,
+		b.events.table, b.callTimes.table, b.keys.table, b.figures.table, b.quality.table, b.refusals.table, b.eventTimes.table, b.changes.table, b.registrations.table, b.ingest.table,
 	}
 }
 
@@ -134,11 +140,16 @@ func (b *blocks) addAny(value []byte, writtenUs int64) error {
 		}
 		b.calls.add(o, body.Call, encoded)
 		b.callTimes.add(o, body.Call)
+		b.keys.add(o, body.Call)
 		b.figures.add(o, body.Call)
+		b.quality.add(o, body.Call)
 	case *telemetry.Outcome_Rejection:
 		b.rejections.add(o, body.Rejection)
+		b.refusals.add(o, body.Rejection)
+		b.keys.addMoment(o, callKey{kind: "rejected"}, body.Rejection.GetAtUs())
 	case *telemetry.Outcome_Rating:
 		b.ratings.add(o, body.Rating)
+		b.keys.addMoment(o, ratingKey(body.Rating), body.Rating.GetAtUs())
 	case *telemetry.Outcome_Moment:
 		encoded, err := gproto.MarshalOptions{Deterministic: true}.Marshal(body.Moment)
 		if err != nil {
@@ -543,8 +554,8 @@ type rejectionsTable struct {
 	versioned
 }
 
-func newRejectionsTable() *rejectionsTable {
-	t := newTable("rejections")
+func newRejectionsTable(name string) *rejectionsTable {
+	t := newTable(name)
 	r := &rejectionsTable{
 		table:      t,
 		company:    t.low("company"),
