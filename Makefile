@@ -72,6 +72,11 @@ internal/apptest/rtcstats/node_modules/.package-lock.json: internal/apptest/rtcs
 	@cd internal/apptest/rtcstats && $(NPM_CI)
 	@touch $@
 
+api/export/readers/node_modules/.package-lock.json: api/export/readers/package-lock.json
+	$(call step,Installing the readers of exports for the tests)
+	@cd api/export/readers && $(NPM_CI)
+	@touch $@
+
 .PHONY: engines
 engines: deploy/engines/node_modules/.package-lock.json ## the ClickHouse engine, as an npm package (about 160 MB to fetch)
 
@@ -95,7 +100,7 @@ kafka: .engines/kafka/.complete ## Apache Kafka's jars, for tests
 NEEDS := chromium:chromium baresip:baresip-core sngrep:sngrep kamailio:kamailio rtpengine:rtpengine-daemon linphonec:linphone-cli sipp:sip-tester java:default-jre-headless mvn:maven gcc:gcc /usr/lib/postgresql/*/bin/initdb:postgresql
 
 .PHONY: test-needs
-test-needs: engines kafka
+test-needs: engines kafka api/export/readers/node_modules/.package-lock.json
 .PHONY: debian-packages
 kafka: debian-packages
 debian-packages:
@@ -146,7 +151,7 @@ verdicts: engines portal ## what Earshot says of the recorded calls in benchmark
 	@$(GO) test -count 1 -timeout 20m ./benchmarks/verdicts -v -args -write
 
 .PHONY: bench
-bench: build engines ## the figures in benchmarks/
+bench: build engines api/export/readers/node_modules/.package-lock.json ## the figures in benchmarks/
 	@$(GO) test -run "^$$" -bench . -benchtime 1x -timeout 2h ./benchmarks/...
 
 FUZZTIME ?= 30s

@@ -58,6 +58,9 @@ func TestImportsPointOneWay(t *testing.T) {
 			continue
 		}
 		for _, imported := range p.Imports {
+			if strings.HasPrefix(imported, "github.com/apache/arrow/") {
+				require.Equal(t, module+"api/export", p.ImportPath, "the Arrow library stays in one package")
+			}
 			to := stage(imported)
 			if _, known := allowed[to]; !known || to == from {
 				continue
