@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
 
+	"github.com/earshot/earshot/api/export"
 	"github.com/earshot/earshot/directory"
 	"github.com/earshot/earshot/query"
 )
@@ -39,7 +40,7 @@ func fieldChanges(all []directory.FieldChange) []fieldChange {
 
 // subject is what something was done to.
 type subject struct {
-	Kind string `json:"kind" doc:"Such as user, number, device, recording; of reads call, user, number or export"`
+	Kind string `json:"kind" doc:"Such as user, number, device, recording; of reads call, user, number, snapshot or export"`
 	ID   string `json:"id"`
 }
 
@@ -145,12 +146,14 @@ func (s *server) takeDownReads(ctx huma.Context, next func(huma.Context)) {
 
 // takeDownRead tells the audit of a read that was answered.
 func (s *server) takeDownRead(ctx huma.Context, company string, a directory.Access) {
-	if ctx.Status() != http.StatusOK {
+	w := humagin.Unwrap(ctx).Writer
+	if w.Status() != http.StatusOK {
 		return
 	}
-	if strings.HasPrefix(humagin.Unwrap(ctx).Writer.Header().Get("Content-Type"), csvType) {
+	mediaType, _, _ := strings.Cut(w.Header().Get("Content-Type"), ";")
+	if what := map[string]string{export.CSV: "csv", export.Arrow: "arrow", export.Parquet: "parquet"}[mediaType]; what != "" {
 		u := ctx.URL()
-		a.Kind, a.ID, a.What = "export", strings.TrimPrefix(u.Path, strings.ReplaceAll(companyPath, "{company}", company)+"/"), "csv"
+		a.Kind, a.ID, a.What = "export", strings.TrimPrefix(u.Path, strings.ReplaceAll(companyPath, "{company}", company)+"/"), what
 	}
 	if a.Kind == "" {
 		return

@@ -3,11 +3,13 @@ package api
 import (
 	"bytes"
 	"context"
+	"io"
 	"net/http"
-	"time"
+	"net/netip"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/earshot/earshot/directory"
 	"github.com/earshot/earshot/ingest/pcap"
 	"github.com/earshot/earshot/query"
 	"github.com/earshot/earshot/query/explain"
@@ -15,35 +17,82 @@ import (
 
 // CallFilter narrows a list of calls.
 type CallFilter struct {
-	Number    string `query:"number" maxLength:"64" doc:"A number of either side, in any way of writing it"`
-	Direction string `query:"direction" enum:"inbound,outbound,internal"`
-	State     string `query:"state" enum:"live,ended"`
-	Verdict   string `query:"verdict" enum:"good,acceptable,bad,unacceptable,unknown,one_way,choppy,delay,loss" doc:"The overall verdict, or what is wrong"`
-	Rejected  string `query:"rejected" enum:"true,false" doc:"Whether any leg was refused"`
-	Rating    uint32 `query:"rating" minimum:"1" maximum:"5"`
-	Q         string `query:"q" maxLength:"256" doc:"Any id: of the call, a leg, a SIP dialog, a user or a device; or a number"`
+	Number       string `query:"number" maxLength:"64" doc:"A number of either side, in any way of writing it"`
+	NumberPrefix string `query:"number_prefix" maxLength:"40" doc:"What a number of either side begins with: with + the country code first, without it national digits, with area_code what follows that"`
+	NumberSuffix string `query:"number_suffix" maxLength:"40" doc:"What a number of either side ends in"`
+	AreaCode     string `query:"area_code" maxLength:"20" doc:"What a national number of either side begins with"`
+	Device       string `query:"device" maxLength:"64" doc:"Id of a device on either side"`
+	Address      string `query:"address" maxLength:"64" doc:"IP address that a leg's media came from or went to, as signalling told it"`
+	SIPCallID    string `query:"sip_call_id" maxLength:"256" doc:"SIP Call-ID of any leg"`
+	Direction    string `query:"direction" enum:"inbound,outbound,internal"`
+	State        string `query:"state" enum:"live,ended"`
+	Verdict      string `query:"verdict" enum:"good,acceptable,bad,unacceptable,unknown,one_way,choppy,delay,loss" doc:"The overall verdict, or what is wrong"`
+	Rejected     string `query:"rejected" enum:"true,false" doc:"Whether any leg was refused"`
+	Rating       uint32 `query:"rating" minimum:"1" maximum:"5"`
+	Q            string `query:"q" maxLength:"256" doc:"Any id: of the call, a leg, a SIP dialog, a user or a device; or a number"`
 	TimeInput
 }
 
-func (s *server) calls(ctx context.Context, company, user string, f CallFilter, page PageInput) (*listOutput[query.Call], error) {
+// callFilter reads the digits of numbers as the company writes them.
+func (s *server) callFilter(ctx context.Context, company, user string, f CallFilter) (query.CallFilter, error) {
 	if err := f.TimeInput.check(); err != nil {
-		return nil, err
+		return query.CallFilter{}, err
 	}
-	filter := query.CallFilter{User: user, Direction: f.Direction, State: f.State, Verdict: f.Verdict, Rejected: tristate(f.Rejected), From: f.from(), To: f.to(), Q: writtenNumber(f.Q)}
+	out := query.CallFilter{User: user, Device: f.Device, SIPCallID: f.SIPCallID, Direction: f.Direction, State: f.State, Verdict: f.Verdict,
+		Rejected: tristate(f.Rejected), From: f.from(), To: f.to(), Q: writtenNumber(f.Q)}
 	if f.Number != "" {
-		filter.Number = s.deps.Directory.E164(ctx, company, writtenNumber(f.Number))
+		out.Number = s.deps.Directory.E164(ctx, company, writtenNumber(f.Number))
+	}
+	var err error
+	if out.NumberPrefix, err = s.deps.Directory.NumberBeginning(ctx, company, writtenNumber(f.AreaCode), writtenNumber(f.NumberPrefix)); err != nil {
+		return out, err
+	}
+	if out.NumberSuffix, err = directory.NumberEnding(writtenNumber(f.NumberSuffix)); err != nil {
+		return out, err
+	}
+	if f.Address != "" {
+		address, err := netip.ParseAddr(f.Address)
+		if err != nil {
+			return out, newProblem(http.StatusUnprocessableEntity, "", ProblemField{Location: "query.address", Message: "must be an IP address, without a port"})
+		}
+		out.Address = address.String()
 	}
 	if f.Rating != 0 {
-		filter.Rating = &f.Rating
+		out.Rating = &f.Rating
 	}
-	calls, err := s.deps.Query.Company(company).Calls(ctx, filter, page.query())
+	return out, nil
+}
+
+func (s *server) calls(ctx context.Context, company, user string, f CallFilter, page RowsInput) (*rowsOutput[query.Call], error) {
+	filter, err := s.callFilter(ctx, company, user, f)
 	if err != nil {
 		return nil, err
+	}
+	q, file := s.deps.Query.Company(company), page.file(s.api)
+	if file != "" && page.all() {
+		return fileOf[query.Call](newFile(ctx, s, file, company+"-calls", true, callColumns, func(ctx context.Context, row func(*callRow) error) error {
+			return q.EachCall(ctx, filter, row)
+		})), nil
+	}
+	calls, err := q.Calls(ctx, filter, page.query())
+	if err != nil {
+		return nil, err
+	}
+	if file != "" {
+		ids := make([]string, len(calls.Items))
+		for i := range calls.Items {
+			ids[i] = calls.Items[i].ID
+		}
+		rows, err := q.CallRows(ctx, ids)
+		if err != nil {
+			return nil, err
+		}
+		return pageFile(newFile(ctx, s, file, company+"-calls", false, callColumns, eachOf(rows)), calls), nil
 	}
 	for i := range calls.Items {
 		calls.Items[i].Links = callLinks(ctx, calls.Items[i])
 	}
-	return listOf(calls), nil
+	return rowsOf(calls), nil
 }
 
 func callLinks(ctx context.Context, c query.Call) map[string]string {
@@ -94,12 +143,16 @@ type explainedCall struct {
 type explainedSamples struct {
 	query.List[query.Sample]
 	Explain map[string]explain.Explanation `json:"explain,omitempty" doc:"By source and column, such as rtcp.jitter_ms; with explain=true"`
+	file    *file
 }
 
+func (e explainedSamples) writeFile(w io.Writer) error { return e.file.writeFile(w) }
+
 type samplesOutput struct {
-	Vary string `header:"Vary"`
-	Next string `header:"X-Next-Cursor" doc:"next_cursor again, for formats that have no place for it"`
-	Body explainedSamples
+	Vary        string `header:"Vary"`
+	Next        string `header:"X-Next-Cursor" doc:"next_cursor again, for formats that have no place for it"`
+	Disposition string `header:"Content-Disposition" doc:"The name of a file"`
+	Body        explainedSamples
 }
 
 // rawOutput answers bytes of a type of their own.
@@ -117,14 +170,14 @@ type eventStream struct {
 func (s *server) routeCalls() {
 	tags := []string{"Calls"}
 
-	add(s, huma.Operation{Method: "GET", Path: companyPath + "/calls", OperationID: "list-calls", Summary: "Calls, the newest first", Tags: tags, Metadata: csvToo},
+	add(s, huma.Operation{Method: "GET", Path: companyPath + "/calls", OperationID: "list-calls", Summary: "Calls, the newest first", Description: rowsDescription, Tags: tags, Metadata: rowsToo},
 		func(ctx context.Context, in *struct {
 			CompanyInput
 			User string `query:"user" maxLength:"64" doc:"Id of a user on either side"`
 			CallFilter
-			PageInput
-		}) (*listOutput[query.Call], error) {
-			return s.calls(ctx, in.Company, in.User, in.CallFilter, in.PageInput)
+			RowsInput
+		}) (*rowsOutput[query.Call], error) {
+			return s.calls(ctx, in.Company, in.User, in.CallFilter, in.RowsInput)
 		})
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/calls/{call}", OperationID: "get-call", Summary: "A call with its verdict and what it rests on", Tags: tags},
@@ -143,20 +196,24 @@ func (s *server) routeCalls() {
 			return out, err
 		})
 
-	add(s, huma.Operation{Method: "GET", Path: companyPath + "/calls/{call}/samples", OperationID: "list-samples", Summary: "The points behind a call's graphs, in order of time", Tags: tags, Metadata: csvToo},
+	add(s, huma.Operation{Method: "GET", Path: companyPath + "/calls/{call}/samples", OperationID: "list-samples", Summary: "The points behind a call's graphs, in order of time", Description: rowsDescription, Tags: tags, Metadata: rowsToo},
 		func(ctx context.Context, in *struct {
 			CallInput
 			ExplainInput
-			PageInput
+			RowsInput
 		}) (*samplesOutput, error) {
-			samples, err := s.deps.Query.Company(in.Company).Samples(ctx, in.Call, in.PageInput.query())
+			q := s.deps.Query.Company(in.Company)
+			l, err := rowsAnswer(ctx, s, in.RowsInput, in.Company+"-call-samples", sampleColumns,
+				func(page query.Page) (query.List[query.Sample], error) { return q.Samples(ctx, in.Call, page) },
+				func(ctx context.Context, row func(*query.Sample) error) error {
+					return q.EachSample(ctx, in.Call, row)
+				})
 			if err != nil {
 				return nil, err
 			}
-			l := listOf(samples)
-			out := &samplesOutput{Vary: l.Vary, Next: l.Next, Body: explainedSamples{List: l.Body}}
+			out := &samplesOutput{Vary: l.Vary, Next: l.Next, Disposition: l.Disposition, Body: explainedSamples{List: l.Body.List, file: l.Body.file}}
 			if in.Explain {
-				out.Body.Explain = explain.Samples(samples.Items)
+				out.Body.Explain = explain.Samples(l.Body.Items)
 			}
 			return out, nil
 		})
@@ -257,46 +314,6 @@ func (s *server) routeCalls() {
 			}
 			return listOf(ratings), nil
 		})
-
-	add(s, huma.Operation{Method: "GET", Path: companyPath + "/quality/trend", OperationID: "get-quality-trend", Summary: "Calls, verdicts and percentiles over time", Tags: tags},
-		func(ctx context.Context, in *struct {
-			CompanyInput
-			GroupBy string `query:"group_by" enum:"office,app_version,platform,endpoint,network,user,direction" doc:"Of the target; not given: all together"`
-			User    string `query:"user" maxLength:"64"`
-			Office  string `query:"office" maxLength:"64"`
-			TrendInput
-		}) (*bodyOutput[query.QualityTrend], error) {
-			f, err := s.trend(in.TrendInput)
-			if err != nil {
-				return nil, err
-			}
-			t, err := s.deps.Query.Company(in.Company).QualityTrend(ctx, query.QualityFilter{GroupBy: in.GroupBy, Interval: f.Interval, TimeZone: f.TimeZone, From: f.From, To: f.To, User: in.User, Office: in.Office})
-			return &bodyOutput[query.QualityTrend]{Body: t}, err
-		})
-}
-
-// TrendInput is what all trends are asked with.
-type TrendInput struct {
-	Interval string `query:"interval" enum:"1m,5m,15m,30m,1h,3h,6h,12h,1d" default:"1h"`
-	TimeZone string `query:"time_zone" maxLength:"64" doc:"IANA name; days and hours begin by it. Default UTC"`
-	TimeInput
-}
-
-// trend fills in what was not asked: the last day up to now.
-func (s *server) trend(in TrendInput) (query.TrendFilter, error) {
-	if _, err := zone(in.TimeZone); err != nil {
-		return query.TrendFilter{}, err
-	}
-	if in.To.IsZero() {
-		in.To = s.now()
-	}
-	if in.From.IsZero() {
-		in.From = in.To.Add(-24 * time.Hour)
-	}
-	if err := in.TimeInput.check(); err != nil {
-		return query.TrendFilter{}, err
-	}
-	return query.TrendFilter{Interval: in.Interval, TimeZone: in.TimeZone, From: in.from(), To: in.to()}, nil
 }
 
 func (s *server) routeRegistrations() {

@@ -118,6 +118,9 @@ func newDocs(api *huma.OpenAPI) (*docs, error) {
 }
 
 func contentName(content map[string]*huma.MediaType) string {
+	if m := content["application/json"]; m != nil {
+		return schemaName(m.Schema)
+	}
 	for _, m := range content {
 		return schemaName(m.Schema)
 	}

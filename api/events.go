@@ -82,23 +82,22 @@ func (s *server) rejectionFilter(ctx context.Context, company string, in Rejecti
 
 func (s *server) routeRejections() {
 	tags := []string{"Rejections"}
-	add(s, huma.Operation{Method: "GET", Path: companyPath + "/rejections", OperationID: "list-rejections", Summary: "Refused legs, the newest first", Tags: tags, Metadata: csvToo},
+	add(s, huma.Operation{Method: "GET", Path: companyPath + "/rejections", OperationID: "list-rejections", Summary: "Refused legs, the newest first", Description: rowsDescription, Tags: tags, Metadata: rowsToo},
 		func(ctx context.Context, in *struct {
 			CompanyInput
 			RejectionInput
 			TimeInput
-			PageInput
-		}) (*listOutput[query.Rejection], error) {
+			RowsInput
+		}) (*rowsOutput[query.Rejection], error) {
 			if err := in.TimeInput.check(); err != nil {
 				return nil, err
 			}
 			f := s.rejectionFilter(ctx, in.Company, in.RejectionInput)
 			f.From, f.To = in.from(), in.to()
-			rejections, err := s.deps.Query.Company(in.Company).Rejections(ctx, f, in.PageInput.query())
-			if err != nil {
-				return nil, err
-			}
-			return listOf(rejections), nil
+			q := s.deps.Query.Company(in.Company)
+			return rowsAnswer(ctx, s, in.RowsInput, in.Company+"-rejections", rejectionColumns,
+				func(page query.Page) (query.List[query.Rejection], error) { return q.Rejections(ctx, f, page) },
+				func(ctx context.Context, row func(*query.Rejection) error) error { return q.EachRejection(ctx, f, row) })
 		})
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/rejections/reasons", OperationID: "list-rejection-reasons", Summary: "Why calls can be refused: the reasons of contact centres, then those that signalling alone tells", Tags: tags, Metadata: csvToo},
@@ -106,20 +105,30 @@ func (s *server) routeRejections() {
 			return listOf(query.List[query.RejectionReason]{Items: query.RejectionReasons()}), nil
 		})
 
-	add(s, huma.Operation{Method: "GET", Path: companyPath + "/rejections/trend", OperationID: "get-rejection-trend", Summary: "Refused legs over time", Tags: tags,
+	add(s, huma.Operation{Method: "GET", Path: companyPath + "/rejections/trend", OperationID: "get-rejection-trend", Summary: "Refused legs over time", Tags: tags, Metadata: csvToo,
 		Description: "By agent it says too how many calls each of them answered in the same time, and which share of those offered was refused."},
 		func(ctx context.Context, in *struct {
 			CompanyInput
 			GroupBy string `query:"group_by" enum:"reason,agent,department,office,contact_center" default:"reason"`
+			Top     int    `query:"top" minimum:"1" maximum:"100" default:"100" doc:"Groups with a line of their own; the others are one together, the last"`
 			RejectionInput
 			TrendInput
-		}) (*bodyOutput[query.RejectionTrend], error) {
+		}) (*trendOutput[rejectionTrend], error) {
 			f, err := s.trend(in.TrendInput)
 			if err != nil {
 				return nil, err
 			}
-			f.GroupBy, f.Filter = in.GroupBy, s.rejectionFilter(ctx, in.Company, in.RejectionInput)
+			f.GroupBy, f.Top, f.Filter = in.GroupBy, in.Top, s.rejectionFilter(ctx, in.Company, in.RejectionInput)
 			t, err := s.deps.Query.Company(in.Company).RejectionTrend(ctx, f)
-			return &bodyOutput[query.RejectionTrend]{Body: t}, err
+			if err != nil {
+				return nil, err
+			}
+			for i := range t.Series {
+				line := &t.Series[i]
+				if !line.Other && in.GroupBy != "agent" { // agents are named as they were
+					line.Name = s.groupName(ctx, in.Company, in.GroupBy, line.Key, line.Name)
+				}
+			}
+			return &trendOutput[rejectionTrend]{Vary: "Accept", Body: rejectionTrend{t}}, nil
 		})
 }

@@ -11,10 +11,12 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/earshot/earshot/api/export"
 )
 
 const (
-	csvType      = "text/csv"
+	csvType      = export.CSV
 	markdownType = "text/markdown"
 )
 
@@ -29,6 +31,8 @@ func formats() map[string]huma.Format {
 		"application/json": huma.DefaultJSONFormat,
 		"json":             huma.DefaultJSONFormat,
 		csvType:            {Marshal: marshalCSV, Unmarshal: unreadable},
+		export.Arrow:       {Marshal: marshalFile, Unmarshal: unreadable},
+		export.Parquet:     {Marshal: marshalFile, Unmarshal: unreadable},
 		markdownType:       {Marshal: marshalMarkdown, Unmarshal: unreadable},
 	}
 }
@@ -46,8 +50,11 @@ func marshalMarkdown(w io.Writer, v any) error {
 // of nested objects as outer.inner. Lists of texts are joined by a space, what
 // is deeper is JSON.
 func marshalCSV(w io.Writer, v any) error {
-	if own, ok := v.(interface{ csv(io.Writer) error }); ok {
+	switch own := v.(type) {
+	case interface{ csv(io.Writer) error }:
 		return own.csv(w)
+	case interface{ writeFile(io.Writer) error }:
+		return own.writeFile(w)
 	}
 	items := reflect.Indirect(reflect.ValueOf(v)).FieldByName("Items")
 	if !items.IsValid() || items.Kind() != reflect.Slice {
@@ -136,7 +143,7 @@ func (c column) cell(v reflect.Value) (string, error) {
 	}
 	switch v.Kind() {
 	case reflect.String:
-		return harmless(v.String()), nil
+		return export.Harmless(v.String()), nil
 	case reflect.Bool:
 		return strconv.FormatBool(v.Bool()), nil
 	case reflect.Slice:
@@ -145,7 +152,7 @@ func (c column) cell(v reflect.Value) (string, error) {
 			for i := range parts {
 				parts[i] = v.Index(i).String()
 			}
-			return harmless(strings.Join(parts, " ")), nil
+			return export.Harmless(strings.Join(parts, " ")), nil
 		}
 		if v.Len() == 0 {
 			return "", nil
@@ -164,24 +171,7 @@ func (c column) cell(v reflect.Value) (string, error) {
 		return "", nil
 	}
 	if unquoted, err := strconv.Unquote(s); err == nil {
-		return harmless(unquoted), nil
+		return export.Harmless(unquoted), nil
 	}
 	return s, nil
-}
-
-// harmless keeps a spreadsheet from running a text as a formula: callers choose
-// their display names. Numbers with their + stay as they are.
-func harmless(s string) string {
-	if s == "" {
-		return s
-	}
-	switch s[0] {
-	case '=', '@', '\t', '\r':
-		return "'" + s
-	case '+', '-':
-		if strings.Trim(s[1:], "0123456789. +-") != "" {
-			return "'" + s
-		}
-	}
-	return s
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/earshot/earshot/query"
 	"github.com/earshot/earshot/telemetry"
 )
 
@@ -199,6 +200,13 @@ func (f *functions) users() {
 		f.t.Errorf("deletion would do %v", preview)
 	}
 	f.do("DELETE C/users/{user}", "", nil, "dora")
+	f.do("GET C/users/{user}/erasure/preview", "", &struct{}{}, "dora")
+	var erasure struct{ State, Reason string }
+	f.do("POST C/users/{user}/erasure", `{"reason":"asked for it"}`, nil, "dora")
+	f.do("GET C/users/{user}/erasure", "", &erasure, "dora")
+	if erasure.State != "pending" || erasure.Reason != "asked for it" {
+		f.t.Errorf("erasure: %+v", erasure)
+	}
 	var number struct {
 		Status string `json:"status"`
 	}
@@ -483,6 +491,12 @@ func (f *functions) calls(call string) {
 	}
 	f.do("GET C/calls/{call}/samples", "", nil, call)
 	f.do("GET C/calls/{call}/report", "", nil, call)
+	var quality query.QualityTrend
+	f.ask("GET C/quality/trend", "?group_by=user&interval=1d&office=hq", "", &quality)
+	if len(quality.Series) != 1 || quality.Series[0].Key != "alice" || quality.Total.OneWay != quality.Total.Calls || quality.Total.Calls == 0 {
+		f.t.Errorf("quality: %+v", quality)
+	}
+	f.snapshots(call)
 	var ratings items[struct{ Rating int }]
 	f.do("GET C/ratings", "", &ratings)
 	f.do("GET C/users/{user}/ratings", "", &ratings, "alice")
@@ -493,6 +507,26 @@ func (f *functions) calls(call string) {
 		ID string `json:"id"`
 	}]
 	f.do("GET C/users/{user}/devices", "", &devices, "alice")
+}
+
+func (f *functions) snapshots(call string) {
+	type snapshot struct {
+		ID   string `json:"id"`
+		Note string `json:"note"`
+	}
+	var made, read snapshot
+	f.do("POST C/calls/{call}/snapshots", `{"note":"ticket 4711"}`, &made, call)
+	f.do("GET /api/v1/snapshots/{snapshot}", "", &read, made.ID)
+	if read != made || read.Note != "ticket 4711" {
+		f.t.Errorf("frozen %v, read %v", made, read)
+	}
+	f.do("GET /api/v1/snapshots/{snapshot}/messages.pcap", "", nil, made.ID)
+	var list items[snapshot]
+	f.ask("GET C/snapshots", "?call="+url.QueryEscape(call), "", &list)
+	if !slices.Contains(list.Items, made) {
+		f.t.Errorf("snapshots: %v", list.Items)
+	}
+	f.do("DELETE C/snapshots/{snapshot}", "", nil, made.ID)
 }
 
 func (f *functions) recording(call string) {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -153,6 +154,8 @@ func TestMeasured(t *testing.T) {
 			"": 1, "user=alice": 1, "user=bob": 0, "number=%2B442071838750": 1, "number=(415)+555-0101": 1, "number=+14155550101": 1, "number=%2B14155550102": 0,
 			"direction=inbound": 1, "direction=outbound": 0, "verdict=one_way": 1, "verdict=good": 0, "rejected=true": 1, "rejected=false": 0,
 			"rating=1": 1, "rating=5": 0, "q=leg-call-id@example.com": 1, "q=leg1": 1, "q=nothing": 0, "from=" + after: 0, "to=" + after: 1, "state=live": 0,
+			"area_code=415": 1, "area_code=212": 0, "area_code=415&number_prefix=555": 1, "number_prefix=%2B44+20": 1, "number_prefix=%2B45": 0, "number_suffix=01-01": 1, "number_suffix=99": 0,
+			"sip_call_id=leg-call-id@example.com": 1, "sip_call_id=leg1": 0, "device=nothing": 0, "address=203.0.113.200": 0,
 		} {
 			var l query.List[query.Call]
 			s.get(defaultCompany+"/calls?"+q).decode(t, &l)
@@ -167,6 +170,9 @@ func TestMeasured(t *testing.T) {
 		}
 		s.get(defaultCompany+"/calls?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z").names(t, "query.to")
 		s.get(defaultCompany+"/calls?cursor=nope").names(t, "query.cursor")
+		for q, field := range map[string]string{"area_code=x": "query.area_code", "number_prefix=%23": "query.number_prefix", "number_suffix=*": "query.number_suffix", "address=203.0.113.1:4000": "query.address"} {
+			s.get(defaultCompany+"/calls?"+q).names(t, field)
+		}
 		if a := s.get(defaultCompany + "/users/nobody/calls"); a.status != 404 {
 			t.Errorf("nobody's calls: %d", a.status)
 		}
@@ -409,10 +415,47 @@ func TestMeasured(t *testing.T) {
 		if a.problem(t); a.status != 422 {
 			t.Errorf("millions of buckets: %d", a.status)
 		}
+		a.names(t, "query.interval")
+		if s.get(defaultCompany+"/rejections/trend?group_by=office&top=1").decode(t, &trend); trend.Series[0].Name != "Headquarters" {
+			t.Errorf("the office's name: %+v", trend.Series)
+		}
+		a = s.get(defaultCompany+"/rejections/trend?interval=1d", "Accept", "text/csv")
+		rows, err := csv.NewReader(strings.NewReader(a.body)).ReadAll()
+		if err != nil || len(rows) < 2 || strings.Join(rows[0], ",") != "group,name,at,count" || rows[1][0] != "on_a_call" || rows[1][1] != "On a call" {
+			t.Errorf("as CSV: %v %v", err, rows)
+		}
+	})
+
+	t.Run("quality", func(t *testing.T) {
 		var q query.QualityTrend
 		s.get(defaultCompany+"/quality/trend?group_by=app_version").decode(t, &q)
-		if len(q.Series) != 1 || q.Series[0].Key != "5.2.1" {
+		if len(q.Series) != 1 || q.Series[0].Key != "5.2.1" || q.Groups != 1 {
 			t.Errorf("%+v", q)
+		}
+		f := q.Series[0].QualityFigures
+		if f.Calls != 1 || f.Verdicts["unacceptable"] != 1 || f.Shares["unacceptable"] != 1 || f.OneWay != 1 || math.Abs(f.RTTMs.P50-120) > 1.2 ||
+			math.Abs(f.JitterMs.P95-4) > 0.04 || math.Abs(f.LossPercent.P99-0.25) > 0.0025 || math.Abs(f.MOS.P50-4.2) > 0.042 {
+			t.Errorf("%+v %+v", f, *f.RTTMs)
+		}
+		for filter, want := range map[string]uint64{"office=hq": 1, "office=mars": 0, "department=sales": 1, "user=alice": 1, "user=bob": 0, "app_version=5.2.1": 1, "platform=macOS": 1,
+			"endpoint=web": 0, "direction=inbound": 1, "network=203.0.113.0/24": 0, "contact_center=support": 0, "min_calls=5&group_by=office": 1} {
+			if s.get(defaultCompany+"/quality/trend?"+filter).decode(t, &q); q.Total.Calls != want {
+				t.Errorf("%s: %+v", filter, q.Total)
+			}
+		}
+		if s.get(defaultCompany+"/quality/trend?group_by=office&interval=6h").decode(t, &q); q.Series[0].Name != "Headquarters" {
+			t.Errorf("the office's name: %+v", q.Series)
+		}
+		a := s.get(defaultCompany+"/quality/trend?group_by=office&interval=1d", "Accept", "text/csv")
+		rows, err := csv.NewReader(strings.NewReader(a.body)).ReadAll()
+		if err != nil || len(rows) < 3 || rows[0][2] != "of" || rows[1][0] != "hq" || rows[1][2] != "group" || rows[len(rows)-1][2] != "total" {
+			t.Errorf("as CSV: %v %v", err, rows)
+		}
+		for asked, location := range map[string]string{
+			"interval=2h": "query.interval", "time_zone=Mars/Olympus": "query.time_zone", "group_by=company": "query.group_by", "top=51": "query.top", "order=worst": "query.order",
+			"min_calls=-1": "query.min_calls", "from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z": "query.to", "interval=1m&from=2020-01-01T00:00:00Z": "query.interval",
+		} {
+			s.get(defaultCompany+"/quality/trend?"+asked).names(t, location)
 		}
 	})
 

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -86,6 +87,7 @@ func writeProblem(w http.ResponseWriter, r *http.Request, p *Problem) {
 func (s *server) problem(ctx context.Context, in string, err error) error {
 	var p *Problem
 	var field *directory.FieldError
+	var tooMany *query.TooManyPointsError
 	switch {
 	case errors.As(err, &p):
 		return p
@@ -99,6 +101,9 @@ func (s *server) problem(ctx context.Context, in string, err error) error {
 		return newProblem(http.StatusNotFound, "there is no such object")
 	case errors.Is(err, query.ErrCursor):
 		return newProblem(http.StatusUnprocessableEntity, "", ProblemField{Location: "query.cursor", Message: "is not one that this list gave"})
+	case errors.As(err, &tooMany):
+		return newProblem(http.StatusUnprocessableEntity, "", ProblemField{Location: "query.interval",
+			Message: fmt.Sprintf("makes %d points in this time, at most %d: choose a wider interval, a shorter time or fewer groups", tooMany.Points, tooMany.Most)})
 	case errors.Is(err, query.ErrLimit):
 		return newProblem(http.StatusUnprocessableEntity, "the question is too big: ask for a shorter time, a wider interval or a smaller page")
 	case errors.Is(err, query.ErrFilter):

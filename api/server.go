@@ -63,6 +63,7 @@ type server struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	now      func() time.Time
+	exports  chan struct{} // has one for each that runs
 	imports  chan struct{} // one for each import of users that is under way
 }
 
@@ -75,13 +76,16 @@ func New(cfg Config, deps Deps) (http.Handler, error) {
 	if cfg.SessionTTL <= 0 {
 		cfg.SessionTTL = DefaultConfig().SessionTTL
 	}
+	if cfg.MaxExports <= 0 {
+		cfg.MaxExports = DefaultConfig().MaxExports
+	}
 	if deps.Auth == nil {
 		deps.Auth = NewAuthenticator(cfg, deps.Directory)
 	}
 	if deps.Version == "" {
 		deps.Version = "dev"
 	}
-	s := &server{cfg: cfg, deps: deps, log: deps.Log, now: time.Now, imports: make(chan struct{}, maxImports),
+	s := &server{cfg: cfg, deps: deps, log: deps.Log, now: time.Now, exports: make(chan struct{}, cfg.MaxExports), imports: make(chan struct{}, maxImports),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "earshot_http_requests_total", Help: "Requests answered, by route, method and status.",
 		}, []string{"route", "method", "status"}),
@@ -113,6 +117,8 @@ func New(cfg Config, deps Deps) (http.Handler, error) {
 	s.routeNumbers()
 	s.routePorts()
 	s.routeCalls()
+	s.routeSnapshots()
+	s.routeErasures()
 	s.routeRegistrations()
 	s.routeHealth()
 	s.routeCredentials()
@@ -120,6 +126,8 @@ func New(cfg Config, deps Deps) (http.Handler, error) {
 	s.routeReleases()
 	s.routeEvents()
 	s.routeRejections()
+	s.routeQuality()
+	s.routeSamples()
 	s.routeIngest()
 	s.routeSessions()
 	s.routeSubscriptions()
@@ -261,6 +269,7 @@ func add[I, O any](s *server, op huma.Operation, handler func(context.Context, *
 		}
 		return o, nil
 	})
+	describeFormats(s.api.OpenAPI(), op)
 }
 
 // refuse answers from a middleware.

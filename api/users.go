@@ -247,16 +247,16 @@ func (s *server) routeUsers() {
 			return nil, s.deps.Directory.DeleteUser(ctx, in.Company, in.User)
 		})
 
-	add(s, huma.Operation{Method: "GET", Path: companyPath + "/users/{user}/calls", OperationID: "list-user-calls", Summary: "A user's calls, the newest first", Tags: tags, Metadata: csvToo},
+	add(s, huma.Operation{Method: "GET", Path: companyPath + "/users/{user}/calls", OperationID: "list-user-calls", Summary: "A user's calls, the newest first", Description: rowsDescription, Tags: tags, Metadata: rowsToo},
 		func(ctx context.Context, in *struct {
 			UserInput
 			CallFilter
-			PageInput
-		}) (*listOutput[query.Call], error) {
+			RowsInput
+		}) (*rowsOutput[query.Call], error) {
 			if _, err := s.deps.Directory.User(ctx, in.Company, in.User); err != nil {
 				return nil, err
 			}
-			return s.calls(ctx, in.Company, in.User, in.CallFilter, in.PageInput)
+			return s.calls(ctx, in.Company, in.User, in.CallFilter, in.RowsInput)
 		})
 
 	add(s, huma.Operation{Method: "GET", Path: companyPath + "/users/{user}/ratings", OperationID: "list-user-ratings", Summary: "What a user thought of calls, the newest first", Tags: tags, Metadata: csvToo},

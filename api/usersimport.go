@@ -17,6 +17,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
 
+	"github.com/earshot/earshot/api/export"
 	"github.com/earshot/earshot/directory"
 )
 
@@ -201,10 +202,10 @@ func (s *server) imported(ctx huma.Context, in *importInput, file *directory.Imp
 var exportColumns = []string{"id", "name", "email", "state", "office", "numbers", "aors", "departments", "contact_centers", "voicemail_greeting", "app_versions", "created_at", "updated_at"}
 
 func exportRow(u user) []string {
-	list := func(values []string) string { return harmless(strings.Join(values, ";")) }
+	list := func(values []string) string { return export.Harmless(strings.Join(values, ";")) }
 	moment := func(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
-	return []string{u.ID, harmless(u.Name), harmless(u.Email), u.State, u.Office, strings.Join(u.Numbers, ";"), list(u.AORs), list(u.Departments), list(u.ContactCenters),
-		harmless(u.VoicemailGreeting), list(u.AppVersions), moment(u.CreatedAt.Time), moment(u.UpdatedAt.Time)}
+	return []string{u.ID, export.Harmless(u.Name), export.Harmless(u.Email), u.State, u.Office, strings.Join(u.Numbers, ";"), list(u.AORs), list(u.Departments), list(u.ContactCenters),
+		export.Harmless(u.VoicemailGreeting), list(u.AppVersions), moment(u.CreatedAt.Time), moment(u.UpdatedAt.Time)}
 }
 
 // csv writes the list, and the rest where that is asked for. A list that breaks

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -72,6 +73,13 @@ func us(ago time.Duration) int64 { return now.Add(-ago).UnixMicro() }
 // stored brings outcomes the whole way: topic, sink, tables.
 func stored(t *testing.T, outcomes []*telemetry.Outcome) *query.Store {
 	t.Helper()
+	store, _ := storedRaw(t, outcomes)
+	return store
+}
+
+// storedRaw is stored with a connection that sees the rows.
+func storedRaw(t *testing.T, outcomes []*telemetry.Outcome) (*query.Store, driver.Conn) {
+	t.Helper()
 	ctx := context.Background()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
 	require.NoError(t, err)
@@ -122,5 +130,5 @@ func stored(t *testing.T, outcomes []*telemetry.Outcome) *query.Store {
 	}
 	cancel()
 	require.NoError(t, <-done)
-	return query.New(conn, query.Options{Now: func() time.Time { return now }})
+	return query.New(conn, query.Options{Now: func() time.Time { return now }}), conn
 }

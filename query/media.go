@@ -10,25 +10,27 @@ const sampleColumns = `toUnixTimestamp64Micro(at), seq, leg_id, side, source, di
 rtt_ms, jitter_ms, loss_percent, packets, packets_lost, packets_discarded, jitter_buffer_ms, jitter_buffer_preferred_ms,
 concealment_percent, silent_concealment_percent, audio_level, mos`
 
+func scanSample(scan func(...any) error) (Sample, cursor, error) {
+	var (
+		s                                                     Sample
+		at, seq                                               int64
+		rtt, jitter, loss, buffer, preferred, conceal, silent *float32
+		level, mos                                            *float32
+	)
+	err := scan(&at, &seq, &s.LegID, &s.Side, &s.Source, &s.Direction, &s.SSRC, &s.Codec, &s.ClockRate,
+		&rtt, &jitter, &loss, &s.Packets, &s.PacketsLost, &s.PacketsDiscarded, &buffer, &preferred,
+		&conceal, &silent, &level, &mos)
+	s.At = micros(at)
+	s.RTTMs, s.JitterMs, s.LossPercent = shown(rtt), shown(jitter), shown(loss)
+	s.JitterBufferMs, s.JitterBufferPreferredMs = shown(buffer), shown(preferred)
+	s.ConcealmentPercent, s.SilentConcealmentPercent = shown(conceal), shown(silent)
+	s.AudioLevel, s.MOS = shown(level), shown(mos)
+	return s, cursor{At: at, Seq: seq}, err
+}
+
 // Samples lists the points behind a call's graphs in order of time. The id is as in Call.
 func (c Company) Samples(ctx context.Context, call string, p Page) (List[Sample], error) {
-	return ofCall(ctx, c, call, p, "samples", sampleColumns, func(scan func(...any) error) (Sample, cursor, error) {
-		var (
-			s                                                     Sample
-			at, seq                                               int64
-			rtt, jitter, loss, buffer, preferred, conceal, silent *float32
-			level, mos                                            *float32
-		)
-		err := scan(&at, &seq, &s.LegID, &s.Side, &s.Source, &s.Direction, &s.SSRC, &s.Codec, &s.ClockRate,
-			&rtt, &jitter, &loss, &s.Packets, &s.PacketsLost, &s.PacketsDiscarded, &buffer, &preferred,
-			&conceal, &silent, &level, &mos)
-		s.At = micros(at)
-		s.RTTMs, s.JitterMs, s.LossPercent = shown(rtt), shown(jitter), shown(loss)
-		s.JitterBufferMs, s.JitterBufferPreferredMs = shown(buffer), shown(preferred)
-		s.ConcealmentPercent, s.SilentConcealmentPercent = shown(conceal), shown(silent)
-		s.AudioLevel, s.MOS = shown(level), shown(mos)
-		return s, cursor{At: at, Seq: seq}, err
-	})
+	return ofCall(ctx, c, call, p, "samples", sampleColumns, scanSample)
 }
 
 const messageColumns = `toUnixTimestamp64Micro(at), seq, src, dst, transport, method, status, reason_phrase, cseq, sip_call_id, has_sdp, raw`

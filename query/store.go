@@ -18,12 +18,14 @@ type Store struct {
 	conn driver.Conn
 	// MaxExecution limits a statement's time on the server.
 	maxExecution time.Duration
+	maxExport    time.Duration // the same, of a statement whose rows are a download
 	now          func() time.Time
 }
 
 // Options of New; the zero value is usable.
 type Options struct {
 	MaxExecution time.Duration    // of one statement on the server; 0: 20 s
+	MaxExport    time.Duration    // of one statement whose rows are a download; 0: 1 h
 	Now          func() time.Time // nil: time.Now; what registered is compared with
 }
 
@@ -35,10 +37,13 @@ func New(conn driver.Conn, o Options) *Store {
 	if o.MaxExecution == 0 {
 		o.MaxExecution = 20 * time.Second
 	}
+	if o.MaxExport == 0 {
+		o.MaxExport = time.Hour
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Store{conn: conn, maxExecution: o.MaxExecution, now: o.Now}
+	return &Store{conn: conn, maxExecution: o.MaxExecution, maxExport: o.MaxExport, now: o.Now}
 }
 
 // Ping asks whether ClickHouse answers.
@@ -64,6 +69,7 @@ type statement struct {
 	columns string
 	table   string
 	final   bool     // of each row the newest version only
+	first   string   // what is looked at before other columns are read: of FINAL, the sort key only
 	where   []string // ANDed to the company
 	tail    string   // GROUP BY, ORDER BY, LIMIT …
 	outer   [2]string
@@ -82,6 +88,7 @@ func (c Company) from(table string, p *params) *statement {
 func (s *statement) newest() *statement                  { s.final = true; return s }
 func (s *statement) get(columns string) *statement       { s.columns = columns; return s }
 func (s *statement) with(tail string) *statement         { s.tail = tail; return s }
+func (s *statement) before(first string) *statement      { s.first = first; return s }
 func (s *statement) and(where ...string) *statement      { s.where = append(s.where, where...); return s }
 func (s *statement) inside(head, tail string) *statement { s.outer = [2]string{head, tail}; return s }
 
@@ -95,6 +102,9 @@ func (s *statement) String() string {
 	b.WriteString("SELECT " + s.columns + " FROM " + s.table)
 	if s.final {
 		b.WriteString(" FINAL")
+	}
+	if s.first != "" {
+		b.WriteString(" PREWHERE " + s.first)
 	}
 	b.WriteString(" WHERE company = {company:String}")
 	for _, w := range s.where {

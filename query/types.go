@@ -455,6 +455,7 @@ type RejectionTrend struct {
 type TrendSeries struct {
 	Key    string       `json:"key"`
 	Name   string       `json:"name"`
+	Other  bool         `json:"other,omitempty"` // all groups that have no line of their own
 	Total  uint64       `json:"total"`
 	Points []TrendPoint `json:"points"`
 	// By agent only, where it is a user: how many calls were answered in the same time,
@@ -489,38 +490,6 @@ type Counts struct {
 	RejectionsToday uint64 `json:"rejections_today"`
 }
 
-// QualityTrend is call quality over time, by group.
-type QualityTrend struct {
-	Interval string          `json:"interval"`
-	GroupBy  string          `json:"group_by"`
-	TimeZone string          `json:"time_zone"`
-	From     Time            `json:"from"`
-	To       Time            `json:"to"`
-	Series   []QualitySeries `json:"series"` // the most calls first
-}
-
-// QualitySeries is one group's line.
-type QualitySeries struct {
-	Key    string         `json:"key"`
-	Name   string         `json:"name"`
-	Calls  uint64         `json:"calls"`
-	Points []QualityPoint `json:"points"`
-}
-
-// QualityPoint is a bucket: how many calls, their verdicts, and percentiles
-// over the calls that have the number.
-type QualityPoint struct {
-	At          Time              `json:"at"`
-	Calls       uint64            `json:"calls"`
-	Verdicts    map[string]uint64 `json:"verdicts"` // by overall band
-	OneWay      uint64            `json:"one_way"`  // confirmed or suspected
-	RTTMsP50    *float64          `json:"rtt_ms_p50"`
-	RTTMsP95    *float64          `json:"rtt_ms_p95"`
-	JitterMsP95 *float64          `json:"jitter_ms_p95"`
-	LossPercent *float64          `json:"loss_percent_avg"`
-	MOSAvg      *float64          `json:"mos_avg"`
-}
-
 // Hit is something that an id may mean.
 type Hit struct {
 	Kind string `json:"kind"` // call, user, number, aor, device
@@ -531,11 +500,16 @@ type Hit struct {
 
 // CallFilter narrows a list of calls; zero fields do not.
 type CallFilter struct {
-	User      string // id of a party
-	Number    string // E.164 with +, of a party
-	From, To  Time   // of started_at: From ≤ started_at < To
-	Direction string // inbound, outbound, internal
-	State     string // live, ended
+	User         string // id of a party
+	Number       string // E.164 with +, of a party
+	NumberPrefix string // digits, the country code first, that a party's E.164 number begins with
+	NumberSuffix string // digits that a party's number ends in
+	Device       string // id, of a party or leg
+	Address      string // IP address of a leg's media
+	SIPCallID    string // of any leg
+	From, To     Time   // of started_at: From ≤ started_at < To
+	Direction    string // inbound, outbound, internal
+	State        string // live, ended
 	// Verdict: an overall band (good, acceptable, bad, unacceptable, unknown) or
 	// what is wrong: one_way (confirmed or suspected), choppy, delay, loss.
 	Verdict  string
@@ -562,17 +536,7 @@ type TrendFilter struct {
 	TimeZone string // IANA name; empty: UTC
 	From, To Time
 	Filter   RejectionFilter // its From and To are not used
-}
-
-// QualityFilter asks for a quality trend. GroupBy is empty, user, office,
-// department, app_version, platform, endpoint or direction; all are the target's.
-type QualityFilter struct {
-	GroupBy  string
-	Interval string
-	TimeZone string
-	From, To Time
-	User     string
-	Office   string
+	Top      int             // how many groups have a line of their own; 0: 100
 }
 
 // RegistrationFilter narrows a list of registrations; zero fields do not.

@@ -365,7 +365,24 @@ func (p *process) startSink(ctx context.Context) error {
 		return err
 	}
 	p.start("sink", sink.Run)
-	return p.startWebhooks(ctx)
+	if err := p.startWebhooks(ctx); err != nil {
+		return err
+	}
+	return p.startErasures()
+}
+
+// startErasures removes what was measured of users where that was asked for. It
+// is a sink's work: the API may only read.
+func (p *process) startErasures() error {
+	conn, err := clickhouse.Open(p.s.ClickHouse)
+	if err != nil {
+		return err
+	}
+	p.start("erasures", func(ctx context.Context) error {
+		defer conn.Close()
+		return p.dir.RunErasures(ctx, clickhouse.NewEraser(conn).Erase, p.log.With("role", "sink"))
+	})
+	return nil
 }
 
 // startWebhooks tells subscribers of events.
@@ -433,7 +450,7 @@ func (p *process) startAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	store := query.New(conn, query.Options{MaxExecution: p.s.ClickHouse.MaxExecution})
+	store := query.New(conn, query.Options{MaxExecution: p.s.ClickHouse.MaxExecution, MaxExport: p.s.ClickHouse.MaxExport})
 	p.admin.Add("clickhouse", store.Ping)
 	listener, err := p.listenAPI()
 	if err != nil {

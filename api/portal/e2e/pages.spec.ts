@@ -20,6 +20,8 @@ const pages: { name: string; path: (c: string, user: string) => string; heading:
   { name: 'rooms', path: (c) => `/c/${c}/rooms`, heading: /^Rooms$/ },
   { name: 'contact centres', path: (c) => `/c/${c}/contact-centers`, heading: /^Contact centres$/ },
   { name: 'rejections', path: (c) => `/c/${c}/rejections?range=7d`, heading: /^Rejections$/ },
+  { name: 'quality', path: (c) => `/c/${c}/quality?range=7d`, heading: /^Quality$/ },
+  { name: 'quality by user', path: (c) => `/c/${c}/quality?range=7d&group_by=user&order=bad`, heading: /^Quality$/ },
   { name: 'a user’s notes', path: (c, u) => `/c/${c}/users/${u}?tab=notes`, heading: /./ },
   { name: 'a user’s settings', path: (c, u) => `/c/${c}/users/${u}?tab=settings`, heading: /./ },
   { name: 'account settings', path: (c, u) => `/c/${c}/users/${u}/account`, heading: /^Account settings$/ },
@@ -48,7 +50,7 @@ for (const p of pages) {
 test('pages in the dark', async ({ page, request }) => {
   await page.emulateMedia({ colorScheme: 'dark' });
   const c = await company(request);
-  for (const path of [`/c/${c}`, `/c/${c}/calls`, `/c/${c}/rejections?range=7d`]) {
+  for (const path of [`/c/${c}`, `/c/${c}/calls`, `/c/${c}/rejections?range=7d`, `/c/${c}/quality?range=7d`]) {
     await page.goto(path);
     await settled(page);
     await accessible(page);

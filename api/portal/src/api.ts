@@ -469,6 +469,45 @@ export interface Trend {
   series: { key: string; name?: string | null; total: number; points: { at: string; count: number }[] }[];
 }
 
+/** Percentiles are over calls; of MOS, where low is bad, p95 and p99 are the 5th and the 1st. */
+export interface Percentiles {
+  calls: number;
+  p50: number;
+  p95: number;
+  p99: number;
+}
+
+export interface QualityFigures {
+  calls: number;
+  verdicts: Partial<Record<Band, number>>;
+  shares: Partial<Record<Band, number>>;
+  one_way: number;
+  one_way_share: number | null;
+  rtt_ms: Percentiles | null;
+  jitter_ms: Percentiles | null;
+  loss_percent: Percentiles | null;
+  mos: Percentiles | null;
+}
+
+export interface QualitySeries extends QualityFigures {
+  key: string;
+  name: string;
+  /** other are all groups that have no series of their own. */
+  other: boolean;
+  points: ({ at: string } & QualityFigures)[];
+}
+
+export interface QualityTrend {
+  interval: string;
+  group_by: string;
+  time_zone: string;
+  from: string;
+  to: string;
+  groups: number;
+  total: QualitySeries;
+  series: QualitySeries[];
+}
+
 /** ProblemField says what is wrong with one part of what was sent: body.email, query.cursor. */
 export interface ProblemField {
   location: string;
@@ -612,6 +651,7 @@ export const api = {
     json<Page<Rejection>>(`${company(c)}/rejections${query(p)}`, signal),
   rejectionTrend: (c: string, p: Params, signal?: AbortSignal) =>
     json<Trend>(`${company(c)}/rejections/trend${query(p)}`, signal),
+  qualityTrend: (c: string, p: Params, signal?: AbortSignal) => json<QualityTrend>(`${company(c)}/quality/trend${query(p)}`, signal),
   /** report is the Markdown that a ticket needs. */
   report: async (c: string, call: string): Promise<string> =>
     (await ask(`${company(c)}/calls/${id(call)}/report`, 'text/markdown')).text(),

@@ -16,10 +16,13 @@ import { PlacesPage } from './pages/Places';
 import { RatingsPage } from './pages/Ratings';
 import { RecordingPage } from './pages/Recording';
 import { SettingsPage } from './pages/Settings';
+import { SnapshotsPage } from './pages/Snapshots';
 import { SubscriptionPage } from './pages/Subscription';
 import { SubscriptionsPage } from './pages/Subscriptions';
 import { UserPage } from './pages/User';
 import { UsersPage } from './pages/Users';
+import { callSearch } from './callroute';
+import { filters as qualityFilters } from './quality';
 import { only, parseSearch, stringifySearch } from './urlstate';
 
 const root = createRootRoute({ component: Root, notFoundComponent: NotFound, errorComponent: PageFailure });
@@ -52,7 +55,20 @@ const call = createRoute({
   getParentRoute: () => company,
   path: '/calls/$call',
   component: lazyRouteComponent(() => import('./pages/Call'), 'CallPage'),
-  validateSearch: (s: Record<string, unknown>) => only(s, ['view', 'leg', 'at'] as const),
+  validateSearch: (s: Record<string, unknown>) => only(s, callSearch),
+});
+// The link of a ticket names no company.
+const snapshot = createRoute({
+  getParentRoute: () => root,
+  path: '/s/$snapshot',
+  component: lazyRouteComponent(() => import('./pages/Snapshot'), 'SnapshotPage'),
+  validateSearch: (s: Record<string, unknown>) => only(s, callSearch),
+});
+const snapshotList = createRoute({
+  getParentRoute: () => company,
+  path: '/snapshots',
+  component: SnapshotsPage,
+  validateSearch: (s: Record<string, unknown>) => only(s, ['call'] as const),
 });
 const rejections = createRoute({
   getParentRoute: () => company,
@@ -60,6 +76,12 @@ const rejections = createRoute({
   component: lazyRouteComponent(() => import('./pages/Rejections'), 'RejectionsPage'),
   validateSearch: (s: Record<string, unknown>) =>
     only(s, ['group_by', 'range', 'interval', 'from', 'to', 'reason', 'agent', 'department', 'office', 'contact_center', 'number'] as const),
+});
+const quality = createRoute({
+  getParentRoute: () => company,
+  path: '/quality',
+  component: lazyRouteComponent(() => import('./pages/Quality'), 'QualityPage'),
+  validateSearch: (s: Record<string, unknown>) => only(s, ['group_by', 'range', 'interval', 'from', 'to', 'order', 'line', ...qualityFilters] as const),
 });
 const numbers = createRoute({
   getParentRoute: () => company,
@@ -144,10 +166,11 @@ const audit = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     companies,
+    snapshot,
     company.addChildren([
-      overview, users, user, calls, call, rejections, numbers, number, devices, device, ingest, ports, port,
+      overview, users, user, calls, call, rejections, quality, numbers, number, devices, device, ingest, ports, port,
       offices, office, officeImport, departments, department, rooms, room, contactCenters, contactCenter,
-      account, ratings, events,
+      account, ratings, events, snapshotList,
       settings.addChildren([settingsHome, experiments, recording, subscriptions.addChildren([subscriptionList, subscription]), audit]),
     ]),
   ]),

@@ -17,6 +17,7 @@ const sections = [
   { to: '/c/$company/offices', label: 'Places', exact: false, and: /^\/c\/[^/]+\/(departments|rooms|contact-centers)(\/|$)/ },
   { to: '/c/$company/ports', label: 'Ports', exact: false },
   { to: '/c/$company/rejections', label: 'Rejections', exact: false },
+  { to: '/c/$company/quality', label: 'Quality', exact: false },
   { to: '/c/$company/events', label: 'Events', exact: false },
   { to: '/c/$company/ratings', label: 'Ratings', exact: false },
   { to: '/c/$company/ingest', label: 'Ingest', exact: false },
