@@ -116,10 +116,8 @@ func deleteSnapshotsOf(ctx context.Context, tx *sql.Tx, company, user string) (i
 		return 0, err
 	}
 	for _, id := range ids {
-		for _, statement := range []string{"DELETE FROM snapshot_user WHERE snapshot = $1", "DELETE FROM snapshot WHERE id = $1"} {
-			if _, err := tx.ExecContext(ctx, statement, id); err != nil {
-				return 0, fmt.Errorf("cannot delete the snapshots of a user: %w", err)
-			}
+		if err := deleteSnapshot(ctx, tx, id); err != nil {
+			return 0, err
 		}
 	}
 	return int64(len(ids)), nil

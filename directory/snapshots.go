@@ -247,11 +247,18 @@ func (d *Directory) DeleteSnapshot(ctx context.Context, company, id string) erro
 		if len(found) == 0 {
 			return ErrNotFound
 		}
-		for _, statement := range []string{"DELETE FROM snapshot_user WHERE snapshot = $1", "DELETE FROM snapshot WHERE id = $1"} {
-			if _, err := tx.ExecContext(ctx, statement, id); err != nil {
-				return fmt.Errorf("cannot delete the snapshot: %w", err)
-			}
+		if err := deleteSnapshot(ctx, tx, id); err != nil {
+			return err
 		}
 		return record(ctx, tx, company, d.now(), found[0].change("snapshot.delete"))
 	})
+}
+
+func deleteSnapshot(ctx context.Context, tx *sql.Tx, id string) error {
+	for _, statement := range []string{"DELETE FROM snapshot_user WHERE snapshot = $1", "DELETE FROM snapshot WHERE id = $1"} {
+		if _, err := tx.ExecContext(ctx, statement, id); err != nil {
+			return fmt.Errorf("cannot delete the snapshot: %w", err)
+		}
+	}
+	return nil
 }

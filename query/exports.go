@@ -235,25 +235,8 @@ func (c Company) SamplesBetween(ctx context.Context, from, to Time, page Page) (
 		s.params.integer("after_seq", after.Seq)
 		s.and("(at, call_id, seq) > (fromUnixTimestamp64Micro({after_at:Int64}, 'UTC'), {after_call:String}, {after_seq:Int64})")
 	}
-	s.params.integer("limit", int64(limit+1))
 	s.with("ORDER BY at, call_id, seq LIMIT {limit:UInt32}")
-	out := List[CallSample]{Items: []CallSample{}}
-	var last cursor
-	err = c.rows(ctx, s, func(scan func(...any) error) error {
-		item, at, err := scanCallSample(scan)
-		if err != nil {
-			return err
-		}
-		if len(out.Items) == limit {
-			last.List = "company_samples"
-			out.NextCursor = last.encode()
-			return nil
-		}
-		last = at
-		out.Items = append(out.Items, item)
-		return nil
-	})
-	return out, err
+	return onePage(ctx, c, s, limit, "company_samples", scanCallSample)
 }
 
 const (

@@ -75,7 +75,6 @@ func ofCall[T any](ctx context.Context, c Company, call string, page Page, table
 	ask := func(id string) (List[T], error) {
 		p := newParams()
 		p.text("call", id)
-		p.integer("limit", int64(limit+1))
 		timeline := c.from("calls", p).get("argMax(timeline, seq)").and("call_id = {call:String}").String()
 		s := c.from(table, p).newest().get(columns).and("call_id = {call:String}", "timeline = ("+timeline+")")
 		if after != nil {
@@ -84,23 +83,11 @@ func ofCall[T any](ctx context.Context, c Company, call string, page Page, table
 			s.and("(at, seq) > (fromUnixTimestamp64Micro({after_at:Int64}, 'UTC'), {after_seq:Int64})")
 		}
 		s.with("ORDER BY at, seq LIMIT {limit:UInt32}")
-		out := List[T]{Items: []T{}}
-		var last cursor
-		err := c.rows(ctx, s, func(scan func(...any) error) error {
+		return onePage(ctx, c, s, limit, table, func(scan func(...any) error) (T, cursor, error) {
 			item, at, err := scanItem(scan)
-			if err != nil {
-				return err
-			}
-			if len(out.Items) == limit {
-				last.List, last.Keys = table, []string{id}
-				out.NextCursor = last.encode()
-				return nil
-			}
-			last = at
-			out.Items = append(out.Items, item)
-			return nil
+			at.Keys = []string{id}
+			return item, at, err
 		})
-		return out, err
 	}
 	if after != nil {
 		return ask(after.Keys[0])

@@ -153,31 +153,19 @@ sip_status, ifNull(toUnixTimestamp64Micro(expires_at), 0), registered, flapping,
 		p.text("after_device", after.Keys[1])
 		s.and("(at, seq, aor, device_id) < (fromUnixTimestamp64Micro({after_at:Int64}, 'UTC'), {after_seq:Int64}, {after_aor:String}, {after_device:String})")
 	}
-	p.integer("limit", int64(limit+1))
 	s.with("ORDER BY at DESC, seq DESC, aor DESC, device_id DESC LIMIT {limit:UInt32}")
-	out := List[RegistrationChange]{Items: []RegistrationChange{}}
-	var last cursor
-	err = c.rows(ctx, s, func(scan func(...any) error) error {
-		var (
-			r                  RegistrationChange
-			at, seq, expiresUs int64
-			user               string
-			status             uint16
-		)
-		err := scan(&at, &seq, &r.AOR, &r.DeviceID, &user, &r.Change, &r.Contact, &r.Source, &r.UserAgent,
-			&status, &expiresUs, &r.Registered, &r.Flapping, &r.Reason, &r.Text, &r.Timeline)
-		if err != nil {
-			return err
-		}
-		if len(out.Items) == limit {
-			last.List = "history"
-			out.NextCursor = last.encode()
-			return nil
-		}
-		r.At, r.ExpiresAt, r.UserID, r.SIPStatus = micros(at), micros(expiresUs), orNil(user), orNil(uint32(status))
-		last = cursor{At: at, Seq: seq, Keys: []string{r.AOR, r.DeviceID}}
-		out.Items = append(out.Items, r)
-		return nil
-	})
-	return out, err
+	return onePage(ctx, c, s, limit, "history", scanChange)
+}
+
+func scanChange(scan func(...any) error) (RegistrationChange, cursor, error) {
+	var (
+		r                  RegistrationChange
+		at, seq, expiresUs int64
+		user               string
+		status             uint16
+	)
+	err := scan(&at, &seq, &r.AOR, &r.DeviceID, &user, &r.Change, &r.Contact, &r.Source, &r.UserAgent,
+		&status, &expiresUs, &r.Registered, &r.Flapping, &r.Reason, &r.Text, &r.Timeline)
+	r.At, r.ExpiresAt, r.UserID, r.SIPStatus = micros(at), micros(expiresUs), orNil(user), orNil(uint32(status))
+	return r, cursor{At: at, Seq: seq, Keys: []string{r.AOR, r.DeviceID}}, err
 }

@@ -166,25 +166,8 @@ func newestFirst[T any](ctx context.Context, c Company, s *statement, page Page,
 		s.params.text("after_id", after.Keys[1])
 		s.and("(at, call_id, id) < (fromUnixTimestamp64Micro({after_at:Int64}, 'UTC'), {after_call:String}, {after_id:String})")
 	}
-	s.params.integer("limit", int64(limit+1))
 	s.with("ORDER BY at DESC, call_id DESC, id DESC LIMIT {limit:UInt32}")
-	out := List[T]{Items: []T{}}
-	var last cursor
-	err = c.rows(ctx, s, func(scan func(...any) error) error {
-		item, at, err := scanItem(scan)
-		if err != nil {
-			return err
-		}
-		if len(out.Items) == limit {
-			last.List = list
-			out.NextCursor = last.encode()
-			return nil
-		}
-		last = at
-		out.Items = append(out.Items, item)
-		return nil
-	})
-	return out, err
+	return onePage(ctx, c, s, limit, list, scanItem)
 }
 
 // maxSeries is how many lines a trend has; the rest is one more, "other".

@@ -185,6 +185,30 @@ func (c Company) ask(ctx context.Context, s *statement, extra clickhouse.Setting
 	return nil
 }
 
+// onePage gives up to limit items of a statement in order, which may take one more
+// from {limit:UInt32}, to see whether more follow. scanItem also says where an item
+// stands in the list of that name.
+func onePage[T any](ctx context.Context, c Company, s *statement, limit int, list string, scanItem func(func(...any) error) (T, cursor, error)) (List[T], error) {
+	s.params.integer("limit", int64(limit+1))
+	out := List[T]{Items: []T{}}
+	var last cursor
+	err := c.rows(ctx, s, func(scan func(...any) error) error {
+		item, at, err := scanItem(scan)
+		if err != nil {
+			return err
+		}
+		if len(out.Items) == limit {
+			last.List = list
+			out.NextCursor = last.encode()
+			return nil
+		}
+		last = at
+		out.Items = append(out.Items, item)
+		return nil
+	})
+	return out, err
+}
+
 // Codes of the server that mean: too big a question.
 var limitCodes = map[int32]bool{
 	158: true, // TOO_MANY_ROWS
